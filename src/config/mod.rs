@@ -1,0 +1,3 @@
+//! The file.
+
+pub mod spec;

@@ -1,0 +1,3 @@
+//! Is the candidate worse? Arithmetic over evidence.
+
+pub mod spec;

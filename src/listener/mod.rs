@@ -1,0 +1,3 @@
+//! Sockets in.
+
+pub mod spec;

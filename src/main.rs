@@ -1,0 +1,3 @@
+//! The door: see the `cli` room.
+
+fn main() {}

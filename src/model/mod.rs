@@ -1,0 +1,19 @@
+//! The words every room shares: names, weights, outcomes, reasons and identities.
+//!
+//! Plain values that are valid by construction ("parse at the edge, then trust"). No I/O,
+//! no clock, and no import of any other room.
+
+pub mod duration_text;
+mod id;
+mod name;
+mod outcome;
+mod reason;
+mod role;
+mod weight;
+
+pub use id::{Generation, RolloutId, RolloutIdError};
+pub use name::{BackendName, NameError, PlanName, RouteName};
+pub use outcome::{Outcome, OutcomeSet};
+pub use reason::RevertReason;
+pub use role::Role;
+pub use weight::{Percent, PercentError, Weight, WeightError};

@@ -1,0 +1,4 @@
+//! One request, in order.
+
+pub mod snapshot;
+pub mod spec;

@@ -1,0 +1,138 @@
+//! The `routes`, `limits` and `forwarding` sections of the file.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Outcome, PlanName, RouteName, duration_text};
+use crate::routing::spec::MatchSpec;
+use crate::shadow::spec::ShadowSpec;
+use crate::split::spec::{SplitSpec, StickySpec};
+
+/// What to do with the requests that `match` takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// The route's name, unique in the file.
+    pub name: RouteName,
+    /// Which requests the route takes. Default: all.
+    #[serde(default, rename = "match")]
+    pub matches: MatchSpec,
+    /// What the route's callers speak. Default `http`.
+    #[serde(default)]
+    pub protocol: ProtocolSpec,
+    /// Relative shares by backend; at least one backend.
+    pub split: SplitSpec,
+    /// Where the key that pins a caller to a backend comes from; the first source that the
+    /// request has. MCP sessions are always pinned. Default: none, a draw per request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sticky: Vec<StickySpec>,
+    /// Mirror a share of the side-effect-free calls to another backend. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowSpec>,
+    /// The plan that a rollout on this route follows when its start names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanName>,
+    /// Which outcomes count against a backend. Default: tool_error, protocol_error,
+    /// server_error, timeout, unreachable and broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_outcomes: Option<Vec<Outcome>>,
+    /// Longest wait for the head of an answer. Default 60s.
+    #[serde(default = "default_response_head", with = "duration_text")]
+    #[schemars(with = "String")]
+    pub response_head_timeout: Duration,
+    /// Longest pause inside a request's or an answer's body; event streams have none. Default 5m.
+    #[serde(default = "default_idle", with = "duration_text")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
+}
+
+/// What a route's callers speak.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolSpec {
+    /// Any HTTP service: outcomes are told by status and completeness.
+    #[default]
+    Http,
+    /// MCP over Streamable HTTP: sessions are pinned, and outcomes are read from JSON-RPC.
+    Mcp,
+}
+
+/// Bounds on every connection from downstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Longest silence before a connection's first byte. Default 10s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub first_byte: Duration,
+    /// Longest time for a request's head, from its first byte. Default 15s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub request_head: Duration,
+    /// Largest head, in bytes, 8,192 to 1,048,576. Default 65,536.
+    pub request_head_bytes: usize,
+    /// Most fields in a head, 1 to 1,000. Default 100.
+    pub request_fields: usize,
+    /// How long an idle connection is kept between requests. Default 5m.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub keep_alive: Duration,
+    /// Most bytes of an MCP body that are looked at before it is passed on. Default 1,048,576.
+    pub peek_bytes: usize,
+    /// How long answers and streams may go on after SIGTERM. Default 30s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub drain: Duration,
+    /// Most MCP sessions whose opening is kept for re-homing, over all routes. Default 100,000.
+    pub session_records: usize,
+}
+
+impl Default for LimitsSpec {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(10),
+            request_head: Duration::from_secs(15),
+            request_head_bytes: 64 * 1024,
+            request_fields: 100,
+            keep_alive: Duration::from_secs(300),
+            peek_bytes: 1024 * 1024,
+            drain: Duration::from_secs(30),
+            session_records: 100_000,
+        }
+    }
+}
+
+/// What backends are told about the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardingSpec {
+    /// Send `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`. Default true.
+    pub x_forwarded: bool,
+    /// Send and extend `Via`. Default false.
+    pub via: bool,
+    /// Networks whose own forwarding fields are believed, such as `["10.0.0.0/8"]`. From
+    /// anybody else they are replaced. Default: none.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+impl Default for ForwardingSpec {
+    fn default() -> Self {
+        Self {
+            x_forwarded: true,
+            via: false,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+fn default_response_head() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn default_idle() -> Duration {
+    Duration::from_secs(300)
+}

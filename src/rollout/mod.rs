@@ -1,0 +1,3 @@
+//! The machine of a rollout.
+
+pub mod spec;

@@ -1,0 +1,3 @@
+//! Which route takes a request.
+
+pub mod spec;

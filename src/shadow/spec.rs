@@ -1,0 +1,55 @@
+//! The `shadow` part of a route.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{BackendName, Percent, duration_text};
+
+/// Which share of a route's side-effect-free calls is mirrored, and to which backend.
+///
+/// Mirrored are GET, HEAD and OPTIONS requests; on an MCP route the list and read methods and
+/// calls of tools that stable annotates with `readOnlyHint: true`. Everything else counts as
+/// having side effects and is never mirrored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowSpec {
+    /// The backend that gets the copies; its answers are read and thrown away.
+    pub backend: BackendName,
+    /// Share of the eligible calls, in percent. Default 100.
+    #[serde(default = "everything")]
+    pub percent: Percent,
+    /// Longest mirrored body, in bytes; a call with a longer one is not mirrored. Default 262,144.
+    #[serde(default = "default_body")]
+    pub max_body_bytes: usize,
+    /// Copies under way at once, over all workers. Default 64.
+    #[serde(default = "default_in_flight")]
+    pub max_in_flight: usize,
+    /// Bytes of copied bodies held at once, over all workers. Default 16,777,216.
+    #[serde(default = "default_bytes")]
+    pub max_bytes: usize,
+    /// Longest time for a mirrored call, from its start to the end of its answer. Default 10s.
+    #[serde(default = "default_timeout", with = "duration_text")]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+}
+
+fn everything() -> Percent {
+    Percent::HUNDRED
+}
+
+fn default_body() -> usize {
+    256 * 1024
+}
+
+fn default_in_flight() -> usize {
+    64
+}
+
+fn default_bytes() -> usize {
+    16 * 1024 * 1024
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(10)
+}

@@ -1,0 +1,3 @@
+//! Which backend of a route answers a request.
+
+pub mod spec;

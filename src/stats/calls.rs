@@ -1,0 +1,99 @@
+//! The counts of one worker for one backend of one route, and their sum.
+
+use std::time::Duration;
+
+use crate::model::Outcome;
+
+use super::counter::{Counter, Gauge};
+use super::histogram::{Histogram, Latencies};
+
+/// One worker's counts of the calls that one backend answered on one route.
+#[derive(Debug, Default)]
+pub struct CallStats {
+    outcomes: [Counter; Outcome::COUNT],
+    latency: Histogram,
+    in_flight: Gauge,
+    streams: Gauge,
+}
+
+impl CallStats {
+    /// A call begins.
+    #[inline]
+    pub fn begin(&self) {
+        self.in_flight.add(1);
+    }
+
+    /// A call that began has ended so, `latency` after its start.
+    #[inline]
+    pub fn end(&self, outcome: Outcome, latency: Duration) {
+        self.in_flight.add(-1);
+        if let Some(counter) = self.outcomes.get(outcome.index()) {
+            counter.add(1);
+        }
+        if outcome != Outcome::Cancelled {
+            self.latency.record(latency);
+        }
+    }
+
+    /// What began as a call turned out to be a stream, which is counted apart.
+    pub fn becomes_stream(&self) {
+        self.in_flight.add(-1);
+        self.streams.add(1);
+    }
+
+    /// A stream that began has ended.
+    pub fn end_stream(&self) {
+        self.streams.add(-1);
+    }
+
+    /// Adds everything counted so far to `sum`.
+    pub fn add_to(&self, sum: &mut CallSummary) {
+        for (counter, total) in self.outcomes.iter().zip(&mut sum.outcomes) {
+            *total += counter.read();
+        }
+        self.latency.add_to(&mut sum.latency);
+        sum.in_flight += self.in_flight.read();
+        sum.streams += self.streams.read();
+    }
+}
+
+/// The calls of many workers, added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallSummary {
+    /// Finished calls by [`Outcome::index`].
+    pub outcomes: [u64; Outcome::COUNT],
+    /// Durations of the finished calls whose caller stayed.
+    pub latency: Latencies,
+    /// Calls under way.
+    pub in_flight: u64,
+    /// Open streams that carry no call.
+    pub streams: u64,
+}
+
+impl CallSummary {
+    /// Finished calls, whatever their outcome.
+    pub fn total(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Finished calls with this outcome.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(outcome.index()).copied().unwrap_or(0)
+    }
+
+    /// What happened since `earlier`, an older reading of the same counts; what is under way
+    /// stays as it is now.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut outcomes = self.outcomes;
+        for (now, then) in outcomes.iter_mut().zip(&earlier.outcomes) {
+            *now = now.saturating_sub(*then);
+        }
+        Self {
+            outcomes,
+            latency: self.latency.since(&earlier.latency),
+            in_flight: self.in_flight,
+            streams: self.streams,
+        }
+    }
+}

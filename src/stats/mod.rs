@@ -1,0 +1,20 @@
+//! What happened, counted: per worker, per route and backend, merged by addition when read.
+//!
+//! Every counter has one writer, the worker that owns its shard, and any number of readers:
+//! writing is a plain load and store, no lock and no atomic read-modify-write. A histogram's
+//! relative error is below 1 % from 1 µs to over an hour. Sums of shards are sums of calls,
+//! so a worker, a stage and a fleet add up the same way.
+//!
+//! Deliberately not here: names of metrics (`telemetry`) and what a number means (`judge`).
+
+mod calls;
+mod counter;
+mod histogram;
+mod registry;
+mod trial;
+
+pub use calls::{CallStats, CallSummary};
+pub use counter::{Counter, Gauge};
+pub use histogram::{Histogram, Latencies};
+pub use registry::{CallKey, Registry, Traffic};
+pub use trial::{ArmCounts, BadCall, LIMITS, Trial, TrialArm};

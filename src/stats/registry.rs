@@ -1,0 +1,106 @@
+//! Where shards are found: workers ask for theirs, readers sum all of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{BackendName, RouteName};
+
+use super::calls::{CallStats, CallSummary};
+
+/// Whether calls were real or mirrored ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Traffic {
+    /// Calls of callers.
+    Real,
+    /// Copies sent to a shadow; nobody waits for their answers.
+    Shadow,
+}
+
+/// What one set of counts is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallKey {
+    /// The route that took the calls.
+    pub route: RouteName,
+    /// The backend that answered them.
+    pub backend: BackendName,
+    /// Real or mirrored.
+    pub traffic: Traffic,
+}
+
+type Shards = BTreeMap<CallKey, BTreeMap<usize, Arc<CallStats>>>;
+
+/// All shards of a process. Workers come here only when a snapshot changes, readers whenever
+/// they like; the request path holds its shards and never comes here.
+#[derive(Debug, Default)]
+pub struct Registry {
+    shards: Mutex<Shards>,
+}
+
+impl Registry {
+    /// The shard of `worker` for `key`, the same one each time it is asked for.
+    ///
+    /// Only that worker's thread may write to it.
+    pub fn calls(&self, worker: usize, key: &CallKey) -> Arc<CallStats> {
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            shards
+                .entry(key.clone())
+                .or_default()
+                .entry(worker)
+                .or_default(),
+        )
+    }
+
+    /// The sum of all workers for `key`; zeros when nothing was counted.
+    pub fn sum(&self, key: &CallKey) -> CallSummary {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = CallSummary::default();
+        for shard in shards.get(key).into_iter().flat_map(BTreeMap::values) {
+            shard.add_to(&mut sum);
+        }
+        sum
+    }
+
+    /// The keys that have been counted, in order.
+    pub fn keys(&self) -> Vec<CallKey> {
+        self.shards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::model::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn workers_count_apart_and_are_summed() {
+        let registry = Registry::default();
+        let key = CallKey {
+            route: "r".parse().unwrap(),
+            backend: "b".parse().unwrap(),
+            traffic: Traffic::Real,
+        };
+        for worker in 0..3 {
+            let shard = registry.calls(worker, &key);
+            shard.begin();
+            shard.begin();
+            shard.end(Outcome::Success, Duration::from_millis(5));
+        }
+
+        let sum = registry.sum(&key);
+
+        assert_eq!(
+            (sum.total(), sum.in_flight, sum.count(Outcome::Success)),
+            (3, 3, 3)
+        );
+        assert_eq!(sum.latency.count(), 3);
+    }
+}

@@ -1,0 +1,240 @@
+//! What the judge needs from the workers while a rollout runs: one trial per stage.
+//!
+//! A request belongs to the trial of the snapshot that it started with, so its outcome counts
+//! at the share that its assignment had, however long it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use tokio::sync::Notify;
+
+use crate::model::{Outcome, OutcomeSet, Role};
+
+use super::counter::Counter;
+
+/// How many slowness limits an arm has; the judge says what each means.
+pub const LIMITS: usize = 6;
+/// Bad calls that wait for the judge, over all workers. More are counted as dropped.
+const QUEUE: usize = 4096;
+
+/// One bad call, told to the judge one by one because it asks whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadCall {
+    /// Whose it was.
+    pub role: Role,
+    /// A hash of the caller's session or key, for counting one caller once; `None` when the
+    /// request had no key.
+    pub key: Option<u64>,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// One worker's counts of one arm.
+#[derive(Debug, Default)]
+pub struct TrialArm {
+    calls: Counter,
+    reached: Counter,
+    slow: [Counter; LIMITS],
+}
+
+/// The counts of one arm, summed over workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArmCounts {
+    /// Finished calls whose caller stayed.
+    pub calls: u64,
+    /// Those of them that reached the backend.
+    pub reached: u64,
+    /// Calls that passed each limit, open ones included as soon as they pass it.
+    pub slow: [u64; LIMITS],
+}
+
+impl ArmCounts {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut slow = self.slow;
+        for (now, then) in slow.iter_mut().zip(&earlier.slow) {
+            *now = now.saturating_sub(*then);
+        }
+        Self {
+            calls: self.calls.saturating_sub(earlier.calls),
+            reached: self.reached.saturating_sub(earlier.reached),
+            slow,
+        }
+    }
+}
+
+/// The evidence of one stage of one rollout. Workers write, control reads.
+#[derive(Debug)]
+pub struct Trial {
+    /// By worker, then by [`Role::index`]; each pair is written by its worker alone.
+    workers: Vec<[TrialArm; 2]>,
+    /// In µs, by [`Role::index`]; written by control, read by workers.
+    limits: [[AtomicU64; LIMITS]; 2],
+    bad_outcomes: OutcomeSet,
+    bad: ArrayQueue<BadCall>,
+    dropped: AtomicU64,
+    wake: Arc<Notify>,
+}
+
+impl Trial {
+    /// A trial over this many workers; `wake` is told when something of the candidate's is
+    /// worth a look. No call is slow until limits are set.
+    pub fn new(workers: usize, bad_outcomes: OutcomeSet, wake: Arc<Notify>) -> Self {
+        Self {
+            workers: (0..workers).map(|_| Default::default()).collect(),
+            limits: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(u64::MAX))),
+            bad_outcomes,
+            bad: ArrayQueue::new(QUEUE),
+            dropped: AtomicU64::new(0),
+            wake,
+        }
+    }
+
+    /// Control: from now on a call of `role` passes limit `index` when it takes longer than this.
+    pub fn set_limit(&self, role: Role, index: usize, limit: Duration) {
+        if let Some(slot) = self.limits.get(role.index()).and_then(|arm| arm.get(index)) {
+            slot.store(
+                u64::try_from(limit.as_micros()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// Worker: a call of `role` has taken `age` so far. Counts each limit that it has passed
+    /// and that is not yet in `passed`, a bit set that the caller keeps for the call.
+    pub fn mark(&self, worker: usize, role: Role, age: Duration, passed: &mut u8) {
+        let us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        let (Some(limits), Some(arm)) = (self.limits.get(role.index()), self.arm(worker, role))
+        else {
+            return;
+        };
+        let before = *passed;
+        for (index, (limit, slow)) in limits.iter().zip(&arm.slow).enumerate() {
+            if *passed & (1 << index) == 0 && us > limit.load(Ordering::Relaxed) {
+                *passed |= 1 << index;
+                slow.add(1);
+            }
+        }
+        if role == Role::Candidate && *passed != before {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Worker: a call has ended. Its slowness is marked before, with [`Trial::mark`].
+    pub fn end(&self, worker: usize, call: BadCall) {
+        if call.outcome == Outcome::Cancelled {
+            return;
+        }
+        if let Some(arm) = self.arm(worker, call.role) {
+            arm.calls.add(1);
+            arm.reached
+                .add(u64::from(call.outcome != Outcome::Unreachable));
+        }
+        if !self.bad_outcomes.contains(call.outcome) {
+            return;
+        }
+        if self.bad.push(call).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if call.role == Role::Candidate {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Control: the next bad call, oldest first.
+    pub fn next_bad(&self) -> Option<BadCall> {
+        self.bad.pop()
+    }
+
+    /// Control: the sum of all workers for `role`.
+    pub fn counts(&self, role: Role) -> ArmCounts {
+        let mut sum = ArmCounts::default();
+        for arm in self
+            .workers
+            .iter()
+            .filter_map(|arms| arms.get(role.index()))
+        {
+            sum.calls += arm.calls.read();
+            sum.reached += arm.reached.read();
+            for (total, slow) in sum.slow.iter_mut().zip(&arm.slow) {
+                *total += slow.read();
+            }
+        }
+        sum
+    }
+
+    /// Bad calls that were not told one by one because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn arm(&self, worker: usize, role: Role) -> Option<&TrialArm> {
+        self.workers.get(worker)?.get(role.index())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial() -> Trial {
+        Trial::new(2, OutcomeSet::BAD, Arc::new(Notify::new()))
+    }
+
+    fn call(role: Role, outcome: Outcome) -> BadCall {
+        BadCall {
+            role,
+            key: None,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_call_is_slow_once_however_often_it_is_looked_at() {
+        let trial = trial();
+        trial.set_limit(Role::Candidate, 0, Duration::from_millis(10));
+        let mut passed = 0;
+
+        for ms in [5, 11, 20, 30] {
+            trial.mark(0, Role::Candidate, Duration::from_millis(ms), &mut passed);
+        }
+
+        assert_eq!(trial.counts(Role::Candidate).slow, [1, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn only_bad_outcomes_are_told_one_by_one() {
+        let trial = trial();
+        trial.end(0, call(Role::Stable, Outcome::Success));
+        trial.end(1, call(Role::Candidate, Outcome::ToolError));
+        trial.end(1, call(Role::Candidate, Outcome::ClientError));
+        trial.end(1, call(Role::Candidate, Outcome::Cancelled));
+
+        assert_eq!(
+            trial.next_bad(),
+            Some(call(Role::Candidate, Outcome::ToolError))
+        );
+        assert_eq!(trial.next_bad(), None);
+        assert_eq!(
+            (
+                trial.counts(Role::Stable).calls,
+                trial.counts(Role::Candidate).calls
+            ),
+            (1, 2)
+        );
+    }
+
+    #[test]
+    fn a_flood_of_bad_calls_is_bounded_and_counted() {
+        let trial = trial();
+        for _ in 0..QUEUE + 7 {
+            trial.end(0, call(Role::Candidate, Outcome::ServerError));
+        }
+
+        assert_eq!(trial.dropped(), 7);
+        assert_eq!(trial.counts(Role::Candidate).calls, QUEUE as u64 + 7);
+    }
+}

@@ -1,0 +1,3 @@
+//! Behaviour over real sockets, and the plan of the house.
+
+mod floors;
