@@ -1,0 +1,46 @@
+//! What happened, one by one.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{Generation, RolloutId, RouteName};
+
+/// One thing that happened, as `/v1/history` lists it and `/v1/events` sends it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventBody {
+    /// Grows by one with each event, through restarts.
+    pub sequence: u64,
+    /// When it happened.
+    pub at: String,
+    /// What happened, such as `weights_set` or `rollout_reverted`.
+    #[schema(example = "rollout_reverted")]
+    pub kind: String,
+    /// The state after it.
+    pub generation: Generation,
+    /// The route that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub route: Option<RouteName>,
+    /// The rollout that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// Who asked for it; absent when nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Why: what the asker said, or the judge's reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// One sentence for people.
+    pub message: String,
+    /// The numbers behind it, by its kind: weights, stages, the verdict.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub details: serde_json::Value,
+}
+
+/// Events of the past, latest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryBody {
+    /// The events.
+    pub events: Vec<EventBody>,
+}

@@ -1,0 +1,32 @@
+//! What the admin API says and hears: plain types that both sides of the wire share.
+//!
+//! The server writes them, the command line reads them, and the OpenAPI document is made of
+//! their schemas. Nothing here knows `control`: conversions live outside this folder.
+//!
+//! Numbers carry their unit in their name: `_seconds`, `_ms` (milliseconds, for latencies),
+//! `_bytes`. Moments (`at`, `_at`) are RFC 3339 texts in UTC. What is sent to the API refuses
+//! unknown fields; what comes from it may grow new ones, and readers pass over those.
+
+mod config;
+mod error;
+mod event;
+mod request;
+mod rollout;
+mod status;
+
+pub use config::{ConfigBody, ConfigCheckBody, DiagnosticBody, ReloadBody};
+pub use error::{ErrorBody, ErrorCode, ErrorReply};
+pub use event::{EventBody, HistoryBody};
+pub use request::{ActBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody};
+pub use rollout::{
+    ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, RolloutsBody, StageBody,
+    VerdictBody,
+};
+pub use status::{
+    ArmBody, BackendBody, BackendsBody, CallsBody, Lifecycle, RouteBody, RoutesBody, ShadowBody,
+    StandingBody, StatusBody, WeightsReply,
+};
+
+/// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change
+/// is put down to the address that it came from.
+pub const WHO_FIELD: &str = "x-switchback-who";

@@ -1,0 +1,112 @@
+//! What the API is asked to do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{BackendName, PlanName, duration_text};
+
+/// New weights for a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"weights": {"search-v1": 95, "search-v2": 5}, "reason": "first taste"}))]
+pub struct WeightsBody {
+    /// Relative shares, 0 to 1,000,000. Backends of the route that are left out get 0.
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub weights: BTreeMap<BackendName, u32>,
+    /// Why; up to 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A rollout to start on a route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"to": "search-v2", "stages": [{"percent": 10, "for": "5m"}], "reason": "release 2"}))]
+pub struct StartRolloutBody {
+    /// The candidate: a backend of the route.
+    #[schema(value_type = String)]
+    pub to: BackendName,
+    /// The plan to follow. Default: the route's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<PlanName>,
+    /// Stages to climb instead of the plan's; one to 32 with growing percents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Vec<StageRequest>>,
+    /// Why; up to 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Start although the candidate was reverted a moment ago and is in its cooldown.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// One stage to climb.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageRequest {
+    /// The candidate's share of new traffic, 0 to 100.
+    pub percent: f64,
+    /// Shortest time in the stage, with its unit.
+    #[serde(rename = "for", with = "duration_text")]
+    #[schema(value_type = String, example = "5m")]
+    pub duration: Duration,
+    /// Wait for an `approve` before the next stage.
+    #[serde(default)]
+    pub approve: bool,
+}
+
+/// Why a rollout is acted on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(example = json!({"reason": "seen enough"}))]
+pub struct ActBody {
+    /// Why; up to 500 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What can be done to a rollout: the last part of its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutAction {
+    /// Stay at the present share.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Let it pass a stage that waits for a person.
+    Approve,
+    /// Give the candidate everything now.
+    Promote,
+    /// End it without blame: stable takes all, the candidate's sessions stay.
+    Abort,
+    /// Switch back: stable takes all, the candidate's sessions move.
+    Revert,
+}
+
+impl RolloutAction {
+    /// Every action.
+    pub const ALL: [Self; 6] = [
+        Self::Pause,
+        Self::Resume,
+        Self::Approve,
+        Self::Promote,
+        Self::Abort,
+        Self::Revert,
+    ];
+
+    /// The action's name in paths.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Approve => "approve",
+            Self::Promote => "promote",
+            Self::Abort => "abort",
+            Self::Revert => "revert",
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Rollouts and what the judge says of them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
+
+/// Rollouts, latest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutsBody {
+    /// The rollouts.
+    pub rollouts: Vec<RolloutBody>,
+}
+
+/// One attempt at shipping a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutBody {
+    /// Its id.
+    pub id: RolloutId,
+    /// The route that it is on.
+    #[schema(value_type = String)]
+    pub route: RouteName,
+    /// The version that is trusted.
+    #[schema(value_type = String)]
+    pub stable: BackendName,
+    /// The version on trial.
+    #[schema(value_type = String)]
+    pub candidate: BackendName,
+    /// The plan that it follows; absent when its start named the stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<PlanName>,
+    /// How it stands.
+    pub state: RolloutState,
+    /// The candidate's share of new traffic now.
+    pub percent: f64,
+    /// Number of the present stage, from 1; absent before the first and after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u32>,
+    /// The stages of its plan.
+    pub stages: Vec<StageBody>,
+    /// Time spent in the present stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_elapsed_seconds: Option<f64>,
+    /// When it was started.
+    pub started_at: String,
+    /// When it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Who started it.
+    pub who: String,
+    /// Why it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why it was reverted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revert_reason: Option<RevertReason>,
+    /// One sentence on how it stands.
+    pub message: String,
+    /// What the judge last said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<VerdictBody>,
+}
+
+/// How a rollout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutState {
+    /// Accepted, not yet begun.
+    Pending,
+    /// Begun; the candidate warms up and is not judged.
+    Warmup,
+    /// In a stage whose time is not over.
+    Running,
+    /// In a stage whose time is over and whose evidence is not conclusive.
+    Extended,
+    /// Stays at its share until a person decides.
+    Holding,
+    /// Paused by a person.
+    Paused,
+    /// Passed a stage that a person must approve.
+    AwaitingApproval,
+    /// Ended: the candidate has all of the traffic.
+    Promoted,
+    /// Ended: switched back to stable, with a reason.
+    Reverted,
+    /// Ended by a person without blame.
+    Aborted,
+}
+
+impl RolloutState {
+    /// Whether the rollout has ended.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Promoted | Self::Reverted | Self::Aborted)
+    }
+
+    /// The state's name in API and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Warmup => "warmup",
+            Self::Running => "running",
+            Self::Extended => "extended",
+            Self::Holding => "holding",
+            Self::Paused => "paused",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Promoted => "promoted",
+            Self::Reverted => "reverted",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// One stage of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StageBody {
+    /// The candidate's share of new traffic.
+    pub percent: f64,
+    /// Shortest time in the stage.
+    pub for_seconds: f64,
+    /// Whether a person must approve the next stage.
+    pub approve: bool,
+}
+
+/// What the judge says, with its numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VerdictBody {
+    /// What it would do.
+    pub decision: DecisionBody,
+    /// Why it would switch back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RevertReason>,
+    /// One sentence with the numbers that matter.
+    pub summary: String,
+    /// How strongly the evidence speaks against the candidate; at `threshold` it is reverted.
+    pub evidence: f64,
+    /// The evidence that reverts: 1 / alpha.
+    pub threshold: f64,
+    /// Each metric's test.
+    pub checks: Vec<CheckBody>,
+    /// What was counted of stable in this stage.
+    pub stable: ArmEvidenceBody,
+    /// What was counted of the candidate in this stage.
+    pub candidate: ArmEvidenceBody,
+    /// About how many more calls of the candidate's a pass needs; absent when it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_calls_needed: Option<u64>,
+}
+
+/// What the judge would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionBody {
+    /// Go on: the candidate was shown to be no worse than agreed.
+    Advance,
+    /// Stay: not enough is known, or the stage's time is not over.
+    Hold,
+    /// Switch back.
+    Revert,
+}
+
+/// One metric's test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CheckBody {
+    /// The metric, such as `errors` or `latency`.
+    pub name: String,
+    /// How strongly it speaks against the candidate.
+    pub evidence: f64,
+    /// Its part in the verdict's evidence, 0 to 1.
+    pub weight: f64,
+    /// Whether it has shown the candidate to be no worse than agreed.
+    pub passed: bool,
+    /// One sentence with its numbers.
+    pub message: String,
+}
+
+/// What was counted of one arm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArmEvidenceBody {
+    /// Finished calls whose caller stayed.
+    pub calls: u64,
+    /// Bad calls.
+    pub bad: u64,
+    /// Bad calls that counted as evidence, one a caller and minute.
+    pub counted_bad: u64,
+}

@@ -1,0 +1,174 @@
+//! How things are: the gateway, its routes, its backends.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{BackendName, Generation, Role, RouteName};
+
+use super::config::ReloadBody;
+use super::rollout::RolloutBody;
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StatusBody {
+    /// Version of the gateway.
+    pub version: String,
+    /// Where the process is in its life.
+    pub lifecycle: Lifecycle,
+    /// Counts changes of weights, rollouts and config; what `If-Match` asks for.
+    pub generation: Generation,
+    /// When the process started.
+    pub started_at: String,
+    /// How long it has run.
+    pub uptime_seconds: f64,
+    /// The latest reload of the config file; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<ReloadBody>,
+    /// What an operator should know about: a broken file, a store that cannot be written.
+    pub warnings: Vec<String>,
+    /// Every route, in the order of the file.
+    pub routes: Vec<RouteBody>,
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// Not yet taking traffic.
+    Starting,
+    /// Taking traffic.
+    Ready,
+    /// Finishing what is open, taking nothing new.
+    Draining,
+}
+
+/// Every route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RoutesBody {
+    /// What `If-Match` asks for.
+    pub generation: Generation,
+    /// The routes, in the order of the file.
+    pub routes: Vec<RouteBody>,
+}
+
+/// One route: who gets its traffic, and how they do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouteBody {
+    /// The route's name.
+    #[schema(value_type = String, example = "search")]
+    pub route: RouteName,
+    /// What `If-Match` asks for.
+    pub generation: Generation,
+    /// Its backends, in the order of their names.
+    pub arms: Vec<ArmBody>,
+    /// The backend that its calls are mirrored to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowBody>,
+    /// The rollout that runs, else the latest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutBody>,
+}
+
+/// One backend of a route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ArmBody {
+    /// The backend's name.
+    #[schema(value_type = String, example = "search-v2")]
+    pub backend: BackendName,
+    /// Relative share of new traffic; 0 for none.
+    pub weight: u32,
+    /// The same as a percent of the route's new traffic.
+    pub percent: f64,
+    /// Its part in the rollout that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// What its open sessions may expect.
+    pub standing: StandingBody,
+    /// Its calls on this route since the process started.
+    pub calls: CallsBody,
+    /// Its calls on this route in about the last minute.
+    pub recent: CallsBody,
+}
+
+/// What the open sessions of a backend may expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingBody {
+    /// They stay, whatever the weight.
+    Open,
+    /// The backend was reverted: their next call is re-homed.
+    Reverted,
+}
+
+/// Where a route's calls are mirrored to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ShadowBody {
+    /// The backend that gets the copies.
+    #[schema(value_type = String, example = "search-v2")]
+    pub backend: BackendName,
+    /// Share of the eligible calls, in percent.
+    pub percent: f64,
+    /// The copies since the process started; nobody waited for their answers.
+    pub calls: CallsBody,
+}
+
+/// Calls, counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CallsBody {
+    /// Finished calls.
+    pub total: u64,
+    /// Finished calls by outcome; outcomes that did not happen are left out.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Calls under way now.
+    pub in_flight: u64,
+    /// Streams open now that carry no call.
+    pub open_streams: u64,
+    /// Mean latency; absent without a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_ms: Option<f64>,
+    /// Half of the calls took at most this; absent without a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// 95 of 100 calls took at most this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<f64>,
+    /// 99 of 100 calls took at most this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+}
+
+/// Every backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackendsBody {
+    /// The state that this is.
+    pub generation: Generation,
+    /// The backends, in the order of their names.
+    pub backends: Vec<BackendBody>,
+}
+
+/// One backend: a named version of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackendBody {
+    /// The backend's name.
+    #[schema(value_type = String, example = "search-v2")]
+    pub backend: BackendName,
+    /// Its addresses.
+    #[schema(example = json!(["http://127.0.0.1:3002"]))]
+    pub endpoints: Vec<String>,
+    /// The routes that name it in their split or as their shadow.
+    #[schema(value_type = Vec<String>)]
+    pub routes: Vec<RouteName>,
+    /// Its calls on all routes since the process started, copies left out.
+    pub calls: CallsBody,
+}
+
+/// The answer to new weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WeightsReply {
+    /// The state with the new weights in force.
+    pub generation: Generation,
+    /// The route as it is now.
+    pub route: RouteBody,
+}
