@@ -1,0 +1,153 @@
+//! From a path to a checked config.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::diagnostic::{Code, Diagnostics, Source};
+use super::spec::ConfigSpec;
+use super::surroundings::{Process, Surroundings, read_bounded};
+
+/// Largest config file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// How a file is written, told by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `.yaml`, `.yml`, and every other name.
+    Yaml,
+    /// `.json`.
+    Json,
+    /// `.toml`.
+    Toml,
+}
+
+impl Format {
+    /// The format that a file's name tells; YAML when it tells nothing.
+    pub fn of(path: &Path) -> Self {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        match extension.to_ascii_lowercase().as_str() {
+            "json" => Self::Json,
+            "toml" => Self::Toml,
+            _ => Self::Yaml,
+        }
+    }
+}
+
+/// What a config says, in short: equal when two configs say the same, whatever their comments,
+/// their order of keys or their format.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    fn of(spec: &ConfigSpec) -> Self {
+        // Every map in a spec is ordered, so equal specs give equal bytes.
+        let bytes = serde_json::to_vec(spec).unwrap_or_default();
+        let digest = Sha256::digest(bytes);
+        let mut short = [0; 16];
+        for (to, from) in short.iter_mut().zip(digest.iter()) {
+            *to = *from;
+        }
+        Self(short)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A file that has been read and found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    spec: ConfigSpec,
+    path: PathBuf,
+    fingerprint: Fingerprint,
+}
+
+impl Config {
+    /// What the file says, interpolated, with every default filled in.
+    pub fn spec(&self) -> &ConfigSpec {
+        &self.spec
+    }
+
+    /// The file, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Equal for two configs that say the same.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The folder of the embedded store; relative ones start at the file's folder.
+    pub fn state_folder(&self) -> PathBuf {
+        folder_of(&self.path).join(&self.spec.state.file)
+    }
+}
+
+/// Reads and checks a file, with the environment of this process.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load(path: impl AsRef<Path>) -> Result<Config, Diagnostics> {
+    let path = path.as_ref();
+    load_with(path, &Process::new(folder_of(path)))
+}
+
+/// Reads and checks a file, with the given surroundings.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load_with(path: &Path, surroundings: &dyn Surroundings) -> Result<Config, Diagnostics> {
+    let unreadable = |message: String| {
+        let source = Source::new(path, "");
+        let diagnostic = source.diagnose(Code::Unreadable, None, message);
+        Diagnostics::new(Arc::new(source), vec![diagnostic])
+    };
+    let bytes = read_bounded(path, MAX_FILE_BYTES)
+        .map_err(|error| unreadable(format!("cannot read the file: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        unreadable(format!("the file is not UTF-8 text (byte {offset})"))
+    })?;
+    parse(path, &text, surroundings)
+}
+
+/// Checks the text of a file that is named `path`; nothing is read but what it interpolates.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn parse(
+    path: &Path,
+    text: &str,
+    _surroundings: &dyn Surroundings,
+) -> Result<Config, Diagnostics> {
+    let source = Arc::new(Source::new(path, text));
+    let spec: ConfigSpec = serde_saphyr::from_str(text).map_err(|error| {
+        let diagnostic = source.diagnose(Code::Syntax, None, error.without_snippet().to_string());
+        Diagnostics::new(Arc::clone(&source), vec![diagnostic])
+    })?;
+    Ok(Config {
+        fingerprint: Fingerprint::of(&spec),
+        spec,
+        path: path.to_owned(),
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
