@@ -1,0 +1,76 @@
+//! Process-wide counters: the `metrics` facade, for what is counted anywhere in the code.
+//!
+//! Counts of calls do not come here: they are in `stats`, where the request path writes
+//! without a lock.
+
+use std::sync::OnceLock;
+
+use metrics::{KeyName, Recorder, SharedString};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// The process's one recorder. The facade is global by design, so this is too.
+static HANDLE: OnceLock<Counters> = OnceLock::new();
+
+/// Reads the process-wide counters.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    handle: PrometheusHandle,
+}
+
+impl Counters {
+    /// The counters of this process; the first call begins the counting.
+    pub fn install() -> Self {
+        HANDLE
+            .get_or_init(|| {
+                let recorder = PrometheusBuilder::new().build_recorder();
+                let handle = recorder.handle();
+                if metrics::set_global_recorder(recorder).is_err() {
+                    tracing::warn!("another recorder of metrics was there first");
+                }
+                Self { handle }
+            })
+            .clone()
+    }
+
+    /// All of them as Prometheus text.
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+/// Names a counter before its first count, so that it is on the page as zero with its help.
+pub fn describe_counter(name: &'static str, help: &'static str) {
+    Counters::install();
+    metrics::with_recorder(|recorder: &dyn Recorder| {
+        recorder.describe_counter(KeyName::from(name), None, SharedString::from(help));
+    });
+    metrics::counter!(name).increment(0);
+}
+
+/// Names a gauge and sets it to zero.
+pub fn describe_gauge(name: &'static str, help: &'static str) {
+    Counters::install();
+    metrics::with_recorder(|recorder: &dyn Recorder| {
+        recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+    });
+    metrics::gauge!(name).increment(0.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_described_counter_is_on_the_page_before_it_counts() {
+        describe_counter("switchback_test_things_total", "Things in a test");
+
+        let page = Counters::install().render();
+
+        assert!(page.contains("# HELP switchback_test_things_total Things in a test\n"));
+        assert!(
+            page.contains("\nswitchback_test_things_total 0\n"),
+            "{page}"
+        );
+    }
+}
