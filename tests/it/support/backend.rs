@@ -1,0 +1,233 @@
+//! A backend that does what a script says, real on the wire: HTTP/1.1 written by hand, so that a
+//! script can also do what no server library would.
+
+use std::io::BufReader;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::{self, JoinHandle};
+
+pub use super::exchange::{Exchange, Request};
+use super::gate::Board;
+
+/// What a backend does with each request.
+pub type Script = dyn Fn(&mut Exchange) + Send + Sync;
+
+/// A scripted backend on a port of its own; it stops when it is dropped.
+pub struct Backend {
+    pub address: SocketAddr,
+    script: Arc<RwLock<Arc<Script>>>,
+    recorder: Recorder,
+    stopping: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    /// Starts a backend; each request gets its own call of the script, on its connection's thread.
+    pub fn start(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script)
+    }
+
+    /// The same on a given address, such as that of a backend which was stopped before.
+    pub fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&mut Exchange) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("binding a backend");
+        let mut backend = Self {
+            address: listener.local_addr().unwrap(),
+            script: Arc::new(RwLock::new(Arc::new(script))),
+            recorder: Recorder::default(),
+            stopping: Arc::default(),
+            acceptor: None,
+        };
+        let (script, recorder, stopping) = (
+            Arc::clone(&backend.script),
+            backend.recorder.clone(),
+            Arc::clone(&backend.stopping),
+        );
+        backend.acceptor = Some(thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stopping.load(Ordering::SeqCst) {
+                    return;
+                }
+                let connection = recorder.connected(&stream);
+                let (script, recorder) = (Arc::clone(&script), recorder.clone());
+                thread::spawn(move || serve(stream, connection, &script, &recorder));
+            }
+        }));
+        backend
+    }
+
+    /// A backend that gives every request the same plain answer.
+    pub fn fixed(status: u16, body: &str) -> Self {
+        let body = body.to_owned();
+        Self::start(move |exchange| {
+            exchange.read_body();
+            exchange.answer(status, &[("content-type", "text/plain")], &body);
+        })
+    }
+
+    /// `http://address`, as configs want it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on every request gets this script.
+    pub fn change(&self, script: impl Fn(&mut Exchange) + Send + Sync + 'static) {
+        *self.script.write().unwrap() = Arc::new(script);
+    }
+
+    /// Every request so far, in the order of arrival.
+    pub fn requests(&self) -> Vec<Request> {
+        self.recorder.0.read(|log| log.requests.clone())
+    }
+
+    /// Waits until at least this many requests have arrived (their heads), and returns them.
+    pub fn wait_for_requests(&self, count: usize) -> Vec<Request> {
+        self.recorder
+            .0
+            .wait_until(&format!("{count} requests at {}", self.address), |log| {
+                (log.requests.len() >= count).then(|| log.requests.clone())
+            })
+    }
+
+    /// Connections that were ever opened.
+    pub fn connections(&self) -> usize {
+        self.recorder.0.read(|log| log.connections)
+    }
+
+    /// Waits until at most this many connections are open.
+    pub fn wait_for_open_connections(&self, at_most: usize) {
+        self.recorder.0.wait_until("connections to close", |log| {
+            (log.open.len() <= at_most).then_some(())
+        });
+    }
+
+    /// Dies as a killed process does: every connection ends, new ones are refused.
+    pub fn stop(&mut self) {
+        let Some(acceptor) = self.acceptor.take() else {
+            return;
+        };
+        self.stopping.store(true, Ordering::SeqCst);
+        let _wakes_accept = TcpStream::connect(self.address);
+        let _unused = acceptor.join();
+        self.recorder.0.read(|log| {
+            for (_, stream) in &log.open {
+                let _unused = stream.shutdown(Shutdown::Both);
+            }
+        });
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn serve(stream: TcpStream, connection: usize, script: &RwLock<Arc<Script>>, recorder: &Recorder) {
+    stream.set_nodelay(true).unwrap();
+    let mut next = Some(BufReader::new(stream));
+    while let Some(stream) = next {
+        let Ok(Some(mut exchange)) = Exchange::read(stream, connection, recorder.clone()) else {
+            break;
+        };
+        let script = Arc::clone(&script.read().unwrap());
+        script(&mut exchange);
+        next = exchange.into_next();
+    }
+    recorder.disconnected(connection);
+}
+
+/// What a backend has seen.
+#[derive(Clone, Default)]
+pub(super) struct Recorder(Arc<Board<Log>>);
+
+#[derive(Default)]
+struct Log {
+    requests: Vec<Request>,
+    current: Vec<(usize, usize)>,
+    connections: usize,
+    open: Vec<(usize, TcpStream)>,
+}
+
+impl Recorder {
+    fn connected(&self, stream: &TcpStream) -> usize {
+        let stream = stream.try_clone().unwrap();
+        self.0.change(|log| {
+            let connection = log.connections;
+            log.connections += 1;
+            log.open.push((connection, stream));
+            connection
+        })
+    }
+
+    fn disconnected(&self, connection: usize) {
+        self.0
+            .change(|log| log.open.retain(|(c, _)| *c != connection));
+    }
+
+    pub(super) fn arrived(&self, request: &Request) {
+        self.0.change(|log| {
+            log.current.retain(|(c, _)| *c != request.connection);
+            log.current.push((request.connection, log.requests.len()));
+            log.requests.push(request.clone());
+        });
+    }
+
+    pub(super) fn grew(&self, request: &Request) {
+        self.0.change(|log| {
+            let found = log.current.iter().find(|(c, _)| *c == request.connection);
+            if let Some(&(_, index)) = found {
+                log.requests[index].body.clone_from(&request.body);
+            }
+        });
+    }
+}
+
+/// What a test wants a [`fed`] answer to do next.
+enum Feed {
+    Chunk(Vec<u8>),
+    Cut,
+}
+
+/// The test's end of a [`fed`] answer. Dropping it ends the body as it should end.
+pub struct Feeder(SyncSender<Feed>);
+
+impl Feeder {
+    /// Writes one chunk.
+    pub fn chunk(&self, bytes: impl Into<Vec<u8>>) {
+        self.0.send(Feed::Chunk(bytes.into())).unwrap();
+    }
+
+    /// Writes one event.
+    pub fn event(&self, data: &str) {
+        self.chunk(format!("data: {data}\n\n"));
+    }
+
+    /// Closes the connection in the middle of the body.
+    pub fn cut(&self) {
+        self.0.send(Feed::Cut).unwrap();
+    }
+}
+
+/// A script whose answer is driven by the test, chunk by chunk; and the test's end of it. One
+/// answer at a time: a second request waits until the feeder of the first is dropped.
+pub fn fed(content_type: &'static str) -> (Feeder, impl Fn(&mut Exchange) + Send + Sync + 'static) {
+    let (feeder, feeds) = sync_channel(64);
+    let feeds: Mutex<Receiver<Feed>> = Mutex::new(feeds);
+    let script = move |exchange: &mut Exchange| {
+        exchange.read_body();
+        exchange.begin(200, &[("content-type", content_type)]);
+        for feed in feeds.lock().unwrap().iter() {
+            match feed {
+                Feed::Chunk(bytes) => exchange.chunk(bytes),
+                Feed::Cut => return exchange.cut(),
+            }
+        }
+        exchange.end();
+    };
+    (Feeder(feeder), script)
+}

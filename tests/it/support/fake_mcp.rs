@@ -1,0 +1,356 @@
+//! A scripted MCP server over Streamable HTTP, protocol 2025-11-25 and its elders with sessions.
+//!
+//! Tools: `whoami` (the server's label), `counter` (counts the calls of its session), `work`
+//! (fails, stalls or succeeds by the server's [`Mood`]) and `write`, which is not read-only.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::backend::{Backend, Exchange, Request};
+use super::gate::{Board, pass};
+
+/// How the tool `work` goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mood {
+    Fine,
+    /// `isError` inside a 200.
+    ToolError,
+    /// A JSON-RPC error of this code inside a 200.
+    RpcError(i64),
+    /// A plain HTTP status without a JSON-RPC answer.
+    Status(u16),
+    /// The right answer, this late.
+    Slow(Duration),
+    /// A connection that closes in the middle of the answer.
+    Cut,
+}
+
+/// How answers to requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Json,
+    Events,
+}
+
+#[derive(Default)]
+struct Session {
+    calls: u64,
+    opened_with: Value,
+    pushed: Vec<String>,
+    ended: bool,
+}
+
+struct Server {
+    label: String,
+    mood: Mood,
+    wire: Wire,
+    sessions: BTreeMap<String, Session>,
+    opened: usize,
+    calls: usize,
+    streams: usize,
+}
+
+/// The server; it stops when it is dropped.
+pub struct FakeMcp {
+    pub backend: Backend,
+    server: Arc<Board<Server>>,
+}
+
+impl FakeMcp {
+    /// A healthy server that answers in JSON and says `label` when it is asked who it is.
+    pub fn start(label: &str) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), label)
+    }
+
+    /// The same on a given address.
+    pub fn start_at(address: SocketAddr, label: &str) -> Self {
+        let server = Arc::new(Board::new(Server {
+            label: label.to_owned(),
+            mood: Mood::Fine,
+            wire: Wire::Json,
+            sessions: BTreeMap::new(),
+            opened: 0,
+            calls: 0,
+            streams: 0,
+        }));
+        let shared = Arc::clone(&server);
+        let backend = Backend::start_at(address, move |exchange| respond(&shared, exchange));
+        Self { backend, server }
+    }
+
+    pub fn url(&self) -> String {
+        self.backend.url()
+    }
+
+    /// From now on `work` goes like this.
+    pub fn set_mood(&self, mood: Mood) {
+        self.server.change(|server| server.mood = mood);
+    }
+
+    /// From now on answers are sent like this.
+    pub fn set_wire(&self, wire: Wire) {
+        self.server.change(|server| server.wire = wire);
+    }
+
+    /// How many sessions were ever opened.
+    pub fn initializes(&self) -> usize {
+        self.server.read(|server| server.opened)
+    }
+
+    /// The open sessions' own ids.
+    pub fn sessions(&self) -> Vec<String> {
+        let open = |(id, session): (&String, &Session)| (!session.ended).then(|| id.clone());
+        self.server
+            .read(|server| server.sessions.iter().filter_map(open).collect())
+    }
+
+    /// The parameters that a session was opened with.
+    pub fn opened_with(&self, session: &str) -> Value {
+        self.server
+            .read(|server| server.sessions[session].opened_with.clone())
+    }
+
+    /// How many tool calls were answered or failed on purpose.
+    pub fn calls(&self) -> usize {
+        self.server.read(|server| server.calls)
+    }
+
+    /// Waits until at least this many tool calls came.
+    pub fn wait_for_calls(&self, count: usize) {
+        self.server
+            .wait_until("tool calls", |server| (server.calls >= count).then_some(()));
+    }
+
+    /// Forgets a session, as a restarted server does.
+    pub fn forget(&self, session: &str) {
+        self.server.change(|server| server.sessions.remove(session));
+    }
+
+    /// Sends a notification on a session's GET stream.
+    pub fn push(&self, session: &str, notification: &Value) {
+        let text = notification.to_string();
+        self.server.change(|server| {
+            let session = server.sessions.get_mut(session).expect("an open session");
+            session.pushed.push(text);
+        });
+    }
+
+    /// Waits until this many GET streams are open.
+    pub fn wait_for_streams(&self, count: usize) {
+        self.server.wait_until("GET streams", |server| {
+            (server.streams == count).then_some(())
+        });
+    }
+}
+
+fn respond(server: &Board<Server>, exchange: &mut Exchange) {
+    exchange.read_body();
+    let session = exchange.request.fields.get("mcp-session-id");
+    let session = session.map(str::to_owned);
+    match exchange.request.method.as_str() {
+        "POST" => post(server, exchange, session),
+        "GET" => stream(server, exchange, session),
+        "DELETE" => delete(server, exchange, session),
+        _ => exchange.answer(405, &[("allow", "GET, POST, DELETE")], ""),
+    }
+}
+
+fn delete(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>) {
+    let ended = server.change(|server| {
+        let session = session.and_then(|id| server.sessions.get_mut(&id));
+        session.map(|session| session.ended = true)
+    });
+    exchange.answer(if ended.is_some() { 200 } else { 404 }, &[], "");
+}
+
+/// The GET stream: relays what the test pushes until the session or the connection ends.
+fn stream(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>) {
+    let known = |server: &Server, id: &str| server.sessions.get(id).is_some_and(|s| !s.ended);
+    let Some(id) = session.filter(|id| server.read(|server| known(server, id))) else {
+        return exchange.answer(404, &[], "");
+    };
+    exchange.begin_events(&[]);
+    exchange.chunk(": open\n\n");
+    server.change(|server| server.streams += 1);
+    let mut sent = 0;
+    loop {
+        let fresh = server.wait_at_most(Duration::from_millis(200), |server| {
+            let session = server.sessions.get(&id).filter(|s| !s.ended);
+            let pushed = session.map(|s| s.pushed[sent.min(s.pushed.len())..].to_vec());
+            pushed.map_or(Some(None), |p| (!p.is_empty()).then_some(Some(p)))
+        });
+        match fresh {
+            Some(None) => break,
+            Some(Some(events)) => {
+                sent += events.len();
+                for event in events {
+                    exchange.event(event);
+                }
+            }
+            // Nothing new: a comment finds out whether anybody still listens.
+            None => exchange.chunk(":\n\n"),
+        }
+        if exchange.is_closed() {
+            break;
+        }
+    }
+    server.change(|server| server.streams -= 1);
+    exchange.end();
+}
+
+fn post(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>) {
+    let message = exchange.request.json();
+    let method = message["method"].as_str().unwrap_or("").to_owned();
+    if method == "initialize" {
+        return initialize(server, exchange, &message);
+    }
+    let Some(session) = session else {
+        return refuse(exchange, 400, "a session id is needed");
+    };
+    let known = server.read(|server| server.sessions.get(&session).is_some_and(|s| !s.ended));
+    if !known {
+        return refuse(exchange, 404, "no such session");
+    }
+    if message.get("id").is_none() || method.is_empty() {
+        return exchange.answer(202, &[], "");
+    }
+    match method.as_str() {
+        "ping" | "logging/setLevel" => reply(server, exchange, &message, json!({})),
+        "tools/list" => reply(server, exchange, &message, tools()),
+        "tools/call" => call(server, exchange, &session, &message),
+        _ => {
+            let error = json!({ "code": -32601, "message": "method not found" });
+            finish(server, exchange, &message, "error", error);
+        }
+    }
+}
+
+fn initialize(server: &Board<Server>, exchange: &mut Exchange, message: &Value) {
+    let params = message["params"].clone();
+    let (id, label, wire) = server.change(|server| {
+        server.opened += 1;
+        let id = format!("{}-{}", server.label, server.opened);
+        let session = Session {
+            opened_with: params.clone(),
+            ..Session::default()
+        };
+        server.sessions.insert(id.clone(), session);
+        (id, server.label.clone(), server.wire)
+    });
+    let result = json!({
+        "protocolVersion": params["protocolVersion"],
+        "capabilities": { "tools": { "listChanged": true }, "logging": {} },
+        "serverInfo": { "name": format!("fake-{label}"), "version": "1.0.0" },
+    });
+    let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+    send(exchange, wire, &[("mcp-session-id", &id)], &answer);
+}
+
+fn tools() -> Value {
+    let tool = |name: &str, reads: bool| {
+        json!({
+            "name": name,
+            "inputSchema": { "type": "object" },
+            "annotations": { "readOnlyHint": reads },
+        })
+    };
+    let list = [
+        ("whoami", true),
+        ("counter", false),
+        ("work", true),
+        ("write", false),
+    ];
+    json!({ "tools": list.map(|(name, reads)| tool(name, reads)) })
+}
+
+fn call(server: &Board<Server>, exchange: &mut Exchange, session: &str, message: &Value) {
+    let name = message["params"]["name"].as_str().unwrap_or("").to_owned();
+    let (label, mood, count) = server.change(|server| {
+        server.calls += 1;
+        let count = server.sessions.get_mut(session).map_or(0, |session| {
+            session.calls += u64::from(name == "counter");
+            session.calls
+        });
+        (server.label.clone(), server.mood, count)
+    });
+    match name.as_str() {
+        "whoami" | "write" => reply(server, exchange, message, text(&label)),
+        "counter" => reply(server, exchange, message, text(&count.to_string())),
+        "work" => work(server, exchange, message, mood),
+        _ => {
+            let error = json!({ "code": -32602, "message": "no such tool" });
+            finish(server, exchange, message, "error", error);
+        }
+    }
+}
+
+fn work(server: &Board<Server>, exchange: &mut Exchange, message: &Value, mood: Mood) {
+    match mood {
+        Mood::Fine => reply(server, exchange, message, text("done")),
+        Mood::ToolError => {
+            let mut result = text("it broke");
+            result["isError"] = Value::Bool(true);
+            reply(server, exchange, message, result);
+        }
+        Mood::RpcError(code) => {
+            let error = json!({ "code": code, "message": "it broke" });
+            finish(server, exchange, message, "error", error);
+        }
+        Mood::Status(status) => exchange.answer(status, &[], ""),
+        Mood::Slow(time) => {
+            pass(time);
+            reply(server, exchange, message, text("done late"));
+        }
+        Mood::Cut => {
+            exchange.begin(200, &[("content-type", "application/json")]);
+            exchange.chunk("{\"jsonrpc\":\"2.0\",");
+            exchange.cut();
+        }
+    }
+}
+
+fn text(text: &str) -> Value {
+    json!({ "content": [{ "type": "text", "text": text }] })
+}
+
+fn reply(server: &Board<Server>, exchange: &mut Exchange, message: &Value, result: Value) {
+    finish(server, exchange, message, "result", result);
+}
+
+fn finish(
+    server: &Board<Server>,
+    exchange: &mut Exchange,
+    message: &Value,
+    kind: &str,
+    value: Value,
+) {
+    let answer = json!({ "jsonrpc": "2.0", "id": message["id"], kind: value });
+    send(exchange, server.read(|server| server.wire), &[], &answer);
+}
+
+fn send(exchange: &mut Exchange, wire: Wire, fields: &[(&str, &str)], answer: &Value) {
+    match wire {
+        Wire::Json => exchange.answer_json(fields, answer),
+        Wire::Events => {
+            exchange.begin_events(fields);
+            exchange.event(answer.to_string());
+            exchange.end();
+        }
+    }
+}
+
+fn refuse(exchange: &mut Exchange, status: u16, why: &str) {
+    let error = json!({ "code": -32000, "message": why });
+    let answer = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+    let fields = [("content-type", "application/json")];
+    exchange.answer(status, &fields, answer.to_string());
+}
+
+/// The session id on a recorded request.
+pub fn session_of(request: &Request) -> Option<&str> {
+    request.fields.get("mcp-session-id")
+}

@@ -1,0 +1,29 @@
+//! What tests over real sockets are made of: scripted backends, raw clients and the real binary.
+//!
+//! Everything here blocks and runs on plain threads, so a test reads from top to bottom. Every
+//! wait has a bound ([`PATIENCE`]) and is for a fact: a request that arrived, a line that was
+//! printed, a connection that closed.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test target uses its own part of this folder"
+)]
+
+pub mod admin;
+pub mod backend;
+pub mod client;
+pub mod exchange;
+pub mod fake_mcp;
+pub mod gate;
+pub mod gateway;
+pub mod mcp_client;
+pub mod ports;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+/// Longest wait for anything in a test; generous, since a test machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(20);
