@@ -5,13 +5,23 @@
 //! understood is told as such; the caller decides what that means.
 
 mod answer;
+mod events;
+mod facts;
 mod format;
+mod json;
+mod messages;
 mod method;
+mod peek;
 mod revision;
+mod scan;
 pub mod sealed;
+mod word;
 
 pub use answer::{Refusal, RequestId};
+pub use facts::{Kind, RequestFacts};
 pub use format::{Format, accepts_event_stream};
 pub use method::Method;
+pub use peek::{Peeked, RequestPeek, Unclear};
 pub use revision::Revision;
+pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, EndpointTag, Opened, SealError, SealKey};

@@ -1,0 +1,73 @@
+//! What is known of a request's body.
+
+use super::answer::RequestId;
+use super::method::Method;
+
+/// What is known of a request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// What the body is.
+    pub kind: Kind,
+    /// The method of a request or notification; [`Method::Other`] for anything else.
+    pub method: Method,
+    /// The id of a request, when it is a number or a text of at most
+    /// [`RequestId::MAX_BYTES`].
+    pub id: Option<RequestId>,
+    /// The tool that a `tools/call` names, when it is at most [`RequestFacts::TOOL_BYTES`] long.
+    pub tool: Option<Box<str>>,
+    /// The protocol version that an `initialize` asks for.
+    pub protocol_version: Option<Box<str>>,
+    /// The resource that a `resources/subscribe` or `resources/unsubscribe` names.
+    pub uri: Option<Box<str>>,
+    /// The messages of a batch, in order; empty for a single message.
+    pub members: Vec<RequestFacts>,
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A message with method and id: it will be answered.
+    Request,
+    /// A message with a method and without id.
+    Notification,
+    /// The client's answer to a request of the server's.
+    Response,
+    /// An array of messages.
+    Batch,
+}
+
+impl RequestFacts {
+    /// Longest tool name that is kept, in bytes.
+    pub const TOOL_BYTES: usize = 256;
+    /// Longest resource URI that is kept, in bytes.
+    pub const URI_BYTES: usize = 2048;
+    /// Most messages of a batch that are looked at.
+    pub const BATCH: usize = 64;
+
+    /// Whether the body asks for a session to be opened.
+    pub fn opens_session(&self) -> bool {
+        self.kind == Kind::Request && self.method == Method::Initialize
+    }
+
+    /// Whether the body holds a request, so that an answer is a call's outcome.
+    pub fn expects_answer(&self) -> bool {
+        match self.kind {
+            Kind::Request => true,
+            Kind::Notification | Kind::Response => false,
+            Kind::Batch => self.members.iter().any(Self::expects_answer),
+        }
+    }
+
+    /// Facts of this kind and nothing else.
+    pub(super) fn bare(kind: Kind) -> Self {
+        Self {
+            kind,
+            method: Method::Other,
+            id: None,
+            tool: None,
+            protocol_version: None,
+            uri: None,
+            members: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What the JSON-RPC messages of one JSON text come to, token by token.
+
+use crate::model::Outcome;
+
+use super::json::{Container, Place, Token, Visitor};
+use super::word::Word;
+
+/// What the messages of one JSON text came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) worst: Option<Outcome>,
+    pub(super) responses: u32,
+}
+
+/// Reads the messages of one JSON text, which is a message or an array of them.
+#[derive(Clone, Debug)]
+pub(super) struct Messages {
+    /// How deep messages are: 0, or 1 inside a batch.
+    base: u8,
+    /// The message being read, if one is.
+    message: Option<Message>,
+    member: Member,
+    /// The value that follows is that of `isError` in a result, or of `code` in an error.
+    watched: bool,
+    word: Word<16>,
+    number: Word<32>,
+    tally: Tally,
+    complete: bool,
+}
+
+/// A member of a message that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    Result,
+    Error,
+    Method,
+    Other,
+}
+
+/// What is known of one message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Message {
+    has_method: bool,
+    has_result: bool,
+    tool_error: bool,
+    error: Option<Outcome>,
+    /// The worst `code` of the `error` object being read.
+    code: Option<Outcome>,
+}
+
+impl Messages {
+    pub(super) fn new() -> Self {
+        Self {
+            base: 0,
+            message: None,
+            member: Member::Other,
+            watched: false,
+            word: Word::new(),
+            number: Word::new(),
+            tally: Tally::default(),
+            complete: false,
+        }
+    }
+
+    /// Whether the outermost object or array has ended.
+    pub(super) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// What was found since the last time.
+    pub(super) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Tokens at the level of messages.
+    fn around(&mut self, depth: u8, token: Token<'_>) {
+        match token {
+            Token::Open(Container::Object) => self.message = Some(Message::default()),
+            Token::Open(Container::Array) if depth == 0 => self.base = 1,
+            Token::Close(Container::Object) => {
+                if let Some(message) = self.message.take() {
+                    self.tally.count(message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tokens directly inside a message: its members.
+    fn inside(&mut self, token: Token<'_>) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        match token {
+            Token::KeyPart(piece) => self.word.push(piece),
+            Token::Key => self.member = Member::of(self.word.get()),
+            Token::TextPart(_) | Token::NumberPart(_) => {}
+            Token::Close(_) => message.close_member(self.member),
+            Token::Open(_)
+            | Token::Text
+            | Token::Number
+            | Token::True
+            | Token::False
+            | Token::Null => {
+                self.watched = false;
+                message.member(self.member, token);
+            }
+        }
+    }
+
+    /// Tokens directly inside a member of a message.
+    fn within(&mut self, token: Token<'_>) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        match token {
+            Token::KeyPart(piece) => self.word.push(piece),
+            Token::Key => {
+                self.watched = self.member.watches(self.word.get());
+                self.number.clear();
+            }
+            Token::NumberPart(piece) if self.watched => self.number.push(piece),
+            Token::TextPart(_) | Token::NumberPart(_) | Token::Close(_) => {}
+            Token::Open(_)
+            | Token::Text
+            | Token::Number
+            | Token::True
+            | Token::False
+            | Token::Null => {
+                if std::mem::take(&mut self.watched) {
+                    message.watched(self.member, token, self.number.get());
+                }
+            }
+        }
+    }
+}
+
+impl Visitor for Messages {
+    fn wants(&mut self, depth: u8, place: Place) -> bool {
+        self.word.clear();
+        let level = depth.wrapping_sub(self.base);
+        place == Place::Key
+            && self.message.is_some()
+            && (level == 1 || level == 2 && self.member.has_watched())
+    }
+
+    fn token(&mut self, depth: u8, token: Token<'_>) {
+        match depth.wrapping_sub(self.base) {
+            0 => self.around(depth, token),
+            1 => self.inside(token),
+            2 => self.within(token),
+            _ => {}
+        }
+        self.complete |= depth == 0 && matches!(token, Token::Close(_));
+    }
+}
+
+impl Member {
+    fn of(name: Option<&[u8]>) -> Self {
+        match name {
+            Some(b"result") => Self::Result,
+            Some(b"error") => Self::Error,
+            Some(b"method") => Self::Method,
+            Some(_) | None => Self::Other,
+        }
+    }
+
+    fn has_watched(self) -> bool {
+        matches!(self, Self::Result | Self::Error)
+    }
+
+    fn watches(self, name: Option<&[u8]>) -> bool {
+        match self {
+            Self::Result => name == Some(b"isError"),
+            Self::Error => name == Some(b"code"),
+            Self::Method | Self::Other => false,
+        }
+    }
+}
+
+impl Message {
+    /// A member's value begins; a scalar is complete with it.
+    fn member(&mut self, member: Member, token: Token<'_>) {
+        match (member, token) {
+            (Member::Result, _) => self.has_result = true,
+            // Some servers send every member and leave those empty that do not apply.
+            (Member::Method | Member::Error, Token::Null) | (Member::Other, _) => {}
+            (Member::Method, _) => self.has_method = true,
+            (Member::Error, Token::Open(Container::Object)) => self.code = None,
+            (Member::Error, _) => self.fail(Outcome::ProtocolError),
+        }
+    }
+
+    /// A member's object or array has ended.
+    fn close_member(&mut self, member: Member) {
+        if member == Member::Error {
+            let outcome = self.code.take().unwrap_or(Outcome::ProtocolError);
+            self.fail(outcome);
+        }
+    }
+
+    /// The value of `isError` or `code`.
+    fn watched(&mut self, member: Member, token: Token<'_>, number: Option<&[u8]>) {
+        match (member, token) {
+            (Member::Result, Token::True) => self.tool_error = true,
+            (Member::Error, Token::Number) => {
+                let outcome = number.map_or(Outcome::ProtocolError, class_of);
+                self.code = Some(worse(self.code, outcome));
+            }
+            (Member::Error, _) => self.code = Some(Outcome::ProtocolError),
+            (Member::Result | Member::Method | Member::Other, _) => {}
+        }
+    }
+
+    fn fail(&mut self, outcome: Outcome) {
+        self.error = Some(worse(self.error, outcome));
+    }
+}
+
+impl Tally {
+    /// A message is complete; requests and notifications of the server's do not count.
+    fn count(&mut self, message: Message) {
+        if message.has_method || !message.has_result && message.error.is_none() {
+            return;
+        }
+        self.responses = self.responses.saturating_add(1);
+        let mut outcome = message.error.unwrap_or(Outcome::Success);
+        if message.tool_error {
+            outcome = worse(Some(outcome), Outcome::ToolError);
+        }
+        self.worst = Some(worse(self.worst, outcome));
+    }
+}
+
+/// The class of a JSON-RPC error code, written as any JSON number.
+fn class_of(number: &[u8]) -> Outcome {
+    let code = std::str::from_utf8(number)
+        .ok()
+        .and_then(|text| text.parse::<f64>().ok());
+    match code {
+        Some(-32601.0) => Outcome::MethodNotFound,
+        Some(code) if code == -32700.0 || (-32602.0..=-32600.0).contains(&code) => {
+            Outcome::CallerError
+        }
+        Some(_) | None => Outcome::ProtocolError,
+    }
+}
+
+/// The worse of two outcomes that an answer may hold.
+pub(super) fn worse(one: Option<Outcome>, other: Outcome) -> Outcome {
+    match one {
+        Some(one) if severity(one) >= severity(other) => one,
+        Some(_) | None => other,
+    }
+}
+
+fn severity(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Success => 0,
+        Outcome::MethodNotFound => 1,
+        Outcome::CallerError => 2,
+        Outcome::ToolError => 3,
+        Outcome::ProtocolError => 4,
+        // Never found inside an answer.
+        Outcome::ServerError
+        | Outcome::ClientError
+        | Outcome::Timeout
+        | Outcome::Unreachable
+        | Outcome::Broken
+        | Outcome::Cancelled => 5,
+    }
+}

@@ -1,0 +1,341 @@
+//! What a request is about, read from its body as it comes in.
+//!
+//! Nothing is told before the outermost object has ended, since a second `method` could
+//! follow the first. What two readers could understand differently (a name that comes
+//! twice, or in another case) is not told at all.
+
+use super::answer::RequestId;
+use super::facts::{Kind, RequestFacts};
+use super::json::{Container, Place, Progress, Reader, Token, Visitor};
+use super::method::Method;
+use super::word::Word;
+
+/// Reads a request's body, chunk by chunk. How many bytes are looked at is up to the caller.
+#[derive(Debug)]
+pub struct RequestPeek {
+    reader: Reader,
+    members: Members,
+}
+
+/// Whether more of the body is worth looking at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peeked {
+    /// Nothing can be told yet.
+    NeedMore,
+    /// [`RequestPeek::finish`] will not tell more after more bytes.
+    Enough,
+}
+
+/// Why nothing is told of a body. Such a request has to be taken for one with side effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unclear {
+    /// It has ended, or was given up, before it was complete.
+    #[error("the body is empty or incomplete")]
+    Incomplete,
+    /// It is not JSON, or nested too deep.
+    #[error("the body is not JSON, or nested too deep")]
+    Malformed,
+    /// It is JSON, but no JSON-RPC message and no batch of them.
+    #[error("the body is not a JSON-RPC message")]
+    NoMessage,
+    /// A name comes twice, or in another case, so that readers differ on what it says.
+    #[error("the body repeats a name that decides what it is")]
+    Ambiguous,
+    /// A batch of more messages than [`RequestFacts::BATCH`].
+    #[error("the batch is too long")]
+    LongBatch,
+}
+
+impl Default for RequestPeek {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RequestPeek {
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self {
+            reader: Reader::new(),
+            members: Members::new(),
+        }
+    }
+
+    /// Looks at the next bytes of the body.
+    pub fn feed(&mut self, bytes: &[u8]) -> Peeked {
+        self.reader.feed(bytes, &mut self.members);
+        match self.reader.progress() {
+            Progress::Complete | Progress::Malformed => Peeked::Enough,
+            Progress::Blank | Progress::Inside if self.members.unclear.is_some() => Peeked::Enough,
+            Progress::Blank | Progress::Inside => Peeked::NeedMore,
+        }
+    }
+
+    /// What is known after the bytes so far.
+    ///
+    /// # Errors
+    /// [`Unclear`] when nothing is known for sure.
+    pub fn finish(self) -> Result<RequestFacts, Unclear> {
+        match self.reader.progress() {
+            Progress::Blank | Progress::Inside => {
+                Err(self.members.unclear.unwrap_or(Unclear::Incomplete))
+            }
+            Progress::Malformed => Err(Unclear::Malformed),
+            Progress::Complete => self.members.facts(),
+        }
+    }
+}
+
+/// The known names of a message, each a bit of what was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Method,
+    Id,
+    Params,
+    Result,
+    Error,
+    ToolName,
+    Uri,
+    Version,
+    Other,
+}
+
+/// The names that matter directly inside a message.
+const OUTER: [(&str, Name); 5] = [
+    ("method", Name::Method),
+    ("id", Name::Id),
+    ("params", Name::Params),
+    ("result", Name::Result),
+    ("error", Name::Error),
+];
+/// The names that matter directly inside `params`.
+const INNER: [(&str, Name); 3] = [
+    ("name", Name::ToolName),
+    ("uri", Name::Uri),
+    ("protocolVersion", Name::Version),
+];
+
+/// Gathers the messages of a body.
+#[derive(Debug)]
+struct Members {
+    /// How deep messages are: 0, or 1 inside a batch.
+    base: u8,
+    batch: bool,
+    message: Option<Draft>,
+    finished: Vec<RequestFacts>,
+    unclear: Option<Unclear>,
+    /// The member of the message that is being read.
+    outer: Name,
+    /// What the next value is.
+    current: Name,
+    word: Word<32>,
+    value: Word<{ RequestFacts::URI_BYTES }>,
+}
+
+/// What is known of one message so far.
+#[derive(Debug, Default)]
+struct Draft {
+    seen: u16,
+    method: Option<Method>,
+    id: Option<RequestId>,
+    tool: Option<Box<str>>,
+    uri: Option<Box<str>>,
+    version: Option<Box<str>>,
+}
+
+impl Members {
+    fn new() -> Self {
+        Self {
+            base: 0,
+            batch: false,
+            message: None,
+            finished: Vec::new(),
+            unclear: None,
+            outer: Name::Other,
+            current: Name::Other,
+            word: Word::new(),
+            value: Word::new(),
+        }
+    }
+
+    fn facts(mut self) -> Result<RequestFacts, Unclear> {
+        if let Some(unclear) = self.unclear {
+            return Err(unclear);
+        }
+        if !self.batch {
+            return self.finished.pop().ok_or(Unclear::NoMessage);
+        }
+        if self.finished.is_empty() {
+            return Err(Unclear::NoMessage);
+        }
+        Ok(RequestFacts {
+            members: self.finished,
+            ..RequestFacts::bare(Kind::Batch)
+        })
+    }
+
+    fn give_up(&mut self, why: Unclear) {
+        self.unclear.get_or_insert(why);
+    }
+
+    /// Tokens at the level of messages.
+    fn around(&mut self, depth: u8, token: Token<'_>) {
+        match token {
+            Token::Open(Container::Object) if self.finished.len() == RequestFacts::BATCH => {
+                self.give_up(Unclear::LongBatch);
+            }
+            Token::Open(Container::Object) => self.message = Some(Draft::default()),
+            Token::Open(Container::Array) if depth == 0 => {
+                self.base = 1;
+                self.batch = true;
+            }
+            Token::Close(Container::Object) => match self.message.take().and_then(Draft::finish) {
+                Some(facts) => self.finished.push(facts),
+                None => self.give_up(Unclear::NoMessage),
+            },
+            _ => self.give_up(Unclear::NoMessage),
+        }
+    }
+
+    /// Tokens directly inside a message (`level` 1) or its params (`level` 2).
+    fn inside(&mut self, level: u8, token: Token<'_>) {
+        match token {
+            Token::KeyPart(piece) => self.word.push(piece),
+            Token::Key => self.name(level),
+            Token::TextPart(piece) | Token::NumberPart(piece) if self.current != Name::Other => {
+                self.value.push(piece);
+            }
+            Token::TextPart(_) | Token::NumberPart(_) => {}
+            Token::Close(_) => self.current = Name::Other,
+            Token::Open(_)
+            | Token::Text
+            | Token::Number
+            | Token::True
+            | Token::False
+            | Token::Null => {
+                let value = self.value.get().and_then(|v| std::str::from_utf8(v).ok());
+                if let Some(draft) = &mut self.message {
+                    draft.value(self.current, token, value);
+                }
+                self.current = Name::Other;
+            }
+        }
+    }
+
+    fn name(&mut self, level: u8) {
+        let names: &[(&str, Name)] = if level == 1 { &OUTER } else { &INNER };
+        let word = self.word.get().unwrap_or(b"");
+        let near = names
+            .iter()
+            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+        self.value.clear();
+        self.current = near.map_or(Name::Other, |(_, name)| *name);
+        if level == 1 {
+            self.outer = self.current;
+        }
+        let Some((spelling, name)) = near else {
+            return;
+        };
+        let again = self.message.as_mut().is_some_and(|m| m.is_repeated(*name));
+        if again || spelling.as_bytes() != word {
+            self.give_up(Unclear::Ambiguous);
+        }
+    }
+}
+
+impl Visitor for Members {
+    fn wants(&mut self, depth: u8, place: Place) -> bool {
+        let level = depth.wrapping_sub(self.base);
+        let here = level == 1 || level == 2 && self.outer == Name::Params;
+        if self.unclear.is_some() || self.message.is_none() || !here {
+            return false;
+        }
+        match place {
+            Place::Key => {
+                self.word.clear();
+                true
+            }
+            Place::Value => self.current != Name::Other,
+        }
+    }
+
+    fn token(&mut self, depth: u8, token: Token<'_>) {
+        if self.unclear.is_some() {
+            return;
+        }
+        match depth.checked_sub(self.base) {
+            Some(0) => self.around(depth, token),
+            Some(1) => self.inside(1, token),
+            Some(2) if self.outer == Name::Params => self.inside(2, token),
+            Some(_) | None => {}
+        }
+    }
+}
+
+impl Draft {
+    /// Marks a name as seen and tells whether it was before.
+    fn is_repeated(&mut self, name: Name) -> bool {
+        let bit = 1 << name as u16;
+        let before = self.seen & bit != 0;
+        self.seen |= bit;
+        before
+    }
+
+    fn has(&self, name: Name) -> bool {
+        self.seen & (1 << name as u16) != 0
+    }
+
+    /// The value of a known name; `value` is its text unless it is too long or not UTF-8.
+    fn value(&mut self, name: Name, token: Token<'_>, value: Option<&str>) {
+        let bounded = |bytes: usize| value.filter(|text| text.len() <= bytes);
+        match (name, token) {
+            (Name::Method, Token::Text) => {
+                self.method = Some(value.map_or(Method::Other, |v| Method::parse(v.as_bytes())));
+            }
+            (Name::Id, Token::Text) => {
+                self.id = bounded(RequestId::MAX_BYTES).map(|text| RequestId::Text(text.into()));
+            }
+            (Name::Id, Token::Number) => {
+                self.id = bounded(RequestId::MAX_BYTES).map(|text| RequestId::Number(text.into()));
+            }
+            (Name::ToolName, Token::Text) => {
+                self.tool = bounded(RequestFacts::TOOL_BYTES).map(Into::into);
+            }
+            (Name::Uri, Token::Text) => self.uri = value.map(Into::into),
+            (Name::Version, Token::Text) => self.version = bounded(64).map(Into::into),
+            _ => {}
+        }
+    }
+
+    /// The message is complete; `None` when it is none.
+    fn finish(self) -> Option<RequestFacts> {
+        let answers = self.has(Name::Result) || self.has(Name::Error);
+        if self.has(Name::Method) {
+            let method = self.method?;
+            let kind = match (answers, self.has(Name::Id)) {
+                (true, _) => return None,
+                (false, true) => Kind::Request,
+                (false, false) => Kind::Notification,
+            };
+            return Some(self.facts(kind, method));
+        }
+        (answers && self.has(Name::Id)).then(|| RequestFacts::bare(Kind::Response))
+    }
+
+    fn facts(self, kind: Kind, method: Method) -> RequestFacts {
+        let only = |wanted: bool, text: Option<Box<str>>| text.filter(|_| wanted);
+        let subscribes = matches!(
+            method,
+            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
+        );
+        RequestFacts {
+            kind,
+            method,
+            id: self.id,
+            tool: only(method == Method::ToolsCall, self.tool),
+            protocol_version: only(method == Method::Initialize, self.version),
+            uri: only(subscribes, self.uri),
+            members: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The outcome inside an answer, found while its bytes pass.
+//!
+//! Nothing is kept of the body but a few words of state. What counts: a message with
+//! `result` or `error` and without `method` is a response; a non-null `error` fails it by
+//! its `code`, and `isError: true` directly in `result` makes it a failed tool. Names that
+//! come twice count at their worst, since readers differ on which of them wins.
+
+use crate::model::Outcome;
+
+use super::events::{EventKind, EventReader, EventSink};
+use super::format::Format;
+use super::json::{Progress, Reader};
+use super::messages::{Messages, Tally, worse};
+
+/// Watches one answer. Feed it every byte of the body in order, uncompressed.
+#[derive(Clone, Debug)]
+pub struct AnswerScanner {
+    framing: Framing,
+    document: Document,
+}
+
+#[derive(Clone, Debug)]
+enum Framing {
+    Json,
+    EventStream(EventReader),
+}
+
+/// What was found in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// The worst outcome among the responses; `None` when there was no response.
+    pub worst: Option<Outcome>,
+    /// How many responses there were.
+    pub responses: u32,
+    /// Whether something that should be JSON was not, was cut short, or nested too deep.
+    pub malformed: bool,
+}
+
+impl AnswerScanner {
+    /// A scanner for an answer in this format.
+    pub fn new(format: Format) -> Self {
+        let framing = match format {
+            Format::Json => Framing::Json,
+            Format::EventStream => Framing::EventStream(EventReader::new()),
+        };
+        Self {
+            framing,
+            document: Document::new(),
+        }
+    }
+
+    /// Looks at the next bytes of the body.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        match &mut self.framing {
+            Framing::Json => {
+                self.document.data(bytes);
+                if self.document.messages.complete() {
+                    self.document.publish();
+                }
+            }
+            Framing::EventStream(events) => events.feed(bytes, &mut self.document),
+        }
+    }
+
+    /// Whether a complete response has passed, so that a call is over although its stream
+    /// may stay open.
+    pub fn response_seen(&self) -> bool {
+        self.document.finding.responses > 0
+    }
+
+    /// The worst outcome among the responses so far.
+    pub fn worst(&self) -> Option<Outcome> {
+        self.document.finding.worst
+    }
+
+    /// The body has ended. An event without its closing empty line is none.
+    pub fn finish(mut self) -> Finding {
+        match self.framing {
+            Framing::Json => self.document.dispatch(EventKind::Message),
+            Framing::EventStream(_) => {}
+        }
+        self.document.finding
+    }
+}
+
+/// The JSON text being read, and what the ones before it came to.
+#[derive(Clone, Debug)]
+struct Document {
+    reader: Reader,
+    messages: Messages,
+    finding: Finding,
+}
+
+impl Document {
+    fn new() -> Self {
+        Self {
+            reader: Reader::new(),
+            messages: Messages::new(),
+            finding: Finding::default(),
+        }
+    }
+
+    /// The text is complete: what it held counts.
+    fn publish(&mut self) {
+        let Tally { worst, responses } = self.messages.take_tally();
+        self.finding.responses = self.finding.responses.saturating_add(responses);
+        if let Some(outcome) = worst {
+            self.finding.worst = Some(worse(self.finding.worst, outcome));
+        }
+    }
+}
+
+impl EventSink for Document {
+    fn data(&mut self, piece: &[u8]) {
+        self.reader.feed(piece, &mut self.messages);
+    }
+
+    fn dispatch(&mut self, kind: EventKind) {
+        self.reader.finish(&mut self.messages);
+        match (kind, self.reader.progress()) {
+            (EventKind::Other, _) | (EventKind::Message, Progress::Blank) => {}
+            (EventKind::Message, Progress::Complete) => self.publish(),
+            (EventKind::Message, Progress::Inside | Progress::Malformed) => {
+                self.finding.malformed = true;
+            }
+        }
+        self.reader = Reader::new();
+        self.messages = Messages::new();
+    }
+}
