@@ -16,6 +16,8 @@ pub enum RevertReason {
     HealthCheckFailed,
     /// The candidate's circuit breaker opened.
     CircuitBreaker,
+    /// A stage's time was over without a conclusion, and the plan says to revert then.
+    Inconclusive,
     /// A person, or a person's pipeline, asked for it.
     Manual,
 }
@@ -28,6 +30,7 @@ impl RevertReason {
             Self::LatencyDegraded => "latency_degraded",
             Self::HealthCheckFailed => "health_check_failed",
             Self::CircuitBreaker => "circuit_breaker",
+            Self::Inconclusive => "inconclusive",
             Self::Manual => "manual",
         }
     }
