@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeSpec {
-    /// Highest probability of reverting a healthy candidate over a whole rollout, above 0 and
-    /// at most 0.5. Default 0.01.
+    /// Highest probability of reverting a healthy candidate over a whole rollout, 1e-9 to 0.5.
+    /// Default 0.01.
     pub alpha: f64,
-    /// Highest probability of passing a stage with a candidate that is worse. Default 0.05.
+    /// Highest probability of passing a stage with a candidate that is worse, 1e-9 to 0.5. Default 0.05.
     pub beta: f64,
     /// Tolerated error ratio.
     pub errors: ErrorsSpec,
     /// Tolerated slowdown.
     pub latency: LatencySpec,
-    /// Candidate calls in a stage below which nothing is concluded. Default 50.
+    /// Candidate calls in a stage below which nothing is concluded, at most 1000000. Default 50.
     pub min_requests: u64,
     /// Calls the candidate could not be reached for, in a row and from at least two keys, that revert at
     /// once. Default 5; 0 turns the guard off.
@@ -35,15 +35,50 @@ impl Default for JudgeSpec {
     }
 }
 
+impl JudgeSpec {
+    /// What is wrong with the values: the path of each field inside `judge`, and why.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let bounds = [
+            ("alpha", self.alpha, 1e-9, 0.5),
+            ("beta", self.beta, 1e-9, 0.5),
+            ("errors.margin", self.errors.margin, 1.0, 100.0),
+            ("errors.floor", self.errors.floor, 1e-6, 0.5),
+            ("errors.cap", self.errors.cap, 1e-5, 0.5),
+            ("latency.margin", self.latency.margin, 1.0, 100.0),
+            ("latency.pass_margin", self.latency.pass_margin, 1.0, 100.0),
+        ];
+        let mut problems: Vec<_> = bounds
+            .into_iter()
+            .filter(|(_, value, least, most)| !(least..=most).contains(&value))
+            .map(|(path, value, least, most)| {
+                let message = format!("{value} is not between {least} and {most}");
+                (path.to_owned(), message)
+            })
+            .collect();
+        if self.latency.pass_margin <= self.latency.margin {
+            let message = "must be larger than latency.margin: what is tolerated must also pass";
+            problems.push(("latency.pass_margin".to_owned(), message.to_owned()));
+        }
+        if self.min_requests > MAX_MIN_REQUESTS {
+            let message = format!("{} is larger than {MAX_MIN_REQUESTS}", self.min_requests);
+            problems.push(("min_requests".to_owned(), message));
+        }
+        problems
+    }
+}
+
+/// Largest accepted `min_requests`.
+const MAX_MIN_REQUESTS: u64 = 1_000_000;
+
 /// Tolerated error ratio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ErrorsSpec {
     /// The candidate may fail this many times as often as stable, 1 to 100. Default 1.1.
     pub margin: f64,
-    /// Error rate, as a fraction, that never matters. Default 0.001.
+    /// Error rate, as a fraction, that never matters, 0.000001 to 0.5. Default 0.001.
     pub floor: f64,
-    /// Error rate, as a fraction, under which a candidate passes a stage. Default 0.01.
+    /// Error rate, as a fraction, under which a candidate passes a stage, 0.00001 to 0.5. Default 0.01.
     pub cap: f64,
 }
 
@@ -63,7 +98,7 @@ impl Default for ErrorsSpec {
 pub struct LatencySpec {
     /// The candidate may take this many times as long as stable, 1 to 100. Default 1.2.
     pub margin: f64,
-    /// Slowdown that a passed stage has ruled out. Default 1.5.
+    /// Slowdown that a passed stage has ruled out: above `margin`, at most 100. Default 1.5.
     pub pass_margin: f64,
 }
 

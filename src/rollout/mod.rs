@@ -1,3 +1,20 @@
-//! The machine of a rollout.
+//! The machine of a rollout: which stage, how long, and what comes next.
+//!
+//! [`step`] is the whole of it: a state, an event and the time give the next state and what
+//! `control` has to do. Nothing here reads a clock or does I/O, so a whole rollout with its
+//! revert runs in a unit test.
+//!
+//! Invariants: the candidate's share grows only by a stage passed or by `promote`; a finished
+//! rollout never starts again; time that a stage spends paused does not count; states keep
+//! elapsed times, not instants, so that a restart resumes where it was.
+//!
+//! Deliberately not here: what the evidence says (`judge`), and carrying actions out (`control`).
 
+mod machine;
+mod plan;
 pub mod spec;
+mod state;
+
+pub use machine::{Action, Event, Finish, Note, Refusal, Step, TrialUse, step};
+pub use plan::{Plan, PlanError, Stage};
+pub use state::{Phase, State, View};

@@ -11,11 +11,12 @@ use crate::model::{Percent, duration_text};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSpec {
-    /// One to 32 stages, with growing percents. After the last one the candidate is promoted
+    /// One to 32 stages, with growing percents above 0 and at most 99, since a candidate with all of
+    /// the traffic has nothing to be compared with. After the last stage the candidate is promoted
     /// to all of the traffic.
     pub stages: Vec<StageSpec>,
-    /// Time after the start that is not judged, so that a cold candidate is not blamed.
-    /// Default 0s.
+    /// Time after the start that is not judged, so that a cold candidate is not blamed; one that
+    /// cannot be reached is reverted all the same. Default 0s.
     #[serde(default, with = "duration_text")]
     #[schemars(with = "String")]
     pub warmup: Duration,
@@ -36,13 +37,55 @@ pub struct PlanSpec {
     pub judge: JudgeSpec,
 }
 
+impl PlanSpec {
+    /// What is wrong with the values: the path of each field inside the plan, and why.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = self.stage_problems();
+        let judge = self.judge.problems().into_iter();
+        problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
+        problems
+    }
+
+    fn stage_problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if self.stages.is_empty() || self.stages.len() > MAX_STAGES {
+            let message = format!("{} stages; a plan has 1 to {MAX_STAGES}", self.stages.len());
+            problems.push(("stages".to_owned(), message));
+        }
+        let mut before = 0.0;
+        for (index, stage) in self.stages.iter().enumerate() {
+            let percent = f64::from(stage.percent);
+            let wrong = if percent <= 0.0 {
+                Some("is 0: the candidate would get no traffic to be judged by".to_owned())
+            } else if percent > HIGHEST_PERCENT {
+                Some(format!(
+                    "{percent} is above {HIGHEST_PERCENT}: no stable traffic is left to compare with; end at 95, the candidate is promoted after the last stage"
+                ))
+            } else if percent <= before {
+                Some(format!("{percent} is not above the stage before, {before}"))
+            } else {
+                None
+            };
+            before = before.max(percent);
+            problems.extend(wrong.map(|message| (format!("stages[{index}].percent"), message)));
+        }
+        problems
+    }
+}
+
+/// Most stages of a plan.
+const MAX_STAGES: usize = 32;
+/// Highest percent of a stage.
+const HIGHEST_PERCENT: f64 = 99.0;
+
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageSpec {
-    /// The candidate's share of new traffic.
+    /// The candidate's share of new traffic, above 0 and at most 99.
     pub percent: Percent,
-    /// Shortest time in the stage.
+    /// Shortest time in the stage; paused time does not count. With `0s` the stage is left as soon
+    /// as the evidence allows.
     #[serde(rename = "for", with = "duration_text")]
     #[schemars(with = "String")]
     pub duration: Duration,
@@ -69,9 +112,9 @@ pub enum InconclusiveSpec {
 }
 
 fn default_max_stage() -> Duration {
-    Duration::from_secs(24 * 3600)
+    Duration::from_hours(24)
 }
 
 fn default_cooldown() -> Duration {
-    Duration::from_secs(300)
+    Duration::from_mins(5)
 }

@@ -1,0 +1,203 @@
+//! Capital on alternatives, and what evidence does to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Role;
+
+use super::terms::Terms;
+use super::thresholds::QUANTILES;
+
+/// How many times worse than tolerated each bet supposes the candidate to be.
+const RATIOS: [f64; 6] = [1.3, 1.7, 2.5, 5.0, 15.0, 100.0];
+/// Multiples of the floor that the bets against the floor suppose.
+const FLOOR_RATIOS: [f64; 7] = [2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 900.0];
+/// Highest error rate that a bet against the floor supposes.
+const HIGHEST_RATE: f64 = 0.95;
+/// Capital that is bet from the start; the rest is bet bit by bit over the planned time, so
+/// that a candidate that turns bad late is not protected by its good record.
+const AT_START: f64 = 0.7;
+/// Largest capital of one bet. Cutting wealth down keeps every guarantee.
+const MOST: f64 = 1e100;
+/// Largest factor of one batch; with [`MOST`] no product overflows.
+const LARGEST_FACTOR: f64 = 1e200;
+/// Share of one arm below which arms are not compared: almost nothing could be learnt, and
+/// ratios of chances would be huge.
+const LEAST_SHARE: f64 = 1e-4;
+
+/// Events of both arms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Labels {
+    pub(super) stable: u64,
+    pub(super) candidate: u64,
+}
+
+impl Labels {
+    pub(super) fn add(&mut self, more: Self) {
+        self.stable = self.stable.saturating_add(more.stable);
+        self.candidate = self.candidate.saturating_add(more.candidate);
+    }
+
+    pub(super) fn count(&mut self, role: Role) {
+        match role {
+            Role::Stable => self.stable += 1,
+            Role::Candidate => self.candidate += 1,
+        }
+    }
+}
+
+/// Whether arms can be compared when the candidate has this share of the traffic.
+pub(super) fn comparable(share: f64) -> bool {
+    (LEAST_SHARE..=1.0 - LEAST_SHARE).contains(&share)
+}
+
+/// The chance that an event is the candidate's if its rate is `ratio` times stable's.
+fn chance(share: f64, ratio: f64) -> f64 {
+    ratio * share / (ratio * share + 1.0 - share)
+}
+
+/// Bets on whose each event was: capital `j` supposes that the candidate's rate is
+/// `margin * ratios[j]` times stable's; the null is `margin` times at most (or at least, when
+/// the ratios are below one).
+pub(super) fn bet_on_labels(
+    capital: &mut [f64],
+    ratios: &[f64],
+    margin: f64,
+    share: f64,
+    events: Labels,
+) {
+    if !comparable(share) || events == Labels::default() {
+        return;
+    }
+    let null = chance(share, margin);
+    for (capital, ratio) in capital.iter_mut().zip(ratios) {
+        let supposed = chance(share, margin * ratio);
+        let factors = [supposed / null, (1.0 - supposed) / (1.0 - null)];
+        grow(capital, factors, [events.candidate, events.stable]);
+    }
+}
+
+/// Bets on the rate of bad calls: capital `j` supposes `rates[j]`, the null is `limit`.
+pub(super) fn bet_on_rate(
+    capital: &mut [f64],
+    rates: impl Iterator<Item = f64>,
+    limit: f64,
+    [bad, good]: [u64; 2],
+) {
+    if bad == 0 && good == 0 {
+        return;
+    }
+    for (capital, rate) in capital.iter_mut().zip(rates) {
+        let factors = [rate / limit, (1.0 - rate) / (1.0 - limit)];
+        grow(capital, factors, [bad, good]);
+    }
+}
+
+fn grow(capital: &mut f64, factors: [f64; 2], times: [u64; 2]) {
+    let factor = product_of_powers(factors, times).min(LARGEST_FACTOR);
+    *capital = (*capital * factor).min(MOST);
+}
+
+/// `factors[0]^times[0] * factors[1]^times[1]`. One of the two powers may be too large and the
+/// other too small to represent while their product is neither, hence logarithms.
+fn product_of_powers(factors: [f64; 2], times: [u64; 2]) -> f64 {
+    let few = times.map(|times| i32::try_from(times).ok().filter(|times| *times <= 8));
+    if let [Some(first), Some(second)] = few {
+        return factors[0].powi(first) * factors[1].powi(second);
+    }
+    let logarithm = |factor: f64, times: u64| match times {
+        0 => 0.0, // 0^0 is 1
+        times => times as f64 * factor.ln(),
+    };
+    (logarithm(factors[0], times[0]) + logarithm(factors[1], times[1])).exp()
+}
+
+/// The capital that is bet on "the candidate is worse", one unit in each of the three tests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Bets {
+    /// Not yet bet; every test has this much in reserve.
+    reserve: f64,
+    /// On the labels of bad calls.
+    ratio: [f64; RATIOS.len()],
+    /// On the candidate's error rate being above the floor.
+    floor: [f64; FLOOR_RATIOS.len()],
+    /// On the labels of slow calls, for each quantile.
+    slow: [[f64; RATIOS.len()]; QUANTILES.len()],
+}
+
+/// What one batch says, already told apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence {
+    /// The candidate's share when the calls were assigned.
+    pub(super) share: f64,
+    /// Bad calls, one a caller.
+    pub(super) bad: Labels,
+    /// The candidate's good calls.
+    pub(super) good: u64,
+    /// Slow calls by quantile.
+    pub(super) slow: [Labels; QUANTILES.len()],
+}
+
+impl Bets {
+    pub(super) fn new() -> Self {
+        Self {
+            reserve: 1.0 - AT_START,
+            ratio: [AT_START / RATIOS.len() as f64; RATIOS.len()],
+            floor: [AT_START / FLOOR_RATIOS.len() as f64; FLOOR_RATIOS.len()],
+            slow: [[AT_START / RATIOS.len() as f64; RATIOS.len()]; QUANTILES.len()],
+        }
+    }
+
+    /// Moves a part of the starting reserve to the bets: `part` is of one.
+    pub(super) fn restart(&mut self, part: f64) {
+        let moved = ((1.0 - AT_START) * part).clamp(0.0, self.reserve);
+        self.reserve -= moved;
+        let spread = |capital: &mut [f64]| {
+            let each = moved / capital.len() as f64;
+            for capital in capital {
+                *capital += each;
+            }
+        };
+        spread(&mut self.ratio);
+        spread(&mut self.floor);
+        for slow in &mut self.slow {
+            spread(slow);
+        }
+    }
+
+    /// Settles the bets on one batch and keeps the stakes on the table.
+    pub(super) fn settle(&mut self, terms: &Terms, evidence: &Evidence) {
+        let share = evidence.share;
+        let margin = terms.error_margin;
+        bet_on_labels(&mut self.ratio, &RATIOS, margin, share, evidence.bad);
+        for (capital, slow) in self.slow.iter_mut().zip(evidence.slow) {
+            bet_on_labels(capital, &RATIOS, 1.0, share, slow);
+        }
+        let floor = terms.error_floor;
+        let rates = FLOOR_RATIOS.map(|ratio| (floor * ratio).min(HIGHEST_RATE));
+        let calls = [evidence.bad.candidate, evidence.good];
+        bet_on_rate(&mut self.floor, rates.into_iter(), floor, calls);
+    }
+
+    /// E-value against "the candidate fails at most `margin` times as often as stable".
+    pub(super) fn ratio(&self) -> f64 {
+        self.worth(&self.ratio)
+    }
+
+    /// E-value against "the candidate's error rate is at most the floor".
+    pub(super) fn floor(&self) -> f64 {
+        self.worth(&self.floor)
+    }
+
+    /// E-values against "the candidate is at most `margin` times as slow", by quantile.
+    pub(super) fn slow(&self) -> [f64; QUANTILES.len()] {
+        let mut worths = [0.0; QUANTILES.len()];
+        for (worth, slow) in worths.iter_mut().zip(&self.slow) {
+            *worth = self.worth(slow);
+        }
+        worths
+    }
+
+    fn worth(&self, capital: &[f64]) -> f64 {
+        self.reserve + capital.iter().sum::<f64>()
+    }
+}

@@ -1,0 +1,134 @@
+//! One bad call a caller and minute: a chatty agent is not evidence.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How long further bad calls of a caller are not counted.
+const WINDOW: Duration = Duration::from_mins(1);
+/// Callers that are remembered at once: 48 KiB a rollout.
+const ROOM: usize = 2048;
+/// Places that a caller may be remembered at, from its home onwards.
+const PROBES: usize = 16;
+
+/// Who failed lately. Of fixed size; callers that find no room are not counted as evidence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Entries", into = "Entries")]
+pub(super) struct RecentKeys {
+    /// Key and the moment until which it is not counted again; zero for a free place.
+    places: Box<[(u64, Duration)]>,
+    overflowed: u64,
+}
+
+/// What became of a bad call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The caller's first for a while.
+    First,
+    /// The caller's failure is counted already.
+    Again,
+    /// No room to remember the caller.
+    NoRoom,
+}
+
+impl RecentKeys {
+    pub(super) fn new() -> Self {
+        Self {
+            places: vec![(0, Duration::ZERO); ROOM].into(),
+            overflowed: 0,
+        }
+    }
+
+    /// Notes that `key` failed at `now`, which never runs backwards.
+    pub(super) fn hear(&mut self, key: u64, now: Duration) -> Heard {
+        // The low bits may have chosen the arm; the multiplication mixes all of them into the high ones.
+        let home = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+        let mut free = None;
+        for place in (home..home + PROBES).map(|place| place % ROOM) {
+            let Some((held, until)) = self.places.get(place) else {
+                continue;
+            };
+            if *until <= now {
+                free = free.or(Some(place));
+            } else if *held == key {
+                return Heard::Again;
+            }
+        }
+        let Some(place) = free.and_then(|place| self.places.get_mut(place)) else {
+            self.overflowed += 1;
+            return Heard::NoRoom;
+        };
+        *place = (key, now.saturating_add(WINDOW));
+        Heard::First
+    }
+
+    /// Bad calls that were not counted for want of room.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+}
+
+/// The form in which recent callers are stored: only the filled places.
+#[derive(Serialize, Deserialize)]
+struct Entries {
+    #[serde(default)]
+    recent: Vec<(u64, Duration)>,
+    #[serde(default)]
+    overflowed: u64,
+}
+
+impl From<RecentKeys> for Entries {
+    fn from(keys: RecentKeys) -> Self {
+        let filled = keys
+            .places
+            .iter()
+            .filter(|(_, until)| *until > Duration::ZERO);
+        Self {
+            recent: filled.copied().collect(),
+            overflowed: keys.overflowed,
+        }
+    }
+}
+
+impl From<Entries> for RecentKeys {
+    fn from(entries: Entries) -> Self {
+        let mut keys = Self::new();
+        for (key, until) in entries.recent {
+            keys.hear(key, until.saturating_sub(WINDOW));
+        }
+        keys.overflowed = entries.overflowed;
+        keys
+    }
+}
+
+/// The first few distinct callers with a bad call of the candidate's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Culprits {
+    keys: [u64; Self::ENOUGH as usize],
+    found: u32,
+}
+
+impl Culprits {
+    /// Callers that are told apart; more are not needed for any verdict.
+    pub(super) const ENOUGH: u32 = 3;
+
+    /// Adds a caller; a call without a key is a caller of its own.
+    pub(super) fn add(&mut self, key: Option<u64>) {
+        if self.found >= Self::ENOUGH {
+            return;
+        }
+        let known = self.keys.iter().take(self.found as usize);
+        if key.is_some_and(|key| known.copied().any(|known| known == key)) {
+            return;
+        }
+        if let Some(place) = self.keys.get_mut(self.found as usize) {
+            *place = key.unwrap_or_default();
+        }
+        self.found += 1;
+    }
+
+    /// How many callers there were, [`Culprits::ENOUGH`] at most.
+    pub(super) fn found(&self) -> u32 {
+        self.found
+    }
+}

@@ -1,0 +1,87 @@
+//! What was agreed: the checked form of a plan's `judge` part.
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::JudgeSpec;
+
+/// How much worse a candidate may be and how sure the judge must be; valid by construction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Highest probability of reverting a tolerable candidate over a whole rollout.
+    pub alpha: f64,
+    /// Highest probability of passing a stage with a candidate that is worse.
+    pub beta: f64,
+    /// Tolerated ratio of the candidate's error rate to stable's.
+    pub error_margin: f64,
+    /// Error rate that never matters.
+    pub error_floor: f64,
+    /// Error rate under which a candidate passes a stage.
+    pub error_cap: f64,
+    /// Tolerated slowdown.
+    pub latency_margin: f64,
+    /// Slowdown that a passed stage has ruled out.
+    pub pass_margin: f64,
+    /// Candidate calls in a stage below which nothing is concluded.
+    pub min_requests: u64,
+    /// Candidate calls in a row that found no connection and revert at once; 0 turns the guard off.
+    pub max_connect_failures: u32,
+}
+
+/// Why a plan's `judge` part is not usable: every problem, each with the path of its field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", describe(.problems))]
+pub struct TermsError {
+    /// Path of a field inside `judge`, and what is wrong with it.
+    pub problems: Vec<(String, String)>,
+}
+
+fn describe(problems: &[(String, String)]) -> String {
+    let each = problems
+        .iter()
+        .map(|(path, message)| format!("{path}: {message}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+impl Terms {
+    /// Checks a spec.
+    ///
+    /// # Errors
+    /// [`TermsError`] with everything that [`JudgeSpec::problems`] finds.
+    pub fn new(spec: &JudgeSpec) -> Result<Self, TermsError> {
+        let problems = spec.problems();
+        if !problems.is_empty() {
+            return Err(TermsError { problems });
+        }
+        Ok(Self::lower(spec))
+    }
+
+    fn lower(spec: &JudgeSpec) -> Self {
+        Self {
+            alpha: spec.alpha,
+            beta: spec.beta,
+            error_margin: spec.errors.margin,
+            error_floor: spec.errors.floor,
+            error_cap: spec.errors.cap,
+            latency_margin: spec.latency.margin,
+            pass_margin: spec.latency.pass_margin,
+            min_requests: spec.min_requests,
+            max_connect_failures: spec.max_connect_failures,
+        }
+    }
+
+    /// The e-value at which a rollout is reverted.
+    pub fn revert_threshold(&self) -> f64 {
+        1.0 / self.alpha
+    }
+
+    /// The e-value at which a stage is passed.
+    pub fn pass_threshold(&self) -> f64 {
+        1.0 / self.beta
+    }
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self::lower(&JudgeSpec::default())
+    }
+}

@@ -1,0 +1,172 @@
+//! What the judge says, and the record of why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::RevertReason;
+
+use super::thresholds::QUANTILES;
+
+/// What the judge says about the candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// The candidate has been shown to be as good as agreed, in this stage.
+    Advance,
+    /// Neither good nor bad has been shown.
+    Hold {
+        /// Why not.
+        because: HoldReason,
+    },
+    /// The candidate is worse than agreed.
+    Revert {
+        /// In what.
+        reason: RevertReason,
+    },
+}
+
+/// Why the judge holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// Fewer candidate calls in this stage than `min_requests`.
+    NoData,
+    /// The stage's time is not over and the evidence is not conclusive yet.
+    Gathering,
+    /// The stage's time is over and the evidence is not conclusive.
+    Inconclusive,
+    /// The candidate fails, but the failures come from fewer than three callers.
+    FewCallers,
+}
+
+impl HoldReason {
+    /// The reason's name in API, log and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoData => "no_data",
+            Self::Gathering => "gathering",
+            Self::Inconclusive => "inconclusive",
+            Self::FewCallers => "few_callers",
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Advance => f.write_str("advance"),
+            Self::Hold { because } => write!(f, "hold: {because}"),
+            Self::Revert { reason } => write!(f, "revert: {reason}"),
+        }
+    }
+}
+
+/// Whether the time that a stage lasts at least is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageTime {
+    /// Not yet.
+    Running,
+    /// It is.
+    Over,
+}
+
+/// A verdict with the numbers it came from: the same in history, API, log and notices.
+///
+/// E-values start at 1; the larger, the worse for the candidate (for passing: the better).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Record {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Evidence that the candidate is worse, over the whole rollout.
+    pub e_value: f64,
+    /// The e-value that reverts: 1 / alpha.
+    pub revert_at: f64,
+    /// The e-value that shows one half of a pass: 1 / beta.
+    pub pass_at: f64,
+    /// The candidate's share of the traffic in the latest batch.
+    pub share: f64,
+    /// The error check.
+    pub errors: ErrorsRecord,
+    /// The latency check.
+    pub latency: LatencyRecord,
+    /// Stable's calls.
+    pub stable: ArmRecord,
+    /// The candidate's calls.
+    pub candidate: ArmRecord,
+    /// The candidate's calls in this stage.
+    pub stage_calls: u64,
+    /// Calls in a stage below which nothing is concluded.
+    pub min_requests: u64,
+    /// About how many more candidate calls the stage needs to pass, if they go like the ones so
+    /// far; absent when there is no telling.
+    pub needed_calls: Option<u64>,
+    /// Bad calls of callers that had just failed, which are not counted as evidence.
+    pub repeated: u64,
+    /// Bad calls that could not be told one by one, which are not counted as evidence.
+    pub untold: u64,
+    /// Candidate calls in a row that found no connection.
+    pub connect_failures: u32,
+}
+
+/// The numbers of the error check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErrorsRecord {
+    /// The lesser of the next two: both must be refuted.
+    pub e_value: f64,
+    /// Evidence against "fails at most `margin` times as often as stable".
+    pub ratio_e_value: f64,
+    /// Evidence against "fails in at most the share `floor` of its calls".
+    pub floor_e_value: f64,
+    /// Tolerated ratio.
+    pub margin: f64,
+    /// Error rate that never matters.
+    pub floor: f64,
+    /// Callers whose calls the candidate failed; counted up to 3, which a revert for errors needs.
+    pub callers: u32,
+    /// Evidence in this stage that the candidate is good enough to pass.
+    pub pass_e_value: f64,
+}
+
+/// The numbers of the latency check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LatencyRecord {
+    /// The mean of the e-values of the quantiles.
+    pub e_value: f64,
+    /// Tolerated slowdown.
+    pub margin: f64,
+    /// The check at each quantile of stable's latency.
+    pub quantiles: [QuantileRecord; QUANTILES.len()],
+    /// Evidence in this stage that the candidate is good enough to pass.
+    pub pass_e_value: f64,
+}
+
+/// The latency check at one quantile of stable's latency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QuantileRecord {
+    /// Which quantile, 0 to 1.
+    pub quantile: f64,
+    /// Evidence against "at most `margin` times as slow".
+    pub e_value: f64,
+    /// Stable's calls that took longer than stable's quantile.
+    pub stable_slow: u64,
+    /// The candidate's calls that took longer than `margin` times that.
+    pub candidate_slow: u64,
+}
+
+/// The calls of one arm in the whole rollout, warm-up apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ArmRecord {
+    /// Finished calls.
+    pub calls: u64,
+    /// Bad ones, all of them.
+    pub bad: u64,
+    /// Bad ones that count as evidence: one a caller and minute.
+    pub bad_counted: u64,
+}

@@ -1,0 +1,97 @@
+//! The checked form of a plan.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Terms;
+use crate::model::Percent;
+
+use super::spec::{InconclusiveSpec, PlanSpec};
+
+/// The recipe of a rollout. A rollout keeps the plan that it began with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// One to 32 stages with growing percents.
+    stages: Vec<Stage>,
+    /// Time after the start that is not judged.
+    pub warmup: Duration,
+    /// What happens when a stage's time is over and the evidence is not conclusive.
+    pub inconclusive: InconclusiveSpec,
+    /// Longest a stage is extended, counted from its start.
+    pub max_stage: Duration,
+    /// Time after a revert in which no rollout of the same candidate starts.
+    pub cooldown: Duration,
+    /// What the judge tolerates.
+    pub terms: Terms,
+}
+
+/// One step of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The candidate's share of new traffic.
+    pub percent: Percent,
+    /// Shortest time in the stage.
+    pub duration: Duration,
+    /// Whether a person must approve before the next stage.
+    pub approve: bool,
+}
+
+/// Why a plan is not usable: every problem, each with the path of its field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", describe(.problems))]
+pub struct PlanError {
+    /// Path of a field inside the plan, and what is wrong with it.
+    pub problems: Vec<(String, String)>,
+}
+
+fn describe(problems: &[(String, String)]) -> String {
+    let each = problems
+        .iter()
+        .map(|(path, message)| format!("{path}: {message}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+impl Plan {
+    /// Checks a spec.
+    ///
+    /// # Errors
+    /// [`PlanError`] with everything that [`PlanSpec::problems`] finds.
+    pub fn new(spec: &PlanSpec) -> Result<Self, PlanError> {
+        let problems = spec.problems();
+        let terms = Terms::new(&spec.judge);
+        let (Ok(terms), true) = (terms, problems.is_empty()) else {
+            return Err(PlanError { problems });
+        };
+        let stages = spec.stages.iter().map(|stage| Stage {
+            percent: stage.percent,
+            duration: stage.duration,
+            approve: stage.approve,
+        });
+        Ok(Self {
+            stages: stages.collect(),
+            warmup: spec.warmup,
+            inconclusive: spec.inconclusive,
+            max_stage: spec.max_stage,
+            cooldown: spec.cooldown,
+            terms,
+        })
+    }
+
+    /// The stages, in their order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// A stage by its place, from 0.
+    pub fn stage(&self, index: usize) -> Option<&Stage> {
+        self.stages.get(index)
+    }
+
+    /// The least time that all stages take together, over which the judge spreads its bets.
+    pub fn planned(&self) -> Duration {
+        self.stages.iter().fold(Duration::ZERO, |sum, stage| {
+            sum.saturating_add(stage.duration)
+        })
+    }
+}

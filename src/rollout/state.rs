@@ -1,0 +1,203 @@
+//! Where a rollout is.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::{StageTime, Verdict};
+use crate::model::{Percent, RevertReason};
+
+use super::plan::{Plan, Stage};
+
+/// Where a rollout is. Made by [`super::step`] only; kept in the store between steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The phase.
+    pub(super) phase: Phase,
+    /// What a stage waits for.
+    #[serde(default)]
+    pub(super) waits: Waits,
+    /// Whether a person stopped the clock.
+    #[serde(default)]
+    pub(super) paused: bool,
+    /// Time in the phase, pauses apart, up to `seen`.
+    #[serde(default)]
+    pub(super) elapsed: Duration,
+    /// The latest verdict of this stage.
+    #[serde(default)]
+    pub(super) verdict: Option<Verdict>,
+    /// The `now` of the latest step; means nothing to another process.
+    #[serde(skip)]
+    pub(super) seen: Option<Duration>,
+}
+
+/// The phase of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Made, but not started.
+    Pending,
+    /// The candidate gets the first stage's share and is not judged yet.
+    Warmup,
+    /// The candidate is judged at a stage's share.
+    Stage {
+        /// The stage's place in the plan, from 0.
+        index: usize,
+    },
+    /// The candidate has all of the traffic. Finished.
+    Promoted,
+    /// Stable has all of the traffic again, and the candidate is to blame. Finished.
+    Reverted {
+        /// Why.
+        reason: RevertReason,
+    },
+    /// Stable has all of the traffic again, and nobody is to blame. Finished.
+    Aborted,
+}
+
+/// What a stage waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Waits {
+    /// The stage's time and the evidence.
+    #[default]
+    Time,
+    /// The time is over; evidence.
+    Evidence,
+    /// A person's approval.
+    Approval,
+}
+
+/// A rollout for people: what a status shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`, `promoted`, `reverted` or `aborted`.
+    pub phase: &'static str,
+    /// Whether a person stopped the clock.
+    pub paused: bool,
+    /// The stage's place in the plan, from 0.
+    pub stage: Option<usize>,
+    /// How many stages the plan has.
+    pub stages: usize,
+    /// The candidate's share of new traffic.
+    pub percent: Percent,
+    /// Time in the phase, pauses apart.
+    pub elapsed: Duration,
+    /// Least time until the phase can end: of the warm-up, the stage or, after a revert, the
+    /// cooldown. `None` where time alone ends nothing.
+    pub time_left: Option<Duration>,
+    /// Why it was reverted.
+    pub reason: Option<RevertReason>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// A rollout that has not started.
+    pub fn new() -> Self {
+        Self {
+            phase: Phase::Pending,
+            waits: Waits::Time,
+            paused: false,
+            elapsed: Duration::ZERO,
+            verdict: None,
+            seen: None,
+        }
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether nothing will change any more.
+    pub fn is_finished(&self) -> bool {
+        match self.phase {
+            Phase::Promoted | Phase::Reverted { .. } | Phase::Aborted => true,
+            Phase::Pending | Phase::Warmup | Phase::Stage { .. } => false,
+        }
+    }
+
+    /// Whether the rollout is at a stage, so that its evidence is judged; in the warm-up only
+    /// guards look at it.
+    pub fn is_judged(&self) -> bool {
+        matches!(self.phase, Phase::Stage { .. })
+    }
+
+    /// The candidate's share of new traffic.
+    pub fn percent(&self, plan: &Plan) -> Percent {
+        match self.phase {
+            Phase::Pending | Phase::Reverted { .. } | Phase::Aborted => Percent::ZERO,
+            Phase::Warmup => percent_of(plan.stage(0)),
+            Phase::Stage { index } => percent_of(plan.stage(index)),
+            Phase::Promoted => Percent::HUNDRED,
+        }
+    }
+
+    /// Whether the time of the stage is over, for [`crate::judge::Judge::rule`].
+    pub fn stage_time(&self, plan: &Plan, now: Duration) -> StageTime {
+        match self.time_left(plan, now) {
+            Some(left) if left > Duration::ZERO => StageTime::Running,
+            Some(_) | None => StageTime::Over,
+        }
+    }
+
+    /// The rollout as a status shows it.
+    pub fn view(&self, plan: &Plan, now: Duration) -> View {
+        let (phase, stage, reason) = match self.phase {
+            Phase::Pending => ("pending", None, None),
+            Phase::Warmup => ("warmup", None, None),
+            Phase::Stage { index } => (self.waits.as_str(), Some(index), None),
+            Phase::Promoted => ("promoted", None, None),
+            Phase::Reverted { reason } => ("reverted", None, Some(reason)),
+            Phase::Aborted => ("aborted", None, None),
+        };
+        View {
+            phase,
+            paused: self.paused,
+            stage,
+            stages: plan.stages().len(),
+            percent: self.percent(plan),
+            elapsed: self.elapsed_at(now),
+            time_left: self.time_left(plan, now),
+            reason,
+        }
+    }
+
+    /// Time in the phase, pauses apart.
+    pub(super) fn elapsed_at(&self, now: Duration) -> Duration {
+        if self.paused {
+            return self.elapsed;
+        }
+        let since = now.saturating_sub(self.seen.unwrap_or(now));
+        self.elapsed.saturating_add(since)
+    }
+
+    fn time_left(&self, plan: &Plan, now: Duration) -> Option<Duration> {
+        let least = match self.phase {
+            Phase::Warmup => plan.warmup,
+            Phase::Stage { index } => plan.stage(index)?.duration,
+            Phase::Reverted { .. } => plan.cooldown,
+            Phase::Pending | Phase::Promoted | Phase::Aborted => return None,
+        };
+        Some(least.saturating_sub(self.elapsed_at(now)))
+    }
+}
+
+impl Waits {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Time => "stage",
+            Self::Evidence => "extended",
+            Self::Approval => "awaiting_approval",
+        }
+    }
+}
+
+fn percent_of(stage: Option<&Stage>) -> Percent {
+    stage.map_or(Percent::ZERO, |stage| stage.percent)
+}
