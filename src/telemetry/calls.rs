@@ -71,7 +71,7 @@ const SHADOW: Names = Names {
 };
 
 /// Puts the counts of every route and backend on the page, real traffic and copies apart.
-pub fn render_calls(registry: &Registry, page: &mut Page) {
+pub(super) fn render_calls(registry: &Registry, page: &mut Page) {
     let keys = registry.keys();
     for names in [REAL, SHADOW] {
         let sums: Vec<_> = keys

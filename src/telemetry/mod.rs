@@ -13,19 +13,17 @@ mod calls;
 mod counters;
 mod escape;
 mod log;
+mod metrics;
 mod page;
 mod panics;
 mod process;
-mod recent;
 #[cfg(test)]
 pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
 
-pub use calls::render_calls;
 pub use counters::{Counters, describe_counter, describe_gauge};
 pub use log::{Log, LogError, LogFormat};
+pub use metrics::Metrics;
 pub use page::{Kind, Page};
 pub use panics::count_panics;
-pub use process::{render_process, started_at};
-pub use recent::Recent;

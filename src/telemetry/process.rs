@@ -8,14 +8,14 @@ use super::page::{Kind, Page};
 
 static STARTED: OnceLock<SystemTime> = OnceLock::new();
 
-/// When the process started, as far as this code knows: the first time that it was asked.
-pub fn started_at() -> SystemTime {
+/// When the process started, as far as this code knows: the first time that this is asked.
+pub(super) fn started_at() -> SystemTime {
     *STARTED.get_or_init(SystemTime::now)
 }
 
 /// Puts start, memory and open files of the process on the page. What the platform does not
 /// tell is left out.
-pub fn render_process(page: &mut Page) {
+pub(super) fn render_process(page: &mut Page) {
     let started = started_at().duration_since(UNIX_EPOCH).unwrap_or_default();
     page.single(
         "process_start_time_seconds",

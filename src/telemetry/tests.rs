@@ -1,5 +1,6 @@
 //! The page as a scraper reads it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Outcome;
@@ -32,11 +33,9 @@ fn counts_of_all_workers_are_on_the_page() {
         shard.begin();
     }
     registry.calls(0, &key("v2", Traffic::Shadow)).begin();
-    let mut page = Page::default();
-    render_calls(&registry, &mut page);
-    render_process(&mut page);
+    let metrics = Metrics::new(Arc::new(registry));
 
-    let read = strict::read(&page.finish(&Counters::install().render()));
+    let read = strict::read(&metrics.render(|_| ()));
 
     let arm = [("route", "search"), ("backend", "v1")];
     let outcome = |outcome| {
@@ -65,11 +64,9 @@ fn counts_of_all_workers_are_on_the_page() {
 
 #[test]
 fn a_process_without_any_call_has_a_page_too() {
-    let mut page = Page::default();
-    render_calls(&Registry::default(), &mut page);
-    render_process(&mut page);
+    let metrics = Metrics::new(Arc::default());
 
-    let read = strict::read(&page.finish(""));
+    let read = strict::read(&metrics.render(|_| ()));
 
     assert!(read.value("process_start_time_seconds", &[]).unwrap() > 1.7e9);
     assert!(read.value("process_resident_memory_bytes", &[]).unwrap() > 1e6);

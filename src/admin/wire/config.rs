@@ -23,17 +23,32 @@ pub struct ConfigCheckBody {
     pub valid: bool,
     /// Everything wrong with it.
     pub diagnostics: Vec<DiagnosticBody>,
+    /// The same as a terminal shows it, each with its lines of the file; absent when valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
 }
 
-/// What the latest reload did.
+/// The config file, as seen from the process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigStatusBody {
+    /// The file.
+    pub file: String,
+    /// When the config in force was loaded.
+    pub loaded_at: String,
+    /// Everything wrong with the file when the latest attempt to load it was refused; empty
+    /// when it is in force.
+    pub refused: Vec<DiagnosticBody>,
+}
+
+/// What a reload did. A refused file is an error with the code `invalid_config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadBody {
+    /// The state in force after it.
+    pub generation: Generation,
     /// When it was.
     pub at: String,
-    /// Whether the file is in force now; a broken one changes nothing.
-    pub success: bool,
-    /// Everything wrong with the file.
-    pub diagnostics: Vec<DiagnosticBody>,
+    /// Whether the file said anything new.
+    pub changed: bool,
     /// What an operator should know: weights that were kept, parts that need a restart.
     pub notes: Vec<String>,
 }
@@ -42,23 +57,18 @@ pub struct ReloadBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DiagnosticBody {
     /// For programs: stays the same from release to release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub code: String,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The place in the document, such as `routes[0].split`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    /// The file.
+    pub file: String,
     /// Line, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     /// Column, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u64>,
-    /// The whole of it, as a terminal shows it: snippet and all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rendered: Option<String>,
 }

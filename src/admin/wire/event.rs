@@ -8,11 +8,11 @@ use crate::model::{Generation, RolloutId, RouteName};
 /// One thing that happened, as `/v1/history` lists it and `/v1/events` sends it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventBody {
-    /// Grows by one with each event, through restarts.
+    /// Grows with each event, through restarts.
     pub sequence: u64,
     /// When it happened.
     pub at: String,
-    /// What happened, such as `weights_set` or `rollout_reverted`.
+    /// What happened, such as `weights_changed` or `rollout_reverted`.
     #[schema(example = "rollout_reverted")]
     pub kind: String,
     /// The state after it.
@@ -24,10 +24,9 @@ pub struct EventBody {
     /// The rollout that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutId>,
-    /// Who asked for it; absent when nobody did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub who: Option<String>,
-    /// Why: what the asker said, or the judge's reason.
+    /// Who did it: a person, a pipeline, or a part of the process, such as `judge`.
+    pub who: String,
+    /// Why, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// One sentence for people.

@@ -14,7 +14,7 @@ mod request;
 mod rollout;
 mod status;
 
-pub use config::{ConfigBody, ConfigCheckBody, DiagnosticBody, ReloadBody};
+pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use event::{EventBody, HistoryBody};
 pub use request::{ActBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody};
@@ -24,7 +24,7 @@ pub use rollout::{
 };
 pub use status::{
     ArmBody, BackendBody, BackendsBody, CallsBody, Lifecycle, RouteBody, RoutesBody, ShadowBody,
-    StandingBody, StatusBody, WeightsReply,
+    StandingBody, StatusBody, StoreBody, WeightsReply,
 };
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change

@@ -13,10 +13,10 @@ use crate::model::{BackendName, PlanName, duration_text};
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"weights": {"search-v1": 95, "search-v2": 5}, "reason": "first taste"}))]
 pub struct WeightsBody {
-    /// Relative shares, 0 to 1,000,000. Backends of the route that are left out get 0.
+    /// Relative shares, 0 to 1,000,000. Backends of the route that are left out keep theirs.
     #[schema(value_type = BTreeMap<String, u32>)]
     pub weights: BTreeMap<BackendName, u32>,
-    /// Why; up to 500 characters.
+    /// Why; up to 1,024 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -36,7 +36,7 @@ pub struct StartRolloutBody {
     /// Stages to climb instead of the plan's; one to 32 with growing percents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Vec<StageRequest>>,
-    /// Why; up to 500 characters.
+    /// Why; up to 1,024 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Start although the candidate was reverted a moment ago and is in its cooldown.
@@ -64,7 +64,7 @@ pub struct StageRequest {
 #[serde(deny_unknown_fields, default)]
 #[schema(example = json!({"reason": "seen enough"}))]
 pub struct ActBody {
-    /// Why; up to 500 characters.
+    /// Why; up to 1,024 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -34,14 +34,15 @@ pub struct RolloutBody {
     pub state: RolloutState,
     /// The candidate's share of new traffic now.
     pub percent: f64,
-    /// Number of the present stage, from 1; absent before the first and after the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<u32>,
+    /// Number of the present stage, from 1; after the end, of the one it ended in.
+    pub stage: u32,
     /// The stages of its plan.
     pub stages: Vec<StageBody>,
-    /// Time spent in the present stage.
+    /// Time spent in the present stage, pauses left out.
+    pub stage_elapsed_seconds: f64,
+    /// Time until the stage may end; absent when that is not a matter of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage_elapsed_seconds: Option<f64>,
+    pub stage_left_seconds: Option<f64>,
     /// When it was started.
     pub started_at: String,
     /// When it ended; absent while it runs.
@@ -66,9 +67,7 @@ pub struct RolloutBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutState {
-    /// Accepted, not yet begun.
-    Pending,
-    /// Begun; the candidate warms up and is not judged.
+    /// In its first stage; the candidate warms up and is not judged.
     Warmup,
     /// In a stage whose time is not over.
     Running,
@@ -97,7 +96,6 @@ impl RolloutState {
     /// The state's name in API and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Pending => "pending",
             Self::Warmup => "warmup",
             Self::Running => "running",
             Self::Extended => "extended",
@@ -127,24 +125,36 @@ pub struct StageBody {
 pub struct VerdictBody {
     /// What it would do.
     pub decision: DecisionBody,
-    /// Why it would switch back.
+    /// Why: the reason to switch back, or what it holds for (`no_data`, `gathering`,
+    /// `inconclusive`, `few_callers`); absent when it would go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<RevertReason>,
+    pub because: Option<String>,
     /// One sentence with the numbers that matter.
     pub summary: String,
-    /// How strongly the evidence speaks against the candidate; at `threshold` it is reverted.
+    /// How strongly everything so far speaks against the candidate: 1 says nothing, at
+    /// `revert_at` it is switched back.
     pub evidence: f64,
-    /// The evidence that reverts: 1 / alpha.
-    pub threshold: f64,
+    /// The evidence that switches back: 1 / alpha.
+    pub revert_at: f64,
+    /// The evidence that passes a check in a stage: 1 / beta.
+    pub pass_at: f64,
     /// Each metric's test.
     pub checks: Vec<CheckBody>,
-    /// What was counted of stable in this stage.
+    /// Stable's calls in the whole rollout, warm-up apart.
     pub stable: ArmEvidenceBody,
-    /// What was counted of the candidate in this stage.
+    /// The candidate's calls in the whole rollout, warm-up apart.
     pub candidate: ArmEvidenceBody,
-    /// About how many more calls of the candidate's a pass needs; absent when it is not known.
+    /// The candidate's calls in this stage.
+    pub stage_calls: u64,
+    /// Calls in a stage below which nothing is concluded.
+    pub min_calls: u64,
+    /// About how many more calls of the candidate's the stage needs to pass, if they go like the
+    /// ones so far; absent when there is no telling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_calls_needed: Option<u64>,
+    /// The judge's whole record, as it is kept in the history.
+    #[schema(value_type = Object)]
+    pub record: serde_json::Value,
 }
 
 /// What the judge would do.
@@ -162,14 +172,14 @@ pub enum DecisionBody {
 /// One metric's test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckBody {
-    /// The metric, such as `errors` or `latency`.
+    /// The metric: `errors` or `latency`.
     pub name: String,
-    /// How strongly it speaks against the candidate.
+    /// How strongly it speaks against the candidate, over the whole rollout.
     pub evidence: f64,
-    /// Its part in the verdict's evidence, 0 to 1.
-    pub weight: f64,
-    /// Whether it has shown the candidate to be no worse than agreed.
-    pub passed: bool,
+    /// How strongly it speaks for the candidate, in this stage; at `pass_at` it has passed.
+    pub pass_evidence: f64,
+    /// The candidate may be this many times as bad as stable.
+    pub margin: f64,
     /// One sentence with its numbers.
     pub message: String,
 }
@@ -181,6 +191,6 @@ pub struct ArmEvidenceBody {
     pub calls: u64,
     /// Bad calls.
     pub bad: u64,
-    /// Bad calls that counted as evidence, one a caller and minute.
-    pub counted_bad: u64,
+    /// Bad calls that count as evidence: one a caller and minute.
+    pub bad_counted: u64,
 }

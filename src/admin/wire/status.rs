@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::model::{BackendName, Generation, Role, RouteName};
 
-use super::config::ReloadBody;
+use super::config::ConfigStatusBody;
 use super::rollout::RolloutBody;
 
 /// Everything at a glance.
@@ -23,10 +23,12 @@ pub struct StatusBody {
     pub started_at: String,
     /// How long it has run.
     pub uptime_seconds: f64,
-    /// The latest reload of the config file; absent before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_reload: Option<ReloadBody>,
-    /// What an operator should know about: a broken file, a store that cannot be written.
+    /// The config file.
+    pub config: ConfigStatusBody,
+    /// The state store.
+    pub store: StoreBody,
+    /// What an operator should know about, in words: a broken file, a store that cannot be
+    /// written.
     pub warnings: Vec<String>,
     /// Every route, in the order of the file.
     pub routes: Vec<RouteBody>,
@@ -42,6 +44,19 @@ pub enum Lifecycle {
     Ready,
     /// Finishing what is open, taking nothing new.
     Draining,
+}
+
+/// The state store: where weights, rollouts and history are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StoreBody {
+    /// Whether the last write is on disk. Traffic flows on when it is not.
+    pub healthy: bool,
+    /// Since when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Every route.
@@ -61,6 +76,11 @@ pub struct RouteBody {
     pub route: RouteName,
     /// What `If-Match` asks for.
     pub generation: Generation,
+    /// What it takes, in words.
+    #[schema(example = "any host /mcp")]
+    pub matches: String,
+    /// What its callers speak: `http` or `mcp`.
+    pub protocol: String,
     /// Its backends, in the order of their names.
     pub arms: Vec<ArmBody>,
     /// The backend that its calls are mirrored to.
@@ -88,7 +108,7 @@ pub struct ArmBody {
     pub standing: StandingBody,
     /// Its calls on this route since the process started.
     pub calls: CallsBody,
-    /// Its calls on this route in about the last minute.
+    /// Its calls on this route that ended in about the last ten seconds.
     pub recent: CallsBody,
 }
 
@@ -112,6 +132,8 @@ pub struct ShadowBody {
     pub percent: f64,
     /// The copies since the process started; nobody waited for their answers.
     pub calls: CallsBody,
+    /// The copies that ended in about the last ten seconds.
+    pub recent: CallsBody,
 }
 
 /// Calls, counted.

@@ -1,0 +1,37 @@
+//! The whole page of metrics.
+
+use std::sync::Arc;
+
+use crate::stats::Registry;
+
+use super::calls::render_calls;
+use super::counters::Counters;
+use super::page::Page;
+use super::process::{render_process, started_at};
+
+/// Renders everything there is to know about the process in numbers.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    counters: Counters,
+}
+
+impl Metrics {
+    /// Metrics over these counts of calls and the process-wide counters.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        started_at();
+        Self {
+            registry,
+            counters: Counters::install(),
+        }
+    }
+
+    /// The page; `add` puts on it what other rooms know.
+    pub fn render(&self, add: impl FnOnce(&mut Page)) -> String {
+        let mut page = Page::default();
+        add(&mut page);
+        render_calls(&self.registry, &mut page);
+        render_process(&mut page);
+        page.finish(&self.counters.render())
+    }
+}
