@@ -228,9 +228,8 @@ impl Reader {
         };
         match (self.state, byte) {
             (State::FirstKey | State::NextKey, b'"') => self.open_string(Place::Key, visitor),
-            (State::Colon, b':') => self.state = State::Value,
             (State::AfterValue, b',') if self.objects & 1 == 1 => self.state = State::NextKey,
-            (State::AfterValue, b',') => self.state = State::Value,
+            (State::AfterValue, b',') | (State::Colon, b':') => self.state = State::Value,
             (State::AfterValue | State::FirstKey, b'}') if self.objects & 1 == 1 => {
                 self.close(Container::Object, visitor);
             }
@@ -510,7 +509,5 @@ fn skip_blanks(bytes: &[u8]) -> &[u8] {
 /// Whether a control character is among the bytes. Without an early end, so that the
 /// compiler can look at many bytes at once.
 fn has_control(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(false, |found, byte| found | (*byte < 0x20))
+    bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20
 }

@@ -82,7 +82,18 @@ impl Messages {
                     self.tally.count(message);
                 }
             }
-            _ => {}
+            // Neither scalars nor arrays in a batch are messages.
+            Token::Open(Container::Array)
+            | Token::Close(Container::Array)
+            | Token::KeyPart(_)
+            | Token::Key
+            | Token::TextPart(_)
+            | Token::Text
+            | Token::NumberPart(_)
+            | Token::Number
+            | Token::True
+            | Token::False
+            | Token::Null => {}
         }
     }
 
@@ -236,12 +247,12 @@ impl Tally {
 fn class_of(number: &[u8]) -> Outcome {
     let code = std::str::from_utf8(number)
         .ok()
-        .and_then(|text| text.parse::<f64>().ok());
+        .and_then(|text| text.parse::<f64>().ok())
+        .filter(|code| code.fract() == 0.0)
+        .map(|code| code as i64);
     match code {
-        Some(-32601.0) => Outcome::MethodNotFound,
-        Some(code) if code == -32700.0 || (-32602.0..=-32600.0).contains(&code) => {
-            Outcome::CallerError
-        }
+        Some(-32601) => Outcome::MethodNotFound,
+        Some(-32700 | -32602..=-32600) => Outcome::CallerError,
         Some(_) | None => Outcome::ProtocolError,
     }
 }

@@ -5,6 +5,9 @@
 //! understood is told as such; the caller decides what that means.
 
 mod answer;
+mod body;
+mod catalogue;
+mod effects;
 mod events;
 mod facts;
 mod format;
@@ -12,16 +15,27 @@ mod json;
 mod messages;
 mod method;
 mod peek;
+mod record;
+mod replay;
 mod revision;
 mod scan;
 pub mod sealed;
+mod session;
 mod word;
 
 pub use answer::{Refusal, RequestId};
+pub use body::{BodyError, MAX_BODY_BYTES};
+pub use catalogue::{PagePlace, ToolCatalogue, ToolHints, ToolPage};
+pub use effects::Effects;
 pub use facts::{Kind, RequestFacts};
 pub use format::{Format, accepts_event_stream};
 pub use method::Method;
 pub use peek::{Peeked, RequestPeek, Unclear};
+pub use record::{RecordError, SessionRecord, Wish};
+pub use replay::{
+    Replay, ReplayAnswer, ReplayError, ReplayReply, ReplayRequest, negotiated_version,
+};
 pub use revision::Revision;
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, EndpointTag, Opened, SealError, SealKey};
+pub use session::{Home, Session, SessionBounds, SessionTable};

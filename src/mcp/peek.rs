@@ -94,7 +94,7 @@ enum Name {
     Params,
     Result,
     Error,
-    ToolName,
+    Tool,
     Uri,
     Version,
     Other,
@@ -110,7 +110,7 @@ const OUTER: [(&str, Name); 5] = [
 ];
 /// The names that matter directly inside `params`.
 const INNER: [(&str, Name); 3] = [
-    ("name", Name::ToolName),
+    ("name", Name::Tool),
     ("uri", Name::Uri),
     ("protocolVersion", Name::Version),
 ];
@@ -193,7 +193,17 @@ impl Members {
                 Some(facts) => self.finished.push(facts),
                 None => self.give_up(Unclear::NoMessage),
             },
-            _ => self.give_up(Unclear::NoMessage),
+            Token::Open(Container::Array)
+            | Token::Close(Container::Array)
+            | Token::KeyPart(_)
+            | Token::Key
+            | Token::TextPart(_)
+            | Token::Text
+            | Token::NumberPart(_)
+            | Token::Number
+            | Token::True
+            | Token::False
+            | Token::Null => self.give_up(Unclear::NoMessage),
         }
     }
 
@@ -298,7 +308,7 @@ impl Draft {
             (Name::Id, Token::Number) => {
                 self.id = bounded(RequestId::MAX_BYTES).map(|text| RequestId::Number(text.into()));
             }
-            (Name::ToolName, Token::Text) => {
+            (Name::Tool, Token::Text) => {
                 self.tool = bounded(RequestFacts::TOOL_BYTES).map(Into::into);
             }
             (Name::Uri, Token::Text) => self.uri = value.map(Into::into),

@@ -1,0 +1,125 @@
+//! What a session was opened with: enough to open it again elsewhere.
+
+use bytes::Bytes;
+
+use super::facts::RequestFacts;
+use super::revision::Revision;
+
+/// What a session was opened with, and what its client asked for since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    initialize: Bytes,
+    version: Box<str>,
+    log_level: Option<Bytes>,
+    subscriptions: Vec<Box<str>>,
+}
+
+/// Why a session cannot be recorded. It works, but cannot be re-homed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The `initialize` body is longer than [`SessionRecord::INITIALIZE_BYTES`].
+    #[error(
+        "the initialize request has {length} bytes, more than {}",
+        SessionRecord::INITIALIZE_BYTES
+    )]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The version that the server chose is longer than any version is.
+    #[error("the server's protocol version is no version")]
+    Version,
+}
+
+/// What a client asks of its open session, and a re-homed one must still have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A `logging/setLevel` request: its whole body.
+    LogLevel(Bytes),
+    /// A `resources/subscribe` request: its URI.
+    Subscribe(Box<str>),
+    /// A `resources/unsubscribe` request: its URI.
+    Unsubscribe(Box<str>),
+}
+
+impl SessionRecord {
+    /// Longest `initialize` body that is kept, in bytes.
+    pub const INITIALIZE_BYTES: usize = 64 * 1024;
+    /// Longest `logging/setLevel` body that is kept, in bytes.
+    pub const LOG_LEVEL_BYTES: usize = 4 * 1024;
+    /// Most subscriptions that are kept; more are forgotten.
+    pub const SUBSCRIPTIONS: usize = 64;
+    /// Longest version that is kept, in bytes.
+    pub const VERSION_BYTES: usize = 64;
+
+    /// A record of a session opened by this request body, in which the server chose `version`.
+    ///
+    /// # Errors
+    /// [`RecordError`] when something is out of its bounds.
+    pub fn new(initialize: Bytes, version: &str) -> Result<Self, RecordError> {
+        let length = initialize.len();
+        if length > Self::INITIALIZE_BYTES {
+            return Err(RecordError::TooLong { length });
+        }
+        if version.len() > Self::VERSION_BYTES {
+            return Err(RecordError::Version);
+        }
+        Ok(Self {
+            initialize,
+            version: version.into(),
+            log_level: None,
+            subscriptions: Vec::new(),
+        })
+    }
+
+    /// The record with one more wish. What is out of bounds changes nothing.
+    #[must_use]
+    pub fn with(&self, wish: Wish) -> Self {
+        let mut next = self.clone();
+        match wish {
+            Wish::LogLevel(body) if body.len() > Self::LOG_LEVEL_BYTES => {}
+            Wish::LogLevel(body) => next.log_level = Some(body),
+            Wish::Subscribe(uri) => {
+                let fits = uri.len() <= RequestFacts::URI_BYTES
+                    && next.subscriptions.len() < Self::SUBSCRIPTIONS;
+                if fits && !next.subscriptions.contains(&uri) {
+                    next.subscriptions.push(uri);
+                }
+            }
+            Wish::Unsubscribe(uri) => next.subscriptions.retain(|known| *known != uri),
+        }
+        next
+    }
+
+    /// The body of the request that opened the session.
+    pub fn initialize(&self) -> &Bytes {
+        &self.initialize
+    }
+
+    /// The protocol version that the server chose, as it wrote it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The revision of that name, when it is a known one.
+    pub fn revision(&self) -> Option<Revision> {
+        Revision::parse(&self.version)
+    }
+
+    /// The body of the last `logging/setLevel` request.
+    pub fn log_level(&self) -> Option<&Bytes> {
+        self.log_level.as_ref()
+    }
+
+    /// The resources subscribed to, oldest first.
+    pub fn subscriptions(&self) -> &[Box<str>] {
+        &self.subscriptions
+    }
+
+    /// Bytes that the record holds.
+    pub fn size_bytes(&self) -> usize {
+        let texts: usize = self.subscriptions.iter().map(|uri| uri.len()).sum();
+        let log_level = self.log_level.as_ref().map_or(0, Bytes::len);
+        self.initialize.len() + self.version.len() + log_level + texts
+    }
+}
