@@ -1,1 +1,42 @@
-//! The single writer.
+//! The single writer: every weight, rollout and config, whoever asks, changes through here.
+//!
+//! One actor owns what is desired. Commands come in through [`ControlHandle`], evidence through
+//! the trials that workers write to, and snapshots, status and events go out.
+//!
+//! Invariants:
+//! - A change is persisted, then published, then told. A *revert* is published first and
+//!   persisted right after: it waits for no disk, not even for one that hangs under another
+//!   change. A change that a revert of the same route overtakes is dropped with
+//!   [`ControlError::Conflict`], and what is on disk ends up equal to what is published.
+//! - A command that fails has changed nothing (but see [`ControlError::Store`] for a revert).
+//! - The file owns topology and policy; weights, rollouts and pauses live in the store. A
+//!   reload or a restart changes a weight only where the file's own weight changed since it
+//!   was last seen, never under a running rollout, and says so.
+//! - Store gone, file broken: traffic flows on by the last snapshot, and the status says so.
+//!
+//! Deliberately not here: what the evidence says (`judge`), what comes next in a rollout
+//! (`rollout`), how bytes get to disk (`store`), watching files and signals (`app`).
+
+mod author;
+mod command;
+mod error;
+mod event;
+mod handle;
+mod history;
+mod reload;
+mod status;
+mod timestamp;
+
+pub use author::Author;
+pub use command::{
+    ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RolloutAction, SetWeights, StartRollout,
+};
+pub use error::ControlError;
+pub use event::{Event, What};
+pub use handle::ControlHandle;
+pub use reload::ReloadReport;
+pub use status::{
+    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers, RolloutPhase,
+    RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
+};
+pub use timestamp::Timestamp;

@@ -1,3 +1,28 @@
-//! What survives a restart.
+//! What survives a restart: desired state, history and the seal key, in one embedded database.
+//!
+//! The state folder (mode 0700) holds `state.redb` (mode 0600), a redb database, and `lock`.
+//!
+//! - Acknowledged means on disk: [`Store::save`] answers after the commit has been synced, and
+//!   a kill at any moment leaves the last acknowledged state or the one in flight.
+//! - One process at a time has the folder; a second one is told so.
+//! - Disk work happens on a thread of its own behind a bounded queue, so a hanging disk holds
+//!   up nobody who does not wait for it. After a failed write the database is opened anew
+//!   before the next one, so that writes work again as soon as there is room.
+//! - A damaged file, and one of a newer version, are refused and left as they are.
+//! - The history keeps the latest [`HISTORY_MAX`] events; the oldest go with the same commit.
+//!
+//! Deliberately not here: what state and events mean. They are bytes to this room.
 
+mod disk;
+mod error;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod spec;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+pub use error::StoreError;
+pub use tables::{Batch, Contents, HISTORY_MAX, Query, Row};
+pub use thread::{Store, StoreReader};

@@ -1,0 +1,155 @@
+//! What happened: one type for the history, the event stream and the log.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Record;
+use crate::model::{
+    BackendName, Generation, Percent, PlanName, RevertReason, RolloutId, RouteName, Weight,
+};
+
+use super::author::Author;
+use super::timestamp::Timestamp;
+
+/// One thing that happened, as kept in the history and told to subscribers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Grows with each event, over restarts too.
+    pub sequence: u64,
+    /// When, on the wall clock.
+    pub at: Timestamp,
+    /// The state in force after it.
+    pub generation: Generation,
+    /// The route it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteName>,
+    /// The rollout it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// Who did it, and why.
+    #[serde(flatten)]
+    pub author: Author,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened; `kind` names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum What {
+    /// A route got new weights by hand or by the file.
+    WeightsChanged {
+        /// What they were.
+        from: BTreeMap<BackendName, Weight>,
+        /// What they are.
+        to: BTreeMap<BackendName, Weight>,
+    },
+    /// A rollout was started.
+    RolloutStarted {
+        /// The version that is trusted.
+        stable: BackendName,
+        /// The version on trial.
+        candidate: BackendName,
+        /// Name of its plan; `None` when its start named the stages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<PlanName>,
+        /// How many stages it has.
+        stages: u32,
+        /// The candidate's share of new traffic, in the warm-up if there is one, and in the first stage.
+        percent: Percent,
+    },
+    /// A rollout entered a stage: its first one after the warm-up, or the next.
+    RolloutAdvanced {
+        /// The stage's number, from 1.
+        stage: u32,
+        /// How many stages there are.
+        stages: u32,
+        /// The candidate's share of new traffic.
+        percent: Percent,
+        /// What the judge said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Box<Record>>,
+    },
+    /// A stage's time is over, its evidence is not conclusive, and it goes on.
+    RolloutExtended {
+        /// The stage's number, from 1.
+        stage: u32,
+    },
+    /// A stage's time is over; a person must say whether to go on.
+    RolloutAwaitingApproval {
+        /// The stage's number, from 1.
+        stage: u32,
+    },
+    /// A person approved the next stage.
+    RolloutApproved {
+        /// Number of the stage that may end, from 1.
+        stage: u32,
+    },
+    /// A person paused a rollout.
+    RolloutPaused,
+    /// A paused rollout goes on.
+    RolloutResumed,
+    /// The candidate has all of the traffic.
+    RolloutPromoted {
+        /// What the judge said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Box<Record>>,
+    },
+    /// The rollout was switched back.
+    RolloutReverted {
+        /// Why.
+        why: RevertReason,
+        /// What the judge said: the record that decided, or, for a revert by a person, the latest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Box<Record>>,
+        /// From the moment control looked at the deciding evidence, or got the command, to the
+        /// moment that new requests went to stable, in µs.
+        actuation_us: u64,
+    },
+    /// The rollout ended without blame.
+    RolloutAborted,
+    /// The config file was read again and is in force.
+    ConfigReloaded {
+        /// What an operator should know.
+        notes: Vec<String>,
+    },
+    /// The config file was read again and refused.
+    ConfigRefused {
+        /// How many errors it has.
+        errors: u64,
+        /// The first of them.
+        first: String,
+    },
+    /// The state could not be written; what is in force stays so.
+    StoreFailed {
+        /// Why.
+        error: String,
+    },
+    /// The state can be written again, and has been.
+    StoreRecovered,
+}
+
+impl What {
+    /// The kind's name in API, history and log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::WeightsChanged { .. } => "weights_changed",
+            Self::RolloutStarted { .. } => "rollout_started",
+            Self::RolloutAdvanced { .. } => "rollout_advanced",
+            Self::RolloutExtended { .. } => "rollout_extended",
+            Self::RolloutAwaitingApproval { .. } => "rollout_awaiting_approval",
+            Self::RolloutApproved { .. } => "rollout_approved",
+            Self::RolloutPaused => "rollout_paused",
+            Self::RolloutResumed => "rollout_resumed",
+            Self::RolloutPromoted { .. } => "rollout_promoted",
+            Self::RolloutReverted { .. } => "rollout_reverted",
+            Self::RolloutAborted => "rollout_aborted",
+            Self::ConfigReloaded { .. } => "config_reloaded",
+            Self::ConfigRefused { .. } => "config_refused",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::StoreRecovered => "store_recovered",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The door: how everybody else talks to the single writer.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::store::StoreReader;
+
+use super::author::Author;
+use super::command::{
+    ActOnRollout, Changed, Command, HistoryFilter, Reply, SetWeights, StartRollout,
+};
+use super::error::ControlError;
+use super::event::Event;
+use super::history;
+use super::reload::ReloadReport;
+use super::status::Status;
+
+/// Asks control for changes and reads how things are. Cheap to clone, usable from any thread.
+///
+/// Methods that change things return when the change is on disk and in force.
+#[derive(Clone, Debug)]
+pub struct ControlHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) status: watch::Receiver<Arc<Status>>,
+    pub(super) events: broadcast::Sender<Arc<Event>>,
+    pub(super) history: StoreReader,
+}
+
+impl ControlHandle {
+    /// Gives a route new weights.
+    pub async fn set_weights(&self, request: SetWeights) -> Result<Changed, ControlError> {
+        self.ask(|reply| Command::SetWeights(request, reply)).await
+    }
+
+    /// Starts a rollout.
+    pub async fn start_rollout(&self, request: StartRollout) -> Result<Changed, ControlError> {
+        self.ask(|reply| Command::StartRollout(Box::new(request), reply))
+            .await
+    }
+
+    /// Pauses, resumes, approves, promotes, aborts or reverts a rollout.
+    ///
+    /// A revert is in force before it is on disk; [`ControlError::Store`] then says that only
+    /// the disk is behind.
+    pub async fn act_on_rollout(&self, request: ActOnRollout) -> Result<Changed, ControlError> {
+        self.ask(|reply| Command::ActOnRollout(request, reply))
+            .await
+    }
+
+    /// Reads the config file again and puts it in force when it has no errors.
+    pub async fn reload(&self, author: Author) -> Result<ReloadReport, ControlError> {
+        self.ask(|reply| Command::Reload(author, reply)).await
+    }
+
+    /// How things are: renewed with every change, and four times a second.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// The same, for those who want to be told of a renewal.
+    pub fn watch_status(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// What happens from now on. A reader that falls more than 1,024 events behind is told how
+    /// many it missed; [`ControlHandle::history`] has them.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+
+    /// What happened before, latest first, as far as it is on disk.
+    pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<Event>, ControlError> {
+        history::read(&self.history, filter).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .try_send(command(reply))
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => ControlError::Busy,
+                mpsc::error::TrySendError::Closed(_) => ControlError::Stopped,
+            })?;
+        answer.await.map_err(|_| ControlError::Stopped)?
+    }
+}

@@ -1,0 +1,208 @@
+//! The thread that does the disk's work, and the two doors to it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use redb::Database;
+use tokio::sync::{mpsc, oneshot};
+
+use super::disk::{self, Folder, Opener};
+use super::error::StoreError;
+use super::tables::{self, Batch, Contents, Query, Row, Unreadable};
+
+/// Reads and writes that may wait for the disk.
+const QUEUE: usize = 64;
+
+/// Writes and reads. There is one; when it is dropped, what was asked for is finished first.
+#[derive(Debug)]
+pub struct Store {
+    jobs: Option<mpsc::Sender<Job>>,
+    path: PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Reads only, from anywhere.
+#[derive(Clone, Debug)]
+pub struct StoreReader {
+    jobs: mpsc::WeakSender<Job>,
+    path: PathBuf,
+}
+
+enum Job {
+    Save(Batch, oneshot::Sender<Result<(), StoreError>>),
+    Read(Query, oneshot::Sender<Result<Vec<Row>, StoreError>>),
+}
+
+impl Store {
+    /// Takes the state folder and reads what is in it; makes both when they are missing.
+    ///
+    /// Blocks on the disk.
+    pub fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
+        let folder = Folder::take(folder)?;
+        folder.make_file()?;
+        let path = folder.file();
+        let file = path.clone();
+        let open = Box::new(move || {
+            // Moved in, so that the folder stays taken as long as the thread lives.
+            let _taken = &folder;
+            disk::open(&file)
+        });
+        Self::over(path, open)
+    }
+
+    /// A store over whatever `open` opens.
+    pub(super) fn over(path: PathBuf, open: Opener) -> Result<(Self, Contents), StoreError> {
+        let mut worker = Worker {
+            path: path.clone(),
+            open,
+            database: None,
+        };
+        let contents = worker.contents()?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || worker.run(queue))
+            .map_err(|source| StoreError::io("starting the thread for", &path, source))?;
+        let store = Self {
+            jobs: Some(jobs),
+            path,
+            thread: Some(thread),
+        };
+        Ok((store, contents))
+    }
+
+    /// Asks for a batch to be written. The answer comes when it is on disk, or was refused.
+    ///
+    /// Batches are written in the order of the calls, also when nobody waits for the answer.
+    pub fn save(&self, batch: Batch) -> oneshot::Receiver<Result<(), StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let refused = match &self.jobs {
+            Some(jobs) => jobs.try_send(Job::Save(batch, reply)).err(),
+            None => None,
+        };
+        if let Some(
+            mpsc::error::TrySendError::Full(Job::Save(_, reply))
+            | mpsc::error::TrySendError::Closed(Job::Save(_, reply)),
+        ) = refused
+        {
+            let path = self.path.clone();
+            // Nobody may be waiting any more, which is fine.
+            let _ = reply.send(Err(StoreError::Busy { path }));
+        }
+        answer
+    }
+
+    /// A door for reading.
+    pub fn reader(&self) -> StoreReader {
+        StoreReader {
+            jobs: match &self.jobs {
+                Some(jobs) => jobs.downgrade(),
+                None => mpsc::channel(1).0.downgrade(),
+            },
+            path: self.path.clone(),
+        }
+    }
+
+    /// Path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by the panic hook already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl StoreReader {
+    /// Rows of the history, latest first.
+    pub async fn history(&self, query: Query) -> Result<Vec<Row>, StoreError> {
+        let stopped = || StoreError::Stopped {
+            path: self.path.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.upgrade().ok_or_else(stopped)?;
+        jobs.try_send(Job::Read(query, reply))
+            .map_err(|_| StoreError::Busy {
+                path: self.path.clone(),
+            })?;
+        drop(jobs);
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// Owned by the thread.
+struct Worker {
+    path: PathBuf,
+    open: Opener,
+    /// `None` after a failure, until the next job opens it anew.
+    database: Option<Database>,
+}
+
+impl Worker {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            match job {
+                Job::Save(batch, reply) => {
+                    let saved = self.with("writing", |database| tables::save(database, &batch));
+                    let _ = reply.send(saved);
+                }
+                Job::Read(query, reply) => {
+                    let rows = self.with("reading", |database| tables::history(database, &query));
+                    let _ = reply.send(rows);
+                }
+            }
+        }
+    }
+
+    fn contents(&mut self) -> Result<Contents, StoreError> {
+        let path = self.path.clone();
+        let corrupt = |why: &str| StoreError::Corrupt {
+            path: path.clone(),
+            why: why.to_owned(),
+        };
+        let read = self.with("reading", |database| Ok(tables::contents(database)))?;
+        read.map_err(|unreadable| match unreadable {
+            Unreadable::Database(error) => StoreError::database("reading", &path, error),
+            Unreadable::Odd(why) => corrupt(why),
+            Unreadable::Newer { found } => StoreError::NewerSchema {
+                path: path.clone(),
+                found,
+                known: tables::SCHEMA,
+            },
+        })
+    }
+
+    /// Does one thing with the database, and lets go of it when that fails: the database
+    /// refuses everything after a failed write until it is opened again.
+    fn with<T>(
+        &mut self,
+        tried: &'static str,
+        job: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        // The database checks what it reads, but not everything: what is left panics, and a
+        // damaged file must not end the thread.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let database = match self.database.take() {
+                Some(database) => database,
+                None => (self.open)()?,
+            };
+            let done = job(&database).map_err(|e| StoreError::database(tried, &self.path, e))?;
+            self.database = Some(database);
+            Ok(done)
+        }));
+        done.unwrap_or_else(|_| {
+            Err(StoreError::Corrupt {
+                path: self.path.clone(),
+                why: io::Error::from(io::ErrorKind::InvalidData).to_string(),
+            })
+        })
+    }
+}
