@@ -17,5 +17,6 @@
 )]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 
+mod fakes;
 mod floors;
 mod support;

@@ -20,9 +20,6 @@ pub mod mcp_client;
 pub mod ports;
 pub mod wire;
 
-#[cfg(test)]
-mod tests;
-
 use std::time::Duration;
 
 /// Longest wait for anything in a test; generous, since a test machine may be busy.

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::TcpListener;
 
-use super::backend::{Backend, fed};
-use super::client::{self, Raw};
-use super::fake_mcp::{FakeMcp, Mood, Wire};
-use super::mcp_client::McpClient;
-use super::ports::reserve;
+use crate::support::backend::{Backend, fed};
+use crate::support::client::{self, Raw};
+use crate::support::fake_mcp::{FakeMcp, Mood, Wire};
+use crate::support::mcp_client::McpClient;
+use crate::support::ports::reserve;
 
 #[test]
 fn a_backend_records_what_it_was_asked_to_the_letter() {

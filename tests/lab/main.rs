@@ -1,0 +1,35 @@
+//! The real binary between real MCP servers and real MCP clients.
+//!
+//! Run by `./test`, or by hand once `tests/lab/setup.sh` has installed what is needed:
+//! `cargo test --features lab --test lab`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop there and say where"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on plain threads and measure real time with the real clock"
+)]
+#![allow(
+    clippy::format_push_string,
+    clippy::needless_pass_by_value,
+    reason = "in a test, short calls are worth an allocation"
+)]
+#![allow(missing_docs, reason = "the names of tests say what they hold")]
+#![allow(
+    unreachable_pub,
+    reason = "the modules of a test are one small program"
+)]
+
+mod agent;
+mod clients;
+mod conformance;
+mod process;
+mod rmcp_server;
+mod rollouts;
+mod servers;
+#[path = "../it/support/mod.rs"]
+mod support;
