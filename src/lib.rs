@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod deadline;
 pub mod filewatch;
 pub mod judge;
 pub mod listener;

@@ -1,3 +1,14 @@
-//! Sockets in.
+//! Sockets in: one `SO_REUSEPORT` socket a worker and address, and what a connection's bytes
+//! tell before hyper sees them.
+//!
+//! A connection's silence is bounded from its first moment: first byte, request head and idle
+//! time share one slot in the worker's deadline table. What a request means is decided elsewhere.
 
+mod bind;
+mod connection;
+mod detect;
 pub mod spec;
+
+pub use bind::{BindError, bind};
+pub use connection::{ClientStream, Connection, Limits};
+pub use detect::{Version, detect};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// Longest accepted duration; far from overflow when added to any clock.
-const MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+const MAX: Duration = Duration::from_hours(366 * 24);
 
 /// Writes a duration as text.
 pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -36,7 +36,6 @@ pub mod option {
     use super::{Deserialize, Deserializer, Duration, Serializer};
 
     /// Writes a duration as text, or nothing.
-    #[expect(clippy::ref_option, reason = "the signature is serde's")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => super::serialize(duration, to),

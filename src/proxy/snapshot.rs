@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::model::{BackendName, Generation, Weight};
-use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
+use crate::model::{BackendName, Generation, Role, RouteName, Weight};
+use crate::routing::RouteTable;
+use crate::shadow::spec::ShadowSpec;
+use crate::split::{Arm, Keys, Split};
 use crate::stats::Trial;
 use crate::upstream::spec::BackendSpec;
+
+use super::client::Forwarding;
+use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RouteSpec};
 
 /// What control wants: plain values, from which [`Snapshot::compile`] makes the runtime form.
 #[derive(Clone, Debug)]
@@ -76,14 +83,99 @@ pub struct TrialBlueprint {
 pub struct Snapshot {
     /// The state that this is.
     pub generation: Generation,
+    pub(super) table: RouteTable,
+    pub(super) routes: Vec<Route>,
+    pub(super) forwarding: Forwarding,
+    pub(super) limits: LimitsSpec,
+}
+
+/// A route, ready to be used.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: RouteName,
+    pub(super) protocol: ProtocolSpec,
+    pub(super) split: Split,
+    pub(super) keys: Keys,
+    pub(super) arms: Vec<RouteArm>,
+    pub(super) trial: Option<RouteTrial>,
+    pub(super) shadow: Option<(ShadowSpec, BackendSpec)>,
+    pub(super) response_head_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+}
+
+/// One backend of a route, ready to be used.
+#[derive(Debug)]
+pub(super) struct RouteArm {
+    pub(super) backend: BackendName,
+    pub(super) spec: BackendSpec,
+    pub(super) standing: Standing,
+    /// Its part in the rollout that is running, if it has one.
+    pub(super) role: Option<Role>,
+}
+
+/// The evidence that a route gathers.
+#[derive(Debug)]
+pub(super) struct RouteTrial {
+    pub(super) trial: Arc<Trial>,
 }
 
 impl Snapshot {
     /// Makes the runtime form of what control wants. The blueprint's specs have been checked
-    /// by `config`, so this cannot fail.
+    /// by `config`, so this cannot fail; an arm or a shadow whose backend is missing is left out.
     pub fn compile(blueprint: &Blueprint) -> Self {
+        let route = |route: &RouteBlueprint| Route::compile(route, &blueprint.backends);
         Self {
             generation: blueprint.generation,
+            table: RouteTable::new(blueprint.routes.iter().map(|route| &route.spec.matches)),
+            routes: blueprint.routes.iter().map(route).collect(),
+            forwarding: Forwarding::new(&blueprint.forwarding),
+            limits: blueprint.limits.clone(),
+        }
+    }
+}
+
+impl Route {
+    fn compile(blueprint: &RouteBlueprint, backends: &BTreeMap<BackendName, BackendSpec>) -> Self {
+        let spec = &blueprint.spec;
+        let role = |backend: &BackendName| {
+            let trial = blueprint.trial.as_ref()?;
+            match backend {
+                name if *name == trial.stable => Some(Role::Stable),
+                name if *name == trial.candidate => Some(Role::Candidate),
+                _ => None,
+            }
+        };
+        let known = blueprint
+            .arms
+            .iter()
+            .filter_map(|arm| Some((arm, backends.get(&arm.backend)?)));
+        let (choices, arms) = known
+            .map(|(arm, backend)| {
+                let ready = RouteArm {
+                    backend: arm.backend.clone(),
+                    spec: backend.clone(),
+                    standing: arm.standing,
+                    role: role(&arm.backend),
+                };
+                (Arm::new(&arm.backend, arm.weight), ready)
+            })
+            .unzip();
+        let shadow = spec
+            .shadow
+            .as_ref()
+            .and_then(|shadow| Some((shadow.clone(), backends.get(&shadow.backend)?.clone())));
+        Self {
+            name: spec.name.clone(),
+            protocol: spec.protocol,
+            split: Split::new(choices),
+            keys: Keys::new(&spec.sticky, blueprint.seed),
+            arms,
+            trial: blueprint.trial.as_ref().map(|trial| RouteTrial {
+                trial: Arc::clone(&trial.trial),
+            }),
+            shadow,
+            response_head_timeout: spec.response_head_timeout,
+            idle_timeout: spec.idle_timeout,
         }
     }
 }
@@ -92,6 +184,8 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct SnapshotCell {
     current: ArcSwap<Snapshot>,
+    /// How often something was published: what a request compares, without touching `current`.
+    published: AtomicU64,
     workers: Vec<Notify>,
 }
 
@@ -100,6 +194,7 @@ impl SnapshotCell {
     pub fn new(workers: usize, first: Snapshot) -> Self {
         Self {
             current: ArcSwap::from_pointee(first),
+            published: AtomicU64::new(0),
             workers: (0..workers).map(|_| Notify::new()).collect(),
         }
     }
@@ -107,6 +202,7 @@ impl SnapshotCell {
     /// Control: every request that starts from now on goes by `next`.
     pub fn publish(&self, next: Snapshot) {
         self.current.store(Arc::new(next));
+        self.published.fetch_add(1, Ordering::Release);
         for worker in &self.workers {
             worker.notify_one();
         }
@@ -115,6 +211,19 @@ impl SnapshotCell {
     /// The snapshot in force.
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// How often something was published, to be compared with an earlier reading.
+    pub(super) fn edition(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Waits until something was published after the last such wait of `worker`.
+    pub(super) async fn published(&self, worker: usize) {
+        match self.workers.get(worker) {
+            Some(notify) => notify.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// How many workers read this cell.

@@ -33,8 +33,8 @@ pub struct RouteSpec {
     /// The plan that a rollout on this route follows when its start names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
-    /// Which outcomes count against a backend. Default: tool_error, protocol_error,
-    /// server_error, timeout, unreachable and broken.
+    /// Which outcomes count against a backend. Default: `tool_error`, `protocol_error`,
+    /// `server_error`, `timeout`, `unreachable` and `broken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bad_outcomes: Option<Vec<Outcome>>,
     /// Longest wait for the head of an answer. Default 60s.
@@ -97,7 +97,7 @@ impl Default for LimitsSpec {
             request_head: Duration::from_secs(15),
             request_head_bytes: 64 * 1024,
             request_fields: 100,
-            keep_alive: Duration::from_secs(300),
+            keep_alive: Duration::from_mins(5),
             peek_bytes: 1024 * 1024,
             drain: Duration::from_secs(30),
             session_records: 100_000,
@@ -130,9 +130,9 @@ impl Default for ForwardingSpec {
 }
 
 fn default_response_head() -> Duration {
-    Duration::from_secs(60)
+    Duration::from_mins(1)
 }
 
 fn default_idle() -> Duration {
-    Duration::from_secs(300)
+    Duration::from_mins(5)
 }

@@ -27,12 +27,7 @@ impl CallStats {
     #[inline]
     pub fn end(&self, outcome: Outcome, latency: Duration) {
         self.in_flight.add(-1);
-        if let Some(counter) = self.outcomes.get(outcome.index()) {
-            counter.add(1);
-        }
-        if outcome != Outcome::Cancelled {
-            self.latency.record(latency);
-        }
+        self.count(outcome, latency);
     }
 
     /// What began as a call turned out to be a stream, which is counted apart.
@@ -41,9 +36,22 @@ impl CallStats {
         self.streams.add(1);
     }
 
-    /// A stream that began has ended.
-    pub fn end_stream(&self) {
+    /// A stream that began has ended; one that counts as a call tells how, and the latency
+    /// that it had.
+    pub fn end_stream(&self, counts: Option<(Outcome, Duration)>) {
         self.streams.add(-1);
+        if let Some((outcome, latency)) = counts {
+            self.count(outcome, latency);
+        }
+    }
+
+    fn count(&self, outcome: Outcome, latency: Duration) {
+        if let Some(counter) = self.outcomes.get(outcome.index()) {
+            counter.add(1);
+        }
+        if outcome != Outcome::Cancelled {
+            self.latency.record(latency);
+        }
     }
 
     /// Adds everything counted so far to `sum`.

@@ -207,7 +207,9 @@ mod tests {
         fn merging_and_taking_away_are_inverse(a in prop::collection::vec(0u64..1 << 40, 0..50), b in prop::collection::vec(0u64..1 << 40, 0..50)) {
             let read = |values: &[u64]| {
                 let histogram = Histogram::default();
-                values.iter().for_each(|us| histogram.record(Duration::from_micros(*us)));
+                for us in values {
+                    histogram.record(Duration::from_micros(*us));
+                }
                 let mut sums = Latencies::default();
                 histogram.add_to(&mut sums);
                 sums

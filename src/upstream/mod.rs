@@ -1,3 +1,21 @@
-//! Connections to backends.
+//! Connections to backends: one pool a worker and endpoint, without any lock.
+//!
+//! A connection is polled inside the task of the request that uses it, so a call wakes one
+//! task only; an idle one is looked at when it is taken out and once in a while. A request is
+//! sent at most once: only when hyper hands the whole request back unsent is it tried again.
+//! Which endpoint to use and what an answer means is decided elsewhere.
 
+mod answer;
+mod body;
+mod endpoint;
+mod error;
+mod link;
+mod pace;
 pub mod spec;
+
+pub use answer::AnswerBody;
+pub use body::{Copy, RequestBody, Upload};
+pub use endpoint::{Endpoint, Pools};
+pub use error::{BodyError, UpstreamError};
+pub use link::send;
+pub use pace::Pace;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("filewatch", &[]),
+    ("deadline", &[]),
     ("store", &[]),
     ("notify", &["model"]),
     ("mcp", &["model"]),
@@ -15,11 +16,11 @@ const LAW: &[(&str, &[&str])] = &[
     ("supervise", &["model"]),
     ("flags", &["model"]),
     ("telemetry", &["model", "stats"]),
-    ("listener", &["model", "filewatch"]),
+    ("listener", &["model", "filewatch", "deadline"]),
     ("routing", &["model", "mcp"]),
     ("split", &["model", "mcp"]),
-    ("upstream", &["model", "mcp", "stats"]),
-    ("shadow", &["model", "mcp", "stats", "upstream"]),
+    ("upstream", &["model", "mcp", "stats", "deadline"]),
+    ("shadow", &["model", "mcp", "stats", "upstream", "deadline"]),
     (
         "proxy",
         &[

@@ -16,6 +16,13 @@
     reason = "in a test, short calls are worth an allocation"
 )]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop where it stands"
+)]
 
 mod fakes;
 mod floors;

@@ -1,0 +1,78 @@
+//! Binding the same address once for each worker.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted, per socket.
+const BACKLOG: i32 = 4096;
+
+/// Why an address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("binding {address}")]
+pub struct BindError {
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Binds `address` once for each of `workers` sockets; the kernel spreads connections over them.
+/// With port 0 all of them get the same free port.
+///
+/// # Errors
+/// [`BindError`] when any of them cannot be bound; none is then left open.
+pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, BindError> {
+    let failed = |source| BindError { address, source };
+    let mut sockets = Vec::with_capacity(workers);
+    let mut bound = address;
+    for _ in 0..workers {
+        let socket = open(bound).map_err(failed)?;
+        bound = socket.local_addr().map_err(failed)?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_gets_the_same_port() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let ports: Vec<_> = sockets
+            .iter()
+            .map(|s| s.local_addr().unwrap().port())
+            .collect();
+
+        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+    }
+
+    #[test]
+    fn an_address_in_use_names_itself() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+
+        assert_eq!(
+            bind(address, 1).unwrap_err().to_string(),
+            format!("binding {address}")
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! What the worker knows of one connection from downstream, and its stream of bytes.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::deadline::{Deadline, Deadlines};
+
+/// Bounds on the silence of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Before the first byte.
+    pub first_byte: Duration,
+    /// From a head's first byte to its last.
+    pub request_head: Duration,
+    /// Between requests.
+    pub keep_alive: Duration,
+}
+
+/// One connection from downstream. Written by its own task, read by the worker's drain.
+#[derive(Debug)]
+pub struct Connection {
+    /// The client's end.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// Due when the connection has been silent for too long; fired to make it drain.
+    pub deadline: Deadline,
+    limits: Limits,
+    open_requests: Cell<u32>,
+    /// No byte of the next head has come yet.
+    between_heads: Cell<bool>,
+    multiplexed: Cell<bool>,
+    draining: Cell<bool>,
+}
+
+impl Connection {
+    /// A connection that has just been accepted; its first byte is awaited.
+    pub fn new(peer: SocketAddr, local: SocketAddr, deadlines: &Deadlines, limits: Limits) -> Self {
+        let deadline = deadlines.deadline();
+        deadline.set(limits.first_byte);
+        Self {
+            peer,
+            local,
+            deadline,
+            limits,
+            open_requests: Cell::new(0),
+            between_heads: Cell::new(false),
+            multiplexed: Cell::new(false),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// The first bytes have come and told the version; the first head is awaited.
+    pub fn begin(&self, multiplexed: bool) {
+        self.multiplexed.set(multiplexed);
+        self.deadline.set(self.limits.request_head);
+    }
+
+    /// A request's head is complete.
+    pub fn request_begins(&self) {
+        self.open_requests.set(self.open_requests.get() + 1);
+        if !self.draining.get() {
+            self.deadline.clear();
+        }
+    }
+
+    /// A request's answer has been handed over, or given up.
+    pub fn request_ends(&self) {
+        let open = self.open_requests.get().saturating_sub(1);
+        self.open_requests.set(open);
+        if open == 0 {
+            self.between_heads.set(true);
+            self.wait(self.limits.keep_alive);
+        }
+    }
+
+    /// Makes the connection end after what is under way; its task is woken.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.deadline.fire();
+    }
+
+    /// Whether the connection was told to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn bytes_came(&self) {
+        if !self.between_heads.get() {
+            return;
+        }
+        if self.multiplexed.get() {
+            // Control frames are no head: they only show that somebody is there.
+            self.wait(self.limits.keep_alive);
+            return;
+        }
+        self.between_heads.set(false);
+        self.wait(self.limits.request_head);
+    }
+
+    /// Bounds the silence from now on; a drain that was asked for must not be forgotten by it.
+    fn wait(&self, at_most: Duration) {
+        if !self.draining.get() {
+            self.deadline.set(at_most);
+        }
+    }
+}
+
+/// The bytes of one connection: those that were read to tell the version, then the socket.
+#[derive(Debug)]
+pub struct ClientStream {
+    first: Bytes,
+    socket: TcpStream,
+    connection: Rc<Connection>,
+}
+
+impl ClientStream {
+    /// The stream that begins with `first`.
+    pub fn new(first: Bytes, socket: TcpStream, connection: Rc<Connection>) -> Self {
+        Self {
+            first,
+            socket,
+            connection,
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let taken = self.first.len().min(into.remaining());
+            into.put_slice(self.first.get(..taken).unwrap_or_default());
+            self.first.advance(taken);
+            return Poll::Ready(Ok(()));
+        }
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, into);
+        if read.is_ready() && into.filled().len() > before {
+            self.connection.bytes_came();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,211 @@
+//! The record of one call: begun once, ended once, whatever happens in between.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::model::{Outcome, Role};
+use crate::stats::{BadCall, CallStats, Trial};
+use crate::upstream::Endpoint;
+
+/// One call to a backend. Dropped before its end it counts as cancelled.
+#[derive(Debug)]
+pub(super) struct Call {
+    stats: Arc<CallStats>,
+    endpoint: Rc<Endpoint>,
+    started: Instant,
+    trial: Option<Watched>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Carries no call, or one whose latency is over; `counts` tells whether its end is counted.
+    Stream {
+        counts: bool,
+        latency: Duration,
+    },
+    Ended,
+}
+
+/// The call as the judge sees it.
+#[derive(Debug)]
+struct Watched {
+    trial: Arc<Trial>,
+    worker: usize,
+    role: Role,
+    key: Option<u64>,
+    open: OpenCalls,
+    slot: usize,
+}
+
+/// The calls of one worker that the judge watches while they are open: a call that hangs is
+/// slow long before it ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OpenCalls {
+    calls: Rc<RefCell<Slab<OpenCall>>>,
+}
+
+#[derive(Debug)]
+struct OpenCall {
+    trial: Arc<Trial>,
+    role: Role,
+    started: Instant,
+    passed: Cell<u8>,
+}
+
+impl OpenCalls {
+    /// Counts every open call of `worker` that has become slow since the last time.
+    pub(super) fn sweep(&self, worker: usize) {
+        let calls = self.calls.borrow();
+        if calls.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (_, call) in calls.iter() {
+            let mut passed = call.passed.get();
+            call.trial.mark(
+                worker,
+                call.role,
+                now.duration_since(call.started),
+                &mut passed,
+            );
+            call.passed.set(passed);
+        }
+    }
+}
+
+/// What a call is to the judge.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) trial: Arc<Trial>,
+    pub(super) worker: usize,
+    pub(super) role: Role,
+    pub(super) key: Option<u64>,
+}
+
+impl Call {
+    /// A call begins, at an endpoint, and as part of a rollout if there is one.
+    pub(super) fn begin(
+        stats: &Arc<CallStats>,
+        endpoint: &Rc<Endpoint>,
+        part: Option<Part>,
+        open: &OpenCalls,
+    ) -> Self {
+        stats.begin();
+        endpoint.begin();
+        let started = Instant::now();
+        let trial = part.map(|part| Watched::new(part, started, open));
+        Self {
+            stats: Arc::clone(stats),
+            endpoint: Rc::clone(endpoint),
+            started,
+            trial,
+            state: State::Open,
+        }
+    }
+
+    /// The answer turns out to be a stream. `counts`: its end is the end of a call, whose
+    /// latency is over now; else it carries no call at all.
+    pub(super) fn becomes_stream(&mut self, counts: bool) {
+        if self.state == State::Open {
+            self.stats.becomes_stream();
+            self.state = State::Stream {
+                counts,
+                latency: self.started.elapsed(),
+            };
+            if !counts {
+                self.trial = None;
+            }
+        }
+    }
+
+    /// The call has ended so. Later ends are ignored.
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        let latency = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return,
+            State::Open => {
+                let latency = self.started.elapsed();
+                self.stats.end(outcome, latency);
+                latency
+            }
+            State::Stream { counts, latency } => {
+                self.stats.end_stream(counts.then_some((outcome, latency)));
+                latency
+            }
+        };
+        self.endpoint.end();
+        if let Some(watched) = &self.trial {
+            watched.end(outcome, latency);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Whoever follows an event stream leaves it some day: that is its ordinary end.
+        let left = match self.state {
+            State::Stream { .. } => Outcome::Success,
+            State::Open | State::Ended => Outcome::Cancelled,
+        };
+        self.end(left);
+    }
+}
+
+impl Watched {
+    fn new(part: Part, started: Instant, open: &OpenCalls) -> Self {
+        let Part {
+            trial,
+            worker,
+            role,
+            key,
+        } = part;
+        let call = OpenCall {
+            trial: Arc::clone(&trial),
+            role,
+            started,
+            passed: Cell::new(0),
+        };
+        let slot = open.calls.borrow_mut().insert(call);
+        Self {
+            trial,
+            worker,
+            role,
+            key,
+            open: open.clone(),
+            slot,
+        }
+    }
+
+    fn end(&self, outcome: Outcome, latency: Duration) {
+        let mut passed = self
+            .open
+            .calls
+            .borrow()
+            .get(self.slot)
+            .map_or(0, |call| call.passed.get());
+        if outcome != Outcome::Cancelled {
+            self.trial
+                .mark(self.worker, self.role, latency, &mut passed);
+        }
+        self.trial.end(
+            self.worker,
+            BadCall {
+                role: self.role,
+                key: self.key,
+                outcome,
+            },
+        );
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.open.calls.borrow_mut().try_remove(self.slot);
+    }
+}

@@ -1,0 +1,32 @@
+//! Why a request is answered here instead of by a backend.
+
+use crate::model::RouteName;
+use crate::upstream::UpstreamError;
+
+use super::head::HeadError;
+
+/// Why a request is answered here instead of by a backend.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProxyError {
+    /// The head is invalid or ambiguous.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// No route takes the request.
+    #[error("no route takes this request")]
+    NoRoute,
+    /// No backend of the route takes traffic.
+    #[error("route {route} has no backend that takes traffic")]
+    NoBackend {
+        /// The route.
+        route: RouteName,
+    },
+    /// The backend did not answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The session's id is not one of ours, or nothing can carry it on.
+    #[error("session not found")]
+    UnknownSession,
+    /// The client's body broke off, stalled, or is malformed.
+    #[error("the request's body is not complete")]
+    Body,
+}

@@ -1,0 +1,178 @@
+//! From an accepted socket to requests.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+
+use crate::listener::{self, ClientStream, Connection, Limits, Version};
+
+use super::client::Peer;
+use super::pipeline::{self, Downstream};
+use super::worker::{Phase, Worker};
+
+/// How long accepting pauses after an error such as "too many open files".
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// HTTP/2 streams at once on one connection.
+const MAX_STREAMS: u32 = 100;
+/// Bytes of answers that wait for an HTTP/2 client to read them, per stream.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes a client may send ahead on one HTTP/2 stream.
+const WINDOW_BYTES: u32 = 64 * 1024;
+
+/// Takes connections in until the worker is to drain; then those that wait already, and no more.
+pub(super) async fn accept(
+    worker: Rc<Worker>,
+    socket: TcpListener,
+    mut phase: watch::Receiver<Phase>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase != Phase::Run) => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => admit(&worker, socket),
+            Err(error) => {
+                metrics::counter!("switchback_accept_errors_total").increment(1);
+                tracing::warn!(%error, "accepting a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let queued = poll_fn(|cx| {
+        Poll::Ready(match socket.poll_accept(cx) {
+            Poll::Ready(Ok((socket, _))) => Some(socket),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        })
+    });
+    let mut queued = pin!(queued);
+    while let Some(socket) = queued.as_mut().await {
+        admit(&worker, socket);
+    }
+}
+
+fn admit(worker: &Rc<Worker>, socket: TcpStream) {
+    let worker = Rc::clone(worker);
+    spawn_local(async move {
+        if let Err(error) = serve(worker, socket).await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+}
+
+/// Keeps a connection on the worker's list for as long as it lives.
+struct Entry {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.worker.leave(self.key);
+    }
+}
+
+async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
+    let limits = worker.view().snapshot.limits.clone();
+    let bounds = Limits {
+        first_byte: limits.first_byte,
+        request_head: limits.request_head,
+        keep_alive: limits.keep_alive,
+    };
+    let connection = Rc::new(Connection::new(peer, local, worker.deadlines(), bounds));
+    let _entry = Entry {
+        key: worker.enter(&connection),
+        worker: Rc::clone(&worker),
+    };
+    let Ok(detected) = connection
+        .deadline
+        .guard(listener::detect(&mut socket))
+        .await
+    else {
+        return Ok(());
+    };
+    let (version, first) = detected?;
+    connection.begin(version == Version::Http2);
+    let stream = TokioIo::new(ClientStream::new(first, socket, Rc::clone(&connection)));
+    let downstream = Rc::new(Downstream {
+        worker,
+        connection: Rc::clone(&connection),
+        peer: Peer::new(peer.ip()),
+    });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let downstream = Rc::clone(&downstream);
+        async move { Ok::<_, Infallible>(pipeline::answer(downstream, request).await) }
+    });
+    match version {
+        Version::Http1 => {
+            let served = http1::Builder::new()
+                .header_read_timeout(None)
+                .max_buf_size(limits.request_head_bytes)
+                .max_headers(limits.request_fields)
+                .serve_connection(stream, service);
+            drive(served, &connection, http1::Connection::graceful_shutdown).await;
+        }
+        Version::Http2 => {
+            let served = http2::Builder::new(LocalExecutor)
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_send_buf_size(SEND_BUFFER_BYTES)
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES * 4)
+                .max_header_list_size(u32::try_from(limits.request_head_bytes).unwrap_or(u32::MAX))
+                .serve_connection(stream, service);
+            drive(served, &connection, http2::Connection::graceful_shutdown).await;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a connection to its end, its drain or its deadline.
+async fn drive<C: Future>(served: C, connection: &Connection, drain: impl Fn(Pin<&mut C>)) {
+    let mut served = pin!(served);
+    let mut drains = false;
+    poll_fn(|cx| {
+        loop {
+            if served.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if connection.deadline.poll_passed(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if drains || !connection.is_draining() {
+                return Poll::Ready(());
+            }
+            drains = true;
+            connection.deadline.clear();
+            drain(served.as_mut());
+        }
+    })
+    .await;
+}
+
+/// Runs the streams of an HTTP/2 connection as tasks of the worker.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        spawn_local(async move {
+            future.await;
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! One worker: a thread with its own runtime, sockets, connections and counters.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+use tokio::time::MissedTickBehavior;
+
+use crate::deadline::{Deadlines, TICK};
+use crate::listener::Connection;
+use crate::split::rendezvous;
+use crate::stats::Registry;
+use crate::upstream::{Endpoint, Pools};
+
+use super::call::OpenCalls;
+use super::serve;
+use super::snapshot::SnapshotCell;
+use super::view::View;
+
+/// Sweeps of the deadline table between two sweeps of the idle connections.
+const POOL_SWEEP: u64 = 20;
+
+/// What a worker needs to run.
+#[derive(Debug)]
+pub struct WorkerOptions {
+    /// Its place among the workers, from 0.
+    pub number: usize,
+    /// Its sockets, one for each listener, not blocking.
+    pub sockets: Vec<std::net::TcpListener>,
+    /// What it runs by.
+    pub snapshots: Arc<SnapshotCell>,
+    /// Where its counters are found.
+    pub registry: Arc<Registry>,
+    /// Tells it to drain, then to stop.
+    pub phase: watch::Receiver<Phase>,
+    /// Seeds its draws.
+    pub seed: u64,
+}
+
+/// What the workers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Take traffic.
+    Run,
+    /// Take no new connections, let what is under way end.
+    Drain,
+    /// Stop now.
+    Stop,
+}
+
+/// One worker, as its own tasks see it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    number: usize,
+    view: RefCell<Rc<View>>,
+    /// The edition of snapshots that the view is of.
+    edition: Cell<u64>,
+    snapshots: Arc<SnapshotCell>,
+    registry: Arc<Registry>,
+    pools: Pools,
+    deadlines: Deadlines,
+    open_calls: OpenCalls,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    random: Cell<u64>,
+}
+
+/// Runs a worker until it is told to stop, or has drained. Blocks the thread.
+///
+/// # Errors
+/// When the runtime cannot be made or a socket cannot be used.
+pub fn run(options: WorkerOptions) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(work(options))
+}
+
+async fn work(options: WorkerOptions) -> io::Result<()> {
+    let WorkerOptions {
+        sockets, mut phase, ..
+    } = options;
+    let worker = Rc::new(Worker {
+        number: options.number,
+        view: RefCell::new(Rc::new(View::empty(options.snapshots.load()))),
+        edition: Cell::new(0),
+        snapshots: options.snapshots,
+        registry: options.registry,
+        pools: Pools::default(),
+        deadlines: Deadlines::default(),
+        open_calls: OpenCalls::default(),
+        connections: RefCell::default(),
+        random: Cell::new(options.seed),
+    });
+    worker.refresh();
+    let chores = [
+        spawn_local(tick(Rc::clone(&worker))),
+        spawn_local(follow_snapshots(Rc::clone(&worker))),
+    ];
+    let mut acceptors = Vec::new();
+    for socket in sockets {
+        let socket = TcpListener::from_std(socket)?;
+        acceptors.push(spawn_local(serve::accept(
+            Rc::clone(&worker),
+            socket,
+            phase.clone(),
+        )));
+    }
+    // An error means that whoever tells the phase is gone, which is a reason to stop.
+    let _ = phase.wait_for(|phase| *phase != Phase::Run).await;
+    for acceptor in acceptors {
+        let _ = acceptor.await;
+    }
+    worker.drain(&mut phase).await;
+    for chore in chores {
+        chore.abort();
+    }
+    Ok(())
+}
+
+/// Everything of a worker that has to happen now and then.
+async fn tick(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for round in 0u64.. {
+        ticks.tick().await;
+        worker.deadlines.sweep();
+        worker.open_calls.sweep(worker.number);
+        if round.is_multiple_of(POOL_SWEEP) {
+            worker.pools.sweep();
+        }
+    }
+}
+
+/// Takes each published snapshot over, whether there is traffic or not.
+async fn follow_snapshots(worker: Rc<Worker>) {
+    loop {
+        worker.snapshots.published(worker.number).await;
+        worker.refresh();
+    }
+}
+
+impl Worker {
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    pub(super) fn open_calls(&self) -> &OpenCalls {
+        &self.open_calls
+    }
+
+    /// The view of the snapshot in force: the one that a request starts with and keeps.
+    pub(super) fn view(&self) -> Rc<View> {
+        // The notice of a new snapshot may still be in the queue behind this very request.
+        if self.snapshots.edition() != self.edition.get() {
+            self.refresh();
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    fn refresh(&self) {
+        // The edition first: a snapshot published in between is then taken over once more.
+        self.edition.set(self.snapshots.edition());
+        let snapshot = self.snapshots.load();
+        let view = View::new(self.number, snapshot, &self.pools, &self.registry);
+        *self.view.borrow_mut() = Rc::new(view);
+    }
+
+    /// A uniform number over all of `u64`; xorshift64* (Vigna, 2016).
+    pub(super) fn draw(&self) -> u64 {
+        let mut x = self.random.get().max(1);
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// An endpoint of a backend: by rendezvous for a key, else the idler of two drawn ones
+    /// (Mitzenmacher, "The power of two choices", 2001).
+    pub(super) fn pick_endpoint(
+        &self,
+        endpoints: &[Rc<Endpoint>],
+        key: Option<u64>,
+    ) -> Option<Rc<Endpoint>> {
+        let chosen = match (endpoints, key) {
+            ([], _) => return None,
+            ([only], _) => only,
+            (several, Some(key)) => several
+                .iter()
+                .max_by_key(|endpoint| rendezvous(key, endpoint.name().as_bytes()))?,
+            (several, None) => {
+                let count = several.len() as u64;
+                let first = several.get((self.draw() % count) as usize)?;
+                let second = several.get((self.draw() % count) as usize)?;
+                if second.in_flight() < first.in_flight() {
+                    second
+                } else {
+                    first
+                }
+            }
+        };
+        Some(Rc::clone(chosen))
+    }
+
+    /// Keeps a connection where a drain finds it.
+    pub(super) fn enter(&self, connection: &Rc<Connection>) -> usize {
+        self.connections.borrow_mut().insert(Rc::clone(connection))
+    }
+
+    pub(super) fn leave(&self, key: usize) {
+        self.connections.borrow_mut().try_remove(key);
+    }
+
+    /// Tells every connection to end after what is under way, and waits for that or for [`Phase::Stop`].
+    async fn drain(&self, phase: &mut watch::Receiver<Phase>) {
+        let emptied = async {
+            while !self.connections.borrow().is_empty() {
+                for (_, connection) in self.connections.borrow().iter() {
+                    if !connection.is_draining() {
+                        connection.drain();
+                    }
+                }
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            () = emptied => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Stop) => {}
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The body of an answer on its way from a backend.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::endpoint::Endpoint;
+use super::error::BodyError;
+use super::link::Link;
+use super::pace::Pace;
+
+/// The body of an answer. It moves its connection along while it is read, and gives it back
+/// to the pool at its end; dropped before that, the connection is closed and the backend told.
+#[derive(Debug)]
+pub struct AnswerBody {
+    inner: Incoming,
+    link: Option<Link>,
+    endpoint: Rc<Endpoint>,
+    pace: Rc<Pace>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(
+        inner: Incoming,
+        link: Link,
+        endpoint: &Rc<Endpoint>,
+        pace: &Rc<Pace>,
+    ) -> Self {
+        let mut body = Self {
+            inner,
+            link: Some(link),
+            endpoint: Rc::clone(endpoint),
+            pace: Rc::clone(pace),
+        };
+        if body.inner.is_end_stream() {
+            body.release();
+        }
+        body
+    }
+
+    /// The call's pace, which can also tell the answer to end.
+    pub fn pace(&self) -> &Rc<Pace> {
+        &self.pace
+    }
+
+    /// Gives the connection back, if nothing of the call is left on it.
+    fn release(&mut self) {
+        if let Some(link) = self.link.take().filter(|_| self.pace.is_sent()) {
+            self.endpoint.give_back(link);
+        }
+        self.pace.deadline().clear();
+    }
+
+    fn poll_inner(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if frame.is_ready() {
+            return frame;
+        }
+        let Some(link) = &mut self.link else {
+            return Poll::Pending;
+        };
+        // The wire's end is told by the body, here or at a later poll.
+        let _ = link.poll_wire(cx);
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        match this.poll_inner(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.inner.is_end_stream() {
+                    this.release();
+                } else {
+                    this.pace.moved();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.link = None;
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                this.release();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                std::task::ready!(this.pace.deadline().poll_passed(cx));
+                this.link = None;
+                Poll::Ready((!this.pace.is_ending()).then_some(Err(BodyError::Stalled)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,239 @@
+//! The body of a request on its way to a backend.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::error::BodyError;
+use super::pace::Pace;
+
+/// The body of a request on its way to a backend.
+#[derive(Debug, Default)]
+pub enum RequestBody {
+    /// No body.
+    #[default]
+    Empty,
+    /// A body that is here as a whole; `None` once it is sent.
+    Whole(Option<Bytes>),
+    /// A body that is passed on as it comes.
+    Upload(Upload),
+}
+
+impl RequestBody {
+    /// A body that is here as a whole.
+    pub fn whole(bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            Self::Empty
+        } else {
+            Self::Whole(Some(bytes))
+        }
+    }
+}
+
+/// A client's body that is passed on as it comes: first what was looked at before, then the rest.
+#[derive(Debug)]
+pub struct Upload {
+    first: VecDeque<Bytes>,
+    rest: Incoming,
+    pace: Rc<Pace>,
+    copy: Option<Copy>,
+}
+
+/// Is told a copied body, or that there is none.
+type Done = dyn FnOnce(Option<Vec<Bytes>>);
+
+/// A copy of a body, made while it passes, up to a cap.
+pub struct Copy {
+    held: Vec<Bytes>,
+    left_bytes: usize,
+    /// Told the whole body, or nothing when it was too long or broke off.
+    done: Option<Box<Done>>,
+}
+
+impl Copy {
+    /// A copy of at most `cap_bytes`; `done` is called once, at the body's end at the latest.
+    pub fn new(cap_bytes: usize, done: impl FnOnce(Option<Vec<Bytes>>) + 'static) -> Self {
+        Self {
+            held: Vec::new(),
+            left_bytes: cap_bytes,
+            done: Some(Box::new(done)),
+        }
+    }
+
+    /// A piece of the body passes.
+    pub fn add(&mut self, piece: &Bytes) {
+        if piece.len() > self.left_bytes {
+            self.finish(None);
+            return;
+        }
+        self.left_bytes -= piece.len();
+        self.held.push(piece.clone());
+    }
+
+    /// The body is complete.
+    pub fn end(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.finish(Some(held));
+    }
+
+    fn finish(&mut self, copied: Option<Vec<Bytes>>) {
+        if let Some(done) = self.done.take() {
+            self.held = Vec::new();
+            self.left_bytes = 0;
+            done(copied);
+        }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.finish(None);
+    }
+}
+
+impl std::fmt::Debug for Copy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Copy")
+            .field("left_bytes", &self.left_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// The body that begins with `first`, which was already taken from it, and goes on with `rest`.
+    pub fn new(first: VecDeque<Bytes>, rest: Incoming, pace: Rc<Pace>) -> Self {
+        if first.is_empty() && rest.is_end_stream() {
+            pace.sent();
+        } else {
+            pace.sending();
+        }
+        Self {
+            first,
+            rest,
+            pace,
+            copy: None,
+        }
+    }
+
+    /// The same, copied while it passes.
+    #[must_use]
+    pub fn with_copy(mut self, copy: Option<Copy>) -> Self {
+        self.copy = copy;
+        self
+    }
+
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(piece) = self.first.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        match Pin::new(&mut self.rest).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken))),
+            Poll::Pending => {
+                ready!(self.pace.deadline().poll_passed(cx));
+                Poll::Ready(Some(Err(BodyError::Stalled)))
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut copy) = self.copy.take() {
+            copy.end();
+        }
+        self.pace.sent();
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let upload = match &mut *self {
+            Self::Empty => return Poll::Ready(None),
+            Self::Whole(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Self::Upload(upload) => upload,
+        };
+        let piece = ready!(upload.poll_piece(cx));
+        match &piece {
+            None => upload.end(),
+            Some(Err(_)) => upload.pace.send_failed(),
+            Some(Ok(frame)) => {
+                upload.pace.sending();
+                if let (Some(copy), Some(data)) = (&mut upload.copy, frame.data_ref()) {
+                    copy.add(data);
+                }
+                if upload.first.is_empty() && upload.rest.is_end_stream() {
+                    upload.end();
+                }
+            }
+        }
+        Poll::Ready(piece)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty | Self::Whole(None) => true,
+            Self::Whole(Some(_)) => false,
+            Self::Upload(upload) => upload.first.is_empty() && upload.rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Upload(upload) => {
+                let first: u64 = upload.first.iter().map(|piece| piece.len() as u64).sum();
+                let rest = upload.rest.size_hint();
+                match rest.exact() {
+                    Some(rest) => SizeHint::with_exact(first + rest),
+                    None => SizeHint::new(),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn copied(cap_bytes: usize, pieces: &[&'static str], ends: bool) -> Option<Vec<Bytes>> {
+        let told = Rc::new(RefCell::new(None));
+        let teller = Rc::clone(&told);
+        let mut copy = Copy::new(cap_bytes, move |body| *teller.borrow_mut() = Some(body));
+        for piece in pieces {
+            copy.add(&Bytes::from_static(piece.as_bytes()));
+        }
+        if ends {
+            copy.end();
+        }
+        drop(copy);
+        told.take().expect("told once")
+    }
+
+    #[test]
+    fn a_copy_is_the_whole_body_or_nothing() {
+        assert_eq!(
+            copied(5, &["ab", "cde"], true),
+            Some(vec!["ab".into(), "cde".into()])
+        );
+        assert_eq!(copied(4, &["ab", "cde"], true), None);
+        assert_eq!(copied(5, &["ab"], false), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! The one deadline of a call, and how far its request's body is.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::deadline::{Deadline, Deadlines};
+
+/// How far the body of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Partly,
+    Whole,
+    Failed,
+}
+
+/// The one deadline of a call, moved along as the call goes on: body stalls while the request
+/// is sent, then the wait for the answer's head, then stalls of the answer.
+#[derive(Debug)]
+pub struct Pace {
+    deadline: Deadline,
+    head: Duration,
+    idle: Duration,
+    sent: Cell<Sent>,
+    /// The answer is an event stream, which may be silent for as long as it likes.
+    endless: Cell<bool>,
+    /// The stream was told to end.
+    ending: Cell<bool>,
+}
+
+impl Pace {
+    /// The pace of a call that is about to be sent, with the bounds of its route: the wait for the
+    /// answer's head, and the longest pause inside a body.
+    pub fn new(deadlines: &Deadlines, head: Duration, idle: Duration) -> Self {
+        let deadline = deadlines.deadline();
+        deadline.set(head);
+        Self {
+            deadline,
+            head,
+            idle,
+            sent: Cell::new(Sent::Whole),
+            endless: Cell::new(false),
+            ending: Cell::new(false),
+        }
+    }
+
+    /// The deadline, to be waited for.
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// A piece of the request's body is awaited from the client.
+    pub fn sending(&self) {
+        self.sent.set(Sent::Partly);
+        self.deadline.set(self.idle);
+    }
+
+    /// The request's body is complete.
+    pub fn sent(&self) {
+        self.sent.set(Sent::Whole);
+        self.deadline.set(self.head);
+    }
+
+    /// The client's body broke off or stalled.
+    pub fn send_failed(&self) {
+        self.sent.set(Sent::Failed);
+    }
+
+    /// Whether the request's body has been sent whole, so that its connection is free again
+    /// after the answer.
+    pub fn is_sent(&self) -> bool {
+        self.sent.get() == Sent::Whole
+    }
+
+    /// Whether the client's own body is what went wrong.
+    pub fn has_send_failed(&self) -> bool {
+        self.sent.get() == Sent::Failed
+    }
+
+    /// The answer's head has come. An `endless` answer may pause for as long as it likes.
+    pub fn answered(&self, endless: bool) {
+        self.endless.set(endless);
+        self.moved();
+    }
+
+    /// A piece of the answer has come.
+    pub fn moved(&self) {
+        if self.ending.get() {
+            return;
+        }
+        if self.endless.get() {
+            self.deadline.clear();
+        } else {
+            self.deadline.set(self.idle);
+        }
+    }
+
+    /// Ends the answer cleanly at its next pause.
+    pub fn end(&self) {
+        self.ending.set(true);
+        self.deadline.fire();
+    }
+
+    /// Whether the answer was told to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+}
