@@ -73,7 +73,19 @@ const LAW: &[(&str, &[&str])] = &[
             "mcp",
         ],
     ),
-    ("admin", &["model", "control", "listener", "telemetry"]),
+    (
+        "admin",
+        &[
+            "model",
+            "control",
+            "listener",
+            "telemetry",
+            // Only to show what they say: diagnostics, verdicts, stages.
+            "config",
+            "judge",
+            "rollout::spec",
+        ],
+    ),
     (
         "app",
         &[
