@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Diagnostics;
+use crate::config::{Config, Diagnostics};
 use crate::judge::Record;
 use crate::model::{
     BackendName, Generation, Outcome, Percent, PlanName, RevertReason, Role, RolloutId, RouteName,
@@ -41,7 +41,9 @@ pub struct Status {
 pub struct ConfigStatus {
     /// Its path.
     pub path: PathBuf,
-    /// When the config in force was loaded.
+    /// The config in force.
+    pub in_force: Arc<Config>,
+    /// When that was loaded.
     pub loaded_at: Timestamp,
     /// The latest attempt to load it, when that one was refused.
     pub refusal: Option<Arc<Diagnostics>>,
