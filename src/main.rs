@@ -1,3 +1,7 @@
 //! The door: see the `cli` room.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    switchback::cli::main()
+}

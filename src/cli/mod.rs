@@ -1,1 +1,24 @@
-//! Words in, answers out.
+//! Words in, answers out: the command line.
+//!
+//! Parses, asks (the admin API, or the gateway inside this process), prints, and ends with an
+//! exit code that scripts can trust: 0 done or promoted, 1 error, 2 bad usage or config,
+//! 3 reverted, 4 timed out, 5 refused. Answers go to stdout, everything else to stderr.
+//!
+//! It decides nothing about traffic, and knows the gateway only as a stranger does: by `app`,
+//! by `config`, and by what goes over the wire.
+
+mod api;
+mod args;
+mod failure;
+mod history;
+mod http;
+mod local;
+mod output;
+mod rollout;
+mod run;
+mod sse;
+mod status;
+mod wait;
+mod words;
+
+pub use run::main;

@@ -25,5 +25,6 @@
 )]
 
 mod fakes;
+mod cli;
 mod floors;
 mod support;

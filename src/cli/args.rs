@@ -1,0 +1,334 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::http::Origin;
+use crate::model::duration_text;
+use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
+
+/// Ships a new version of a server safely, and switches back by itself when it is worse.
+#[derive(Debug, Parser)]
+#[command(
+    name = "switchback",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+pub(super) struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub(super) globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Globals {
+    /// Where the gateway's admin API listens.
+    #[arg(long, global = true, env = "SWITCHBACK_ADMIN", value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:9900", hide_env_values = true)]
+    pub(super) admin: Origin,
+    /// Print JSON to stdout, and nothing else there.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print without colours; so does a non-empty `NO_COLOR`.
+    #[arg(long, global = true)]
+    pub(super) no_color: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Check a config file and show everything wrong with it.
+    Check(FileArgs),
+    /// Show routes, their splits and how their backends do.
+    Status {
+        /// Only this route.
+        #[arg(value_name = "ROUTE")]
+        route: Option<RouteName>,
+    },
+    /// Set a route's weights by hand.
+    Shift(ShiftArgs),
+    /// Start, follow and steer rollouts.
+    #[command(subcommand)]
+    Rollout(RolloutVerb),
+    /// List what happened, latest first.
+    History(HistoryArgs),
+    /// Print the JSON schema of the config file.
+    Schema,
+    /// Ask a gateway whether it is ready: exit code 0 or 1, for containers.
+    Healthcheck {
+        /// What to ask. Default: /readyz of the admin API.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which config file.
+#[derive(Debug, Args)]
+pub(super) struct FileArgs {
+    /// The config file. Default: ./switchback.yaml, when it exists.
+    #[arg(short, long, env = "SWITCHBACK_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// New weights.
+#[derive(Debug, Args)]
+pub(super) struct ShiftArgs {
+    /// The route.
+    #[arg(value_name = "ROUTE")]
+    pub(super) route: RouteName,
+    /// Relative shares, such as `search-v1=95 search-v2=5`; backends left out keep theirs.
+    #[arg(value_name = "BACKEND=WEIGHT", required = true, value_parser = parse_share)]
+    pub(super) weights: Vec<(BackendName, Weight)>,
+    /// Why; kept in the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Only if nothing has changed since this generation, which `status` shows.
+    #[arg(long, value_name = "N", value_parser = parse_generation)]
+    pub(super) if_match: Option<Generation>,
+}
+
+/// What to do with a rollout.
+#[derive(Debug, Subcommand)]
+pub(super) enum RolloutVerb {
+    /// Start giving a backend of a route more and more of its traffic.
+    Start(StartArgs),
+    /// Stay at the present share.
+    Pause(ActArgs),
+    /// Go on after a pause.
+    Resume(ActArgs),
+    /// Let it pass a stage that waits for a person.
+    Approve(ActArgs),
+    /// Give the candidate all of the traffic now.
+    Promote(ActArgs),
+    /// End it without blame: stable takes all, open sessions stay.
+    Abort(ActArgs),
+    /// Switch back: stable takes all, the candidate's sessions move to it.
+    #[command(visible_alias = "rollback")]
+    Revert(ActArgs),
+    /// Wait until a rollout is over: exit code 0 promoted, 3 reverted, 4 timed out, 1 aborted.
+    Wait(WaitArgs),
+    /// List rollouts, latest first.
+    List,
+}
+
+/// A rollout to start.
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// The route.
+    #[arg(value_name = "ROUTE")]
+    pub(super) route: RouteName,
+    /// The backend to ship.
+    #[arg(long, value_name = "BACKEND")]
+    pub(super) to: BackendName,
+    /// The plan to follow. Default: the route's own.
+    #[arg(long, value_name = "NAME", conflicts_with = "stages")]
+    pub(super) plan: Option<PlanName>,
+    /// Percents to climb instead of a plan's.
+    #[arg(long, value_name = "5,25,50", value_delimiter = ',', value_parser = parse_percent)]
+    pub(super) stages: Vec<Percent>,
+    /// Shortest time in each of these stages.
+    #[arg(long, value_name = "TIME", default_value = "5m", requires = "stages", value_parser = duration_text::parse)]
+    pub(super) stage_duration: Duration,
+    /// Wait until it is over, as `rollout wait` does.
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Longest wait.
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = duration_text::parse)]
+    pub(super) timeout: Option<Duration>,
+    /// Why; kept in the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Start although the backend was reverted a moment ago.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A rollout to act on.
+#[derive(Debug, Args)]
+pub(super) struct ActArgs {
+    /// The rollout's id, or the name of the route that it runs on.
+    #[arg(value_name = "ID")]
+    pub(super) rollout: RolloutName,
+    /// Why; kept in the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+/// A rollout to wait for.
+#[derive(Debug, Args)]
+pub(super) struct WaitArgs {
+    /// The rollout's id, or the name of a route for its latest one.
+    #[arg(value_name = "ID")]
+    pub(super) rollout: RolloutName,
+    /// Longest wait.
+    #[arg(long, value_name = "TIME", value_parser = duration_text::parse)]
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Which part of the history.
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// Only of this route.
+    #[arg(long, value_name = "ROUTE")]
+    pub(super) route: Option<RouteName>,
+    /// Only of this rollout.
+    #[arg(long, value_name = "ID")]
+    pub(super) rollout: Option<RolloutId>,
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) limit: u32,
+}
+
+/// How a person names a rollout. An id never reads as a route: ids win.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RolloutName {
+    /// By its id.
+    Id(RolloutId),
+    /// By the route that it is on.
+    Route(RouteName),
+}
+
+impl std::str::FromStr for RolloutName {
+    type Err = crate::model::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        text.parse().map(Self::Route)
+    }
+}
+
+fn parse_share(text: &str) -> Result<(BackendName, Weight), String> {
+    let (name, share) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not BACKEND=WEIGHT, such as search-v2=5"))?;
+    let name = name.parse().map_err(|error| format!("{error}"))?;
+    let share: u32 = share
+        .parse()
+        .map_err(|_| format!("`{share}` is not a weight, which is a whole number"))?;
+    let weight = Weight::new(share).map_err(|error| error.to_string())?;
+    Ok((name, weight))
+}
+
+fn parse_percent(text: &str) -> Result<Percent, String> {
+    let number: f64 = text
+        .trim_end_matches('%')
+        .parse()
+        .map_err(|_| format!("`{text}` is not a percent"))?;
+    Percent::new(number).map_err(|error| error.to_string())
+}
+
+fn parse_generation(text: &str) -> Result<Generation, String> {
+    text.parse()
+        .map(Generation)
+        .map_err(|_| format!("`{text}` is not a generation, which is a whole number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("switchback").chain(words.split(' ')))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn words_become_valid_values_or_are_refused() {
+        for words in [
+            "check",
+            "check -c a.yaml --json",
+            "status",
+            "status search --admin http://127.0.0.1:1",
+            "shift search v1=95 v2=5 --reason x --if-match 7",
+            "rollout start search --to v2 --stages 5,25%,50.5 --stage-duration 90s",
+            "rollout start search --to v2 --plan careful --wait --timeout 1h --force",
+            "rollout rollback r-3 --reason late",
+            "rollout promote search",
+            "rollout wait r-3 --timeout 10m",
+            "rollout list",
+            "history --route search --rollout r-3 --limit 5",
+            "schema",
+            "healthcheck --url http://127.0.0.1:9900/livez",
+            "completions zsh",
+        ] {
+            assert!(parse(words).is_ok(), "{words}: {:?}", parse(words).err());
+        }
+
+        for words in [
+            "",
+            "serv",
+            "status a b",
+            "status --admin https://gateway",
+            "shift search",
+            "shift search v2",
+            "shift search v2=-1",
+            "shift search v2=1000001",
+            "shift se/arch v2=1",
+            "rollout start search",
+            "rollout start search --to v2 --stages 101",
+            "rollout start search --to v2 --stages 5 --stage-duration 5",
+            "rollout start search --to v2 --stages 5 --plan careful",
+            "rollout start search --to v2 --timeout 1h",
+            "history --limit 0",
+            "history --rollout search",
+            "completions tcsh-ng",
+        ] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_an_id_and_anything_else_a_route() {
+        assert_eq!("r-3".parse(), Ok(RolloutName::Id(RolloutId(3))));
+        assert_eq!("r-x".parse(), "r-x".parse().map(RolloutName::Route));
+    }
+
+    #[test]
+    fn every_verb_and_option_is_in_the_docs() {
+        fn look(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+            let docs = include_str!("../../docs/cli.md");
+            let own = command.get_arguments().filter(|a| !a.is_global_set());
+            let options = own
+                .filter_map(|option| option.get_long())
+                .map(|long| format!("--{long}"));
+            missing.extend(
+                options
+                    .filter(|option| option != "--help" && !docs.contains(&format!("`{option}")))
+                    .map(|option| format!("{path} {option}")),
+            );
+            for verb in command.get_subcommands() {
+                let path = format!("{path} {}", verb.get_name());
+                if !verb.has_subcommands() && !docs.contains(&format!("`{path}")) {
+                    missing.push(path.clone());
+                }
+                look(verb, &path, missing);
+            }
+        }
+        let mut missing = Vec::new();
+
+        look(&Cli::command(), "switchback", &mut missing);
+
+        assert!(missing.is_empty(), "not in docs/cli.md: {missing:#?}");
+    }
+}

@@ -1,0 +1,68 @@
+//! From the command line to the verb, and from its end to the exit code.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::api::Api;
+use super::args::{Cli, Verb};
+use super::failure::{Exit, Failure};
+use super::output::Output;
+use super::{history, local, rollout, status};
+
+/// Does what the command line says and returns how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Also for --help and --version, which clap writes to stdout; a reader that went
+            // away is no error.
+            let _ = error.print();
+            let usage = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            return usage.into();
+        }
+    };
+    let output = Output::new(&cli.globals);
+    match run(cli, output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output.note(&failure.to_string());
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
+    let api = Api::new(cli.globals.admin);
+    match cli.verb {
+        Verb::Check(args) => local::check(args, output),
+        Verb::Schema => local::schema(output),
+        Verb::Completions { shell } => local::completions(shell, output),
+        Verb::Healthcheck { url } => asking(local::healthcheck(api, url, output)),
+        Verb::Status { route } => asking(status::show(api, route, output)),
+        Verb::Shift(args) => asking(status::shift(api, args, output)),
+        Verb::Rollout(verb) => asking(rollout::run(api, verb, output)),
+        Verb::History(args) => asking(history::list(api, args, output)),
+    }
+}
+
+/// Runs a verb that talks to a gateway.
+fn asking(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    runtime()?.block_on(verb)
+}
+
+/// A runtime for this thread.
+///
+/// # Errors
+/// When the system has no more file handles to give.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Error, "cannot start the runtime").because(&error))
+}

@@ -1,0 +1,148 @@
+//! Waiting for a rollout to be over: by the stream of events, else by asking again and again.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::api::{Api, ApiError, Events};
+use super::failure::{Exit, Failure};
+use super::output::Output;
+use super::rollout::{heading, text};
+use crate::admin::wire::{EventBody, RolloutBody, RolloutState};
+use crate::model::RolloutId;
+
+/// How often is asked while there is a stream: it may have lost something.
+const WITH_STREAM: Duration = Duration::from_secs(10);
+/// How often is asked while there is none.
+const WITHOUT_STREAM: Duration = Duration::from_secs(1);
+/// How long a gateway may be away, such as for a restart, before the wait is given up.
+const AWAY: Duration = Duration::from_mins(1);
+
+/// Why a wait goes on.
+enum Woken {
+    /// Something happened.
+    Event(Box<EventBody>),
+    /// The stream has ended.
+    StreamEnded,
+    /// Time to ask.
+    Tick,
+    /// The wait has lasted long enough.
+    Deadline,
+    /// The person at the keyboard has had enough.
+    Interrupted,
+}
+
+/// Waits until the rollout is over, says how it ended and returns the exit code for it.
+///
+/// # Errors
+/// When the gateway refuses, or is away for a minute.
+pub(super) async fn until_over(
+    api: &Api,
+    id: RolloutId,
+    timeout: Option<Duration>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut last_answer = Instant::now();
+    let mut events = api.events().await.ok();
+    loop {
+        match ask(api, id).await {
+            Ok(rollout) if rollout.state.is_over() => return finish(&rollout, output),
+            Ok(_) => last_answer = Instant::now(),
+            Err(ApiError::Http(_)) if last_answer.elapsed() < AWAY => {}
+            Err(error) => {
+                return Err(error.failure(api.origin(), &format!("wait for rollout {id}")));
+            }
+        }
+        if events.is_none() {
+            events = api.events().await.ok();
+        }
+        match next(&mut events, deadline).await {
+            Woken::Event(event) if event.rollout == Some(id) => output.note(&event.message),
+            Woken::Event(_) | Woken::Tick => {}
+            Woken::StreamEnded => {
+                events = None;
+                sleep(WITHOUT_STREAM).await;
+            }
+            Woken::Deadline => {
+                output.note(&format!(
+                    "timed out; rollout {id} goes on without being waited for"
+                ));
+                return Ok(Exit::TimedOut);
+            }
+            Woken::Interrupted => {
+                return Err(Failure::new(
+                    Exit::Error,
+                    format!("no longer waiting; rollout {id} goes on"),
+                )
+                .mend(format!("`switchback rollout revert {id}` switches back")));
+            }
+        }
+    }
+}
+
+async fn ask(api: &Api, id: RolloutId) -> Result<RolloutBody, ApiError> {
+    api.get(&format!("/v1/rollouts/{id}")).await
+}
+
+async fn next(events: &mut Option<Events>, deadline: Option<Instant>) -> Woken {
+    let pause = if events.is_some() {
+        WITH_STREAM
+    } else {
+        WITHOUT_STREAM
+    };
+    let event = async {
+        match events {
+            Some(events) => events.next().await,
+            None => pending().await,
+        }
+    };
+    let late = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Woken::Interrupted,
+        () = late => Woken::Deadline,
+        event = event => match event {
+            Some(event) => serde_json::from_str(&event.data).map_or(Woken::Tick, |event| Woken::Event(Box::new(event))),
+            None => Woken::StreamEnded,
+        },
+        () = sleep(pause) => Woken::Tick,
+    }
+}
+
+fn finish(rollout: &RolloutBody, output: Output) -> Result<Exit, Failure> {
+    output.answer(rollout, |rollout| text(rollout, ""))?;
+    let exit = exit_of(rollout.state);
+    if exit == Exit::Error {
+        let what = format!(
+            "{}: it ended before its candidate was promoted",
+            heading(rollout)
+        );
+        return Err(Failure::new(exit, what));
+    }
+    Ok(exit)
+}
+
+/// The exit code for how a rollout ended; an aborted one shipped nothing, which a pipeline must not
+/// take for success.
+fn exit_of(state: RolloutState) -> Exit {
+    match state {
+        RolloutState::Promoted => Exit::Done,
+        RolloutState::Reverted => Exit::Reverted,
+        RolloutState::Warmup
+        | RolloutState::Running
+        | RolloutState::Extended
+        | RolloutState::Holding
+        | RolloutState::Paused
+        | RolloutState::AwaitingApproval
+        | RolloutState::Aborted => Exit::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
