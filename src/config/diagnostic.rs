@@ -24,14 +24,10 @@ pub enum Code {
     MissingKey,
     /// Text where a number belongs, and the like.
     WrongType,
-    /// The right type, but not a valid value.
+    /// The right type, but not a valid value or beyond its documented bounds.
     InvalidValue,
-    /// A number, time or count beyond its documented bounds.
-    OutOfRange,
     /// A `${...}` that cannot be resolved.
     Interpolation,
-    /// A list or map that must have at least one entry and has none.
-    Empty,
     /// A backend that is not declared.
     UnknownBackend,
     /// A plan that is not declared.
@@ -59,9 +55,7 @@ impl Code {
             Self::MissingKey => "missing-key",
             Self::WrongType => "wrong-type",
             Self::InvalidValue => "invalid-value",
-            Self::OutOfRange => "out-of-range",
             Self::Interpolation => "interpolation",
-            Self::Empty => "empty",
             Self::UnknownBackend => "unknown-backend",
             Self::UnknownPlan => "unknown-plan",
             Self::DuplicateRoute => "duplicate-route",
@@ -232,6 +226,13 @@ impl Source {
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(start..).unwrap_or_default().chars().count() + 1;
         (line, column)
+    }
+
+    /// The byte at a line and a column of bytes, both from 1.
+    pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
+        let lines = self.text.split_inclusive('\n');
+        let before: usize = lines.take(line.saturating_sub(1)).map(str::len).sum();
+        (before + column.saturating_sub(1)).min(self.text.len())
     }
 
     /// A problem at some bytes of the file, or with the file as a whole.

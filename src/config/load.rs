@@ -6,9 +6,14 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::check::check;
 use super::diagnostic::{Code, Diagnostics, Source};
+use super::interpolate::interpolate;
+use super::node::Value;
+use super::reader::{self, Findings};
 use super::spec::ConfigSpec;
 use super::surroundings::{Process, Surroundings, read_bounded};
+use super::syntax;
 
 /// Largest config file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -131,18 +136,38 @@ pub fn load_with(path: &Path, surroundings: &dyn Surroundings) -> Result<Config,
 pub fn parse(
     path: &Path,
     text: &str,
-    _surroundings: &dyn Surroundings,
+    surroundings: &dyn Surroundings,
 ) -> Result<Config, Diagnostics> {
+    // Windows editors begin files with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Arc::new(Source::new(path, text));
-    let spec: ConfigSpec = serde_saphyr::from_str(text).map_err(|error| {
-        let diagnostic = source.diagnose(Code::Syntax, None, error.without_snippet().to_string());
-        Diagnostics::new(Arc::clone(&source), vec![diagnostic])
-    })?;
-    Ok(Config {
-        fingerprint: Fingerprint::of(&spec),
-        spec,
-        path: path.to_owned(),
-    })
+    let refuse = |problems| Diagnostics::new(Arc::clone(&source), problems);
+    let mut root = syntax::read(&source, Format::of(path)).map_err(refuse)?;
+    if root.value == Value::Null {
+        let problem = source.diagnose(Code::Syntax, None, "the file is empty");
+        return Err(refuse(vec![problem]));
+    }
+    let mut problems = Vec::new();
+    let mut findings = Findings::default();
+    for (node, problem) in interpolate(&mut root, &source, surroundings) {
+        findings.taken_out.insert(node);
+        problems.push(problem);
+    }
+    reader::duplicate_keys(&root, &mut findings);
+    let spec: Option<ConfigSpec> = reader::read(&root, &mut findings);
+    if let Some(spec) = &spec {
+        check(&root, spec, &mut findings);
+    }
+    let found = findings.problems.into_iter();
+    problems.extend(found.map(|problem| problem.into_diagnostic(&source)));
+    match spec {
+        Some(spec) if problems.is_empty() => Ok(Config {
+            fingerprint: Fingerprint::of(&spec),
+            spec,
+            path: path.to_owned(),
+        }),
+        Some(_) | None => Err(refuse(problems)),
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

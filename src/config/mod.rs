@@ -7,11 +7,21 @@
 //!
 //! Not here: watching the file (`filewatch`), deciding what a reload changes (`control`).
 
+mod check;
 mod diagnostic;
+mod interpolate;
 mod load;
+mod node;
+mod reader;
 pub mod spec;
+mod suggest;
 mod surroundings;
+mod syntax;
+mod value;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Render};
 pub use load::{Config, Fingerprint, Format, MAX_FILE_BYTES, load, load_with, parse};
 pub use surroundings::{Process, Surroundings};
+
+#[cfg(test)]
+mod tests;

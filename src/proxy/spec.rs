@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Outcome, PlanName, RouteName, duration_text};
+use crate::model::{Outcome, PlanName, Problems, RouteName, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
-use crate::split::spec::{SplitSpec, StickySpec};
+use crate::split::spec::{SplitSpec, StickySpec, split_problems};
 
 /// What to do with the requests that `match` takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -24,7 +24,8 @@ pub struct RouteSpec {
     /// Relative shares by backend; at least one backend.
     pub split: SplitSpec,
     /// Where the key that pins a caller to a backend comes from; the first source that the
-    /// request has. MCP sessions are always pinned. Default: none, a draw per request.
+    /// request has; at most 16. MCP sessions are always pinned. Default: none, a draw per
+    /// request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sticky: Vec<StickySpec>,
     /// Mirror a share of the side-effect-free calls to another backend. Default: none.
@@ -33,19 +34,61 @@ pub struct RouteSpec {
     /// The plan that a rollout on this route follows when its start names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
-    /// Which outcomes count against a backend. Default: `tool_error`, `protocol_error`,
-    /// `server_error`, `timeout`, `unreachable` and `broken`.
+    /// Which outcomes count against a backend; at least one. Default: `tool_error`,
+    /// `protocol_error`, `server_error`, `timeout`, `unreachable` and `broken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bad_outcomes: Option<Vec<Outcome>>,
-    /// Longest wait for the head of an answer. Default 60s.
+    /// Longest wait for the head of an answer, 1ms to 1h. Default 60s.
     #[serde(default = "default_response_head", with = "duration_text")]
     #[schemars(with = "String")]
     pub response_head_timeout: Duration,
-    /// Longest pause inside a request's or an answer's body; event streams have none. Default 5m.
+    /// Longest pause inside a request's or an answer's body, 1s to 24h; event streams have
+    /// none. Default 5m.
     #[serde(default = "default_idle", with = "duration_text")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
 }
+
+impl RouteSpec {
+    /// What is wrong with this section: the path of a field and a sentence, each. Whether its
+    /// backends and its plan exist is told elsewhere.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        problems.add_all("match", self.matches.problems());
+        problems.add_all("split", split_problems(&self.split));
+        if self.sticky.len() > MAX_STICKY {
+            let message = format!("a route has at most {MAX_STICKY} sources of keys");
+            problems.add("sticky", message);
+        }
+        for (index, source) in self.sticky.iter().enumerate() {
+            if let Some(problem) = source.problem() {
+                problems.add(format!("sticky[{index}]"), problem);
+            }
+        }
+        if let Some(shadow) = &self.shadow {
+            problems.add_all("shadow", shadow.problems());
+        }
+        match self.bad_outcomes.as_deref() {
+            Some([]) => problems.add("bad_outcomes", "no outcome would count against a backend"),
+            Some(bad) if bad.contains(&Outcome::Success) => {
+                problems.add("bad_outcomes", "`success` cannot count against a backend");
+            }
+            Some(_) | None => {}
+        }
+        let (short, long) = (Duration::from_millis(1), Duration::from_hours(1));
+        problems.duration(
+            "response_head_timeout",
+            self.response_head_timeout,
+            short..=long,
+        );
+        let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
+        problems.duration("idle_timeout", self.idle_timeout, short..=long);
+        problems.into_vec()
+    }
+}
+
+/// Most sources of keys of a route.
+const MAX_STICKY: usize = 16;
 
 /// What a route's callers speak.
 #[derive(
@@ -64,11 +107,11 @@ pub enum ProtocolSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {
-    /// Longest silence before a connection's first byte. Default 10s.
+    /// Longest silence before a connection's first byte, 100ms to 10m. Default 10s.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub first_byte: Duration,
-    /// Longest time for a request's head, from its first byte. Default 15s.
+    /// Longest time for a request's head, from its first byte, 100ms to 10m. Default 15s.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub request_head: Duration,
@@ -76,19 +119,49 @@ pub struct LimitsSpec {
     pub request_head_bytes: usize,
     /// Most fields in a head, 1 to 1,000. Default 100.
     pub request_fields: usize,
-    /// How long an idle connection is kept between requests. Default 5m.
+    /// How long an idle connection is kept between requests, 1s to 24h. Default 5m.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub keep_alive: Duration,
-    /// Most bytes of an MCP body that are looked at before it is passed on. Default 1,048,576.
+    /// Most bytes of an MCP body that are looked at before it is passed on, 1,024 to
+    /// 67,108,864. Default 1,048,576.
     pub peek_bytes: usize,
-    /// How long answers and streams may go on after SIGTERM. Default 30s.
+    /// How long answers and streams may go on after SIGTERM, 0s to 1h. Default 30s.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub drain: Duration,
-    /// Most MCP sessions whose opening is kept for re-homing, over all routes. Default 100,000.
+    /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
+    /// 10,000,000. Default 100,000.
     pub session_records: usize,
 }
+
+impl LimitsSpec {
+    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        let soon = Duration::from_millis(100)..=Duration::from_mins(10);
+        problems.duration("first_byte", self.first_byte, soon.clone());
+        problems.duration("request_head", self.request_head, soon);
+        problems.number(
+            "request_head_bytes",
+            self.request_head_bytes,
+            8 * KIB..=1024 * KIB,
+        );
+        problems.number("request_fields", self.request_fields, 1..=1000);
+        let day = Duration::from_secs(1)..=Duration::from_hours(24);
+        problems.duration("keep_alive", self.keep_alive, day);
+        problems.number("peek_bytes", self.peek_bytes, KIB..=64 * 1024 * KIB);
+        problems.duration(
+            "drain",
+            self.drain,
+            Duration::ZERO..=Duration::from_hours(1),
+        );
+        problems.number("session_records", self.session_records, 0..=10_000_000);
+        problems.into_vec()
+    }
+}
+
+const KIB: usize = 1024;
 
 impl Default for LimitsSpec {
     fn default() -> Self {
@@ -113,11 +186,26 @@ pub struct ForwardingSpec {
     pub x_forwarded: bool,
     /// Send and extend `Via`. Default false.
     pub via: bool,
-    /// Networks whose own forwarding fields are believed, such as `["10.0.0.0/8"]`. From
-    /// anybody else they are replaced. Default: none.
+    /// Networks whose own forwarding fields are believed, such as `["10.0.0.0/8"]`; at most
+    /// 1,024. From anybody else they are replaced. Default: none.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }
+
+impl ForwardingSpec {
+    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        if self.trusted_proxies.len() > MAX_PROXIES {
+            let message = format!("at most {MAX_PROXIES} networks are trusted");
+            problems.add("trusted_proxies", message);
+        }
+        problems.into_vec()
+    }
+}
+
+/// Most trusted networks.
+const MAX_PROXIES: usize = 1024;
 
 impl Default for ForwardingSpec {
     fn default() -> Self {

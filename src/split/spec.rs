@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BackendName, Weight};
+use crate::model::{BackendName, Problems, Weight};
 
 /// Relative shares by backend. A backend with share 0 gets no new traffic but may be shifted to.
 pub type SplitSpec = BTreeMap<BackendName, Weight>;
@@ -20,4 +20,35 @@ pub enum StickySpec {
     Cookie(String),
     /// The client's address, as trusted proxies tell it.
     ClientAddress,
+}
+
+/// What is wrong with a split by itself: the path of a field and a sentence, each.
+pub fn split_problems(split: &SplitSpec) -> Vec<(String, String)> {
+    let mut problems = Problems::default();
+    if split.is_empty() {
+        problems.add("", "the split names no backend");
+    } else if split.values().all(|weight| *weight == Weight::ZERO) {
+        let message = "every share of the split is 0, so that nobody would answer";
+        problems.add("", message);
+    }
+    problems.into_vec()
+}
+
+impl StickySpec {
+    /// What is wrong with the source of a key, as a sentence.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Header(name) => http::HeaderName::from_bytes(name.as_bytes())
+                .is_err()
+                .then(|| format!("`{name}` is not the name of a header")),
+            Self::Cookie(name) => (name.is_empty() || !name.bytes().all(is_token))
+                .then(|| format!("`{name}` is not the name of a cookie")),
+            Self::ClientAddress => None,
+        }
+    }
+}
+
+/// What names of header fields and cookies are made of.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -13,6 +13,16 @@ pub struct StateSpec {
     pub file: PathBuf,
 }
 
+impl StateSpec {
+    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        if self.file.as_os_str().is_empty() {
+            return vec![("file".to_owned(), "`file` is empty".to_owned())];
+        }
+        Vec::new()
+    }
+}
+
 impl Default for StateSpec {
     fn default() -> Self {
         Self {

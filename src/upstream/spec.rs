@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::duration_text;
+use crate::model::{Problems, duration_text};
 
 /// One named version of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -14,18 +14,51 @@ use crate::model::duration_text;
 pub struct BackendSpec {
     /// Addresses of this version, such as `["http://127.0.0.1:3001"]`; one to 1,024.
     pub endpoints: Vec<EndpointUrl>,
-    /// Longest wait for a connection. Default 3s.
+    /// Longest wait for a connection, 1ms to 5m. Default 3s.
     #[serde(default = "default_connect", with = "duration_text")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
     /// Idle connections kept per worker and endpoint, 0 to 65,535. Default 256.
     #[serde(default = "default_max_idle")]
     pub max_idle: u16,
-    /// How long an idle connection is kept. Default 90s.
+    /// How long an idle connection is kept, 1s to 24h. Default 90s.
     #[serde(default = "default_idle_timeout", with = "duration_text")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
 }
+
+impl BackendSpec {
+    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        match self.endpoints.len() {
+            1..=MAX_ENDPOINTS => {}
+            0 => problems.add(
+                "endpoints",
+                "`endpoints` is empty, but a backend needs at least one",
+            ),
+            many => problems.add(
+                "endpoints",
+                format!("{many} endpoints, but a backend has at most {MAX_ENDPOINTS}"),
+            ),
+        }
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let before = self.endpoints.iter().take(index);
+            if before.into_iter().any(|other| other.is_same(endpoint)) {
+                let message = format!("the endpoint {endpoint} appears twice in this backend");
+                problems.add(format!("endpoints[{index}]"), message);
+            }
+        }
+        let (short, long) = (Duration::from_millis(1), Duration::from_mins(5));
+        problems.duration("connect_timeout", self.connect_timeout, short..=long);
+        let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
+        problems.duration("idle_timeout", self.idle_timeout, short..=long);
+        problems.into_vec()
+    }
+}
+
+/// Most endpoints of a backend.
+const MAX_ENDPOINTS: usize = 1024;
 
 fn default_connect() -> Duration {
     Duration::from_secs(3)
@@ -70,6 +103,12 @@ pub enum EndpointUrlError {
         /// The refused text.
         text: String,
     },
+}
+
+impl EndpointUrl {
+    fn is_same(&self, other: &Self) -> bool {
+        self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)
+    }
 }
 
 impl FromStr for EndpointUrl {
