@@ -68,12 +68,17 @@ pub(super) fn bet_on_labels(
     if !comparable(share) || events == Labels::default() {
         return;
     }
-    let null = chance(share, margin);
     for (capital, ratio) in capital.iter_mut().zip(ratios) {
-        let supposed = chance(share, margin * ratio);
-        let factors = [supposed / null, (1.0 - supposed) / (1.0 - null)];
+        let factors = label_factors(share, margin, *ratio);
         grow(capital, factors, [events.candidate, events.stable]);
     }
+}
+
+/// What a bet on `ratio` is multiplied by when an event is the candidate's, and when it is
+/// stable's. Their mean is one where the candidate's rate is `margin` times stable's.
+pub(super) fn label_factors(share: f64, margin: f64, ratio: f64) -> [f64; 2] {
+    let (null, supposed) = (chance(share, margin), chance(share, margin * ratio));
+    [supposed / null, (1.0 - supposed) / (1.0 - null)]
 }
 
 /// Bets on the rate of bad calls: capital `j` supposes `rates[j]`, the null is `limit`.
@@ -199,5 +204,151 @@ impl Bets {
 
     fn worth(&self, capital: &[f64]) -> f64 {
         self.reserve + capital.iter().sum::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A generator of numbers from 0 to 1, the same on each run.
+    fn draws(mut seed: u64) -> impl FnMut() -> f64 {
+        move || {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = seed;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        }
+    }
+
+    /// The highest e-value of one rollout of three stages with this true ratio of error rates.
+    fn highest(ratio: f64, margin: f64, draw: &mut impl FnMut() -> f64) -> f64 {
+        let mut bets = Bets::new();
+        let mut highest = 0.0_f64;
+        for (share, events) in [(0.05, 60), (0.25, 75), (0.5, 100)] {
+            for _ in 0..events {
+                bets.restart(1.0 / 235.0);
+                let event = if draw() < chance(share, ratio) {
+                    [0, 1]
+                } else {
+                    [1, 0]
+                };
+                let [stable, candidate] = event;
+                let events = Labels { stable, candidate };
+                bet_on_labels(&mut bets.ratio, &RATIOS, margin, share, events);
+                highest = highest.max(bets.ratio());
+            }
+        }
+        highest
+    }
+
+    #[test]
+    fn a_tolerable_candidate_is_reverted_no_more_often_than_agreed() {
+        let mut draw = draws(7);
+        for ratio in [0.5, 1.0, 1.1] {
+            let runs: Vec<_> = (0..4_000).map(|_| highest(ratio, 1.1, &mut draw)).collect();
+            for alpha in [0.05, 0.01, 0.001] {
+                let reverted = runs.iter().filter(|e| **e >= 1.0 / alpha).count();
+
+                assert!(
+                    reverted as f64 <= alpha * runs.len() as f64,
+                    "ratio {ratio}, alpha {alpha}: {reverted} of {}",
+                    runs.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_much_worse_candidate_is_reverted_nearly_always() {
+        let mut draw = draws(8);
+        let caught = (0..500)
+            .filter(|_| highest(5.0, 1.1, &mut draw) >= 100.0)
+            .count();
+
+        assert!(caught >= 495, "{caught}");
+    }
+
+    #[test]
+    fn the_reserve_is_bet_once_and_never_more_than_there_is() {
+        let mut bets = Bets::new();
+        for _ in 0..100 {
+            bets.restart(0.03);
+        }
+
+        assert!(bets.reserve.abs() < 1e-12, "{}", bets.reserve);
+        assert!((bets.ratio() - 1.0).abs() < 1e-9 && (bets.floor() - 1.0).abs() < 1e-9);
+    }
+
+    fn evidence() -> impl Strategy<Value = Evidence> {
+        let count = prop_oneof![0..20u64, Just(u64::MAX / 2), 0..1_000_000u64];
+        let labels = (count.clone(), count.clone())
+            .prop_map(|(stable, candidate)| Labels { stable, candidate });
+        let share = prop_oneof![0.0..=1.0, Just(0.0), Just(1.0), Just(f64::NAN), Just(-1.0)];
+        (share, labels.clone(), count, prop::array::uniform5(labels)).prop_map(
+            |(share, bad, good, slow)| Evidence {
+                share,
+                bad,
+                good,
+                slow,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_evidence_makes_wealth_anything_but_a_number(batches in prop::collection::vec(evidence(), 1..20)) {
+            let mut bets = Bets::new();
+            for batch in &batches {
+                bets.settle(&Terms::default(), batch);
+                bets.restart(0.1);
+                let all = [bets.ratio(), bets.floor()].into_iter().chain(bets.slow());
+                for wealth in all {
+                    prop_assert!(wealth.is_finite() && wealth >= 0.0, "{wealth}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_bet_is_fair_at_the_margin_and_unfavourable_below(share in 0.001..0.999f64, margin in 1.0..3.0f64, ratio in 1.01..200.0f64, better in 0.0..1.0f64) {
+            let [up, down] = label_factors(share, margin, ratio);
+            let mean = |chance: f64| chance * up + (1.0 - chance) * down;
+
+            prop_assert!((mean(chance(share, margin)) - 1.0).abs() < 1e-9);
+            prop_assert!(mean(chance(share, margin * better)) <= 1.0 + 1e-9);
+            prop_assert!(up > 1.0 && down < 1.0);
+        }
+
+        #[test]
+        fn a_batch_is_worth_what_its_events_are_worth_one_by_one(share in 0.01..0.99f64, stable in 0..30u64, candidate in 0..30u64) {
+            let (mut at_once, mut singly) = ([0.1; 6], [0.1; 6]);
+            bet_on_labels(&mut at_once, &RATIOS, 1.1, share, Labels { stable, candidate });
+            for (events, times) in [([1, 0], stable), ([0, 1], candidate)] {
+                let [stable, candidate] = events;
+                for _ in 0..times {
+                    bet_on_labels(&mut singly, &RATIOS, 1.1, share, Labels { stable, candidate });
+                }
+            }
+
+            for (once, single) in at_once.iter().zip(singly) {
+                prop_assert!((once / single - 1.0).abs() < 1e-9);
+            }
+        }
+
+        #[test]
+        fn more_bad_calls_of_the_candidate_never_speak_for_it(bad in 0..200u64, good in 0..2_000u64) {
+            let with = |bad: u64, good: u64| {
+                let mut bets = Bets::new();
+                let nothing = [Labels::default(); QUANTILES.len()];
+                bets.settle(&Terms::default(), &Evidence { share: 0.2, bad: Labels { stable: 3, candidate: bad }, good, slow: nothing });
+                bets.ratio().min(bets.floor())
+            };
+
+            prop_assert!(with(bad + 1, good) >= with(bad, good));
+            prop_assert!(with(bad, good + 1) <= with(bad, good));
+        }
     }
 }

@@ -132,3 +132,70 @@ impl Culprits {
         self.found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Heard::{Again, First};
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_caller_counts_once_a_minute() {
+        let mut keys = RecentKeys::new();
+
+        let heard = [0, 1, 59, 60, 119, 120].map(|seconds| keys.hear(7, at(seconds)));
+
+        assert_eq!(heard, [First, Again, Again, First, Again, First]);
+    }
+
+    #[test]
+    fn a_flood_of_callers_is_bounded_and_counted() {
+        let mut keys = RecentKeys::new();
+        let first = |keys: &mut RecentKeys, now| {
+            (0..100_000)
+                .filter(|key| keys.hear(*key, now) == First)
+                .count()
+        };
+
+        let counted = first(&mut keys, at(0));
+
+        assert!((ROOM / 2..=ROOM).contains(&counted), "{counted}");
+        assert_eq!(keys.overflowed(), 100_000 - counted as u64);
+        assert!(
+            first(&mut keys, at(60)) > ROOM / 2,
+            "places become free again"
+        );
+    }
+
+    #[test]
+    fn recent_callers_survive_being_stored() {
+        let mut keys = RecentKeys::new();
+        for key in 0..500 {
+            keys.hear(key, at(key / 10));
+        }
+
+        let text = serde_json::to_string(&keys).unwrap();
+        let mut restored: RecentKeys = serde_json::from_str(&text).unwrap();
+
+        for key in 0..500 {
+            let later = at(50 + key / 50);
+            assert_eq!(restored.hear(key, later), keys.hear(key, later), "{key}");
+        }
+    }
+
+    #[test]
+    fn callers_without_a_key_are_callers_of_their_own() {
+        let mut culprits = Culprits::default();
+        for key in [Some(1), Some(1), None, Some(1)] {
+            culprits.add(key);
+        }
+        assert_eq!(culprits.found(), 2);
+
+        culprits.add(None);
+        culprits.add(None);
+        assert_eq!(culprits.found(), Culprits::ENOUGH);
+    }
+}

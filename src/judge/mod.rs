@@ -20,6 +20,10 @@ mod thresholds;
 mod trial;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
+pub use pass::calls_to_pass;
 pub use terms::{Terms, TermsError};
 pub use thresholds::{Baseline, Limits, QUANTILES};
 pub use trial::{Batch, Judge, observed_share};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bets::{Labels, bet_on_labels, bet_on_rate, comparable};
+use super::bets::{Labels, bet_on_labels, bet_on_rate, comparable, label_factors};
 use super::terms::Terms;
 
 /// Error rates that the bets against "at least the cap" suppose, as parts of the cap.
@@ -14,6 +14,8 @@ const ERROR_RATIO: f64 = 2.0;
 const SLOW_RATIOS: [f64; 2] = [0.25, 0.6];
 /// More calls than this are not worth announcing.
 const FAR_OFF: u64 = 10_000_000;
+/// What the usual shares of slow calls count for beside what was seen.
+const PRESUMED_CALLS: f64 = 50.0;
 
 /// The evidence of one stage that the candidate is as good as agreed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,7 +93,7 @@ impl Pass {
     }
 
     /// About how many more calls of the candidate are needed if it goes on as it did in this
-    /// stage; `None` when the evidence does not grow or more than ten million are.
+    /// stage; `None` when the evidence does not grow or more than ten million are needed.
     pub(super) fn needed(&self, terms: &Terms, share: f64) -> Option<u64> {
         let errors = if self.errors_shown {
             0
@@ -110,53 +112,138 @@ impl Pass {
     fn needed_for_errors(&self, terms: &Terms) -> Option<u64> {
         let cap = terms.error_cap;
         let rate = self.bad.candidate as f64 / self.calls.candidate.max(1) as f64;
-        // Six is what the mean over the three bets and the two nulls costs.
-        let goal = terms.pass_threshold() * 2.0 * CAP_PARTS.len() as f64;
-        let each = self
-            .rate
-            .iter()
-            .zip(CAP_PARTS)
-            .filter_map(|(capital, part)| {
-                let at_bad = if rate > 0.0 { rate * part.ln() } else { 0.0 };
-                let at_good = (1.0 - rate) * ((1.0 - part * cap) / (1.0 - cap)).ln();
-                calls_until(goal, *capital, at_bad + at_good)
-            });
-        each.min()
+        let growth = CAP_PARTS.map(|part| {
+            let at_bad = if rate > 0.0 { rate * part.ln() } else { 0.0 };
+            at_bad + (1.0 - rate) * ((1.0 - part * cap) / (1.0 - cap)).ln()
+        });
+        let [ratio] = self.ratio;
+        calls_until(terms.pass_threshold(), |calls| {
+            f64::midpoint(ratio, grown(&self.rate, &growth, calls))
+        })
     }
 
     fn needed_for_latency(&self, terms: &Terms, share: f64) -> Option<u64> {
         if !comparable(share) {
             return None;
         }
-        // Until there is more to go by: one in twenty of stable's, as the limit is its 95th percentile.
-        let seen = |slow: u64, calls: u64, otherwise: f64| {
-            (slow as f64 + 50.0 * otherwise) / (calls as f64 + 50.0)
+        // Until there is more to go by, as for a candidate that is like stable: one in twenty of
+        // stable's calls passes its 95th percentile, one in fifty of the candidate's a half more.
+        let seen = |slow: u64, calls: u64, usual: f64| {
+            (slow as f64 + PRESUMED_CALLS * usual) / (calls as f64 + PRESUMED_CALLS)
         };
         let stable = seen(self.slow_calls.stable, self.calls.stable, 0.05);
         let candidate = seen(self.slow_calls.candidate, self.calls.candidate, 0.02);
-        let goal = terms.pass_threshold() * SLOW_RATIOS.len() as f64;
-        let each = self
-            .slow
-            .iter()
-            .zip(SLOW_RATIOS)
-            .filter_map(|(capital, ratio)| {
-                let supposed = ratio * share / (ratio * share + 1.0 - share);
-                let at_stable = stable * (1.0 - share) / share;
-                let growth = candidate * (supposed / share).ln()
-                    + at_stable * ((1.0 - supposed) / (1.0 - share)).ln();
-                calls_until(goal, *capital, growth)
-            });
-        each.min()
+        let stable_each = stable * (1.0 - share) / share;
+        let growth = SLOW_RATIOS.map(|ratio| {
+            let [at_candidate, at_stable] = label_factors(share, 1.0, ratio);
+            candidate * at_candidate.ln() + stable_each * at_stable.ln()
+        });
+        calls_until(terms.pass_threshold(), |calls| {
+            grown(&self.slow, &growth, calls)
+        })
     }
 }
 
-/// Calls until `capital` reaches `goal` when its logarithm grows by `growth` a call.
-fn calls_until(goal: f64, capital: f64, growth: f64) -> Option<u64> {
-    let calls = (goal.ln() - capital.ln()) / growth;
-    let sensible = growth > 0.0 && calls.is_finite() && calls <= FAR_OFF as f64;
-    sensible.then(|| calls.max(1.0).ceil() as u64)
+/// About how many candidate calls a stage at this share needs to pass, if none fails and the
+/// candidate is as fast as stable; `None` when it cannot.
+pub fn calls_to_pass(terms: &Terms, share: f64) -> Option<u64> {
+    Pass::new().needed(terms, share)
+}
+
+/// The mean of capitals whose logarithms grow by `growth` a call.
+fn grown(capital: &[f64], growth: &[f64], calls: f64) -> f64 {
+    let each = capital.iter().zip(growth);
+    let alive = each.filter(|(capital, _)| **capital > 0.0);
+    let sum: f64 = alive
+        .map(|(capital, growth)| capital * (growth * calls).exp())
+        .sum();
+    sum / capital.len() as f64
+}
+
+/// The least number of calls with which `wealth` reaches `goal`: by doubling, then by halves.
+fn calls_until(goal: f64, wealth: impl Fn(f64) -> f64) -> Option<u64> {
+    let enough = |calls: u64| wealth(calls as f64) >= goal;
+    let mut most = std::iter::successors(Some(1), |calls: &u64| calls.checked_mul(2))
+        .take_while(|calls| *calls <= FAR_OFF)
+        .find(|calls| enough(*calls))?;
+    let mut least = most / 2;
+    while least + 1 < most {
+        let middle = u64::midpoint(least, most);
+        if enough(middle) {
+            most = middle;
+        } else {
+            least = middle;
+        }
+    }
+    Some(most)
 }
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(calls: u64, bad: u64, slow: u64) -> Pass {
+        let mut pass = Pass::new();
+        let both = |candidate| Labels {
+            stable: candidate,
+            candidate,
+        };
+        let evidence = StageEvidence {
+            share: 0.5,
+            calls: both(calls),
+            bad: both(bad),
+            good: calls - bad,
+            slow: Labels {
+                stable: calls / 20,
+                candidate: slow,
+            },
+        };
+        pass.settle(&Terms::default(), &evidence);
+        pass
+    }
+
+    #[test]
+    fn a_faultless_candidate_passes_after_about_four_hundred_calls() {
+        let terms = Terms::default();
+        let needed = stage(1, 0, 0).needed_for_errors(&terms).unwrap();
+
+        assert!((380..=430).contains(&needed), "{needed}");
+        assert!(!stage(needed - 20, 0, 0).errors_shown);
+        assert!(stage(needed + 1, 0, 0).errors_shown);
+    }
+
+    #[test]
+    fn a_candidate_that_fails_like_a_failing_stable_passes_in_the_end() {
+        assert!(stage(5_000, 100, 20).shown());
+    }
+
+    #[test]
+    fn a_candidate_at_the_pass_margin_does_not_pass() {
+        assert!(!stage(5_000, 0, 250).latency_shown);
+        assert!(stage(5_000, 0, 60).latency_shown);
+    }
+
+    #[test]
+    fn a_failing_candidate_has_no_number_of_calls_that_would_do() {
+        let mut pass = stage(1_000, 50, 0);
+        (pass.ratio, pass.errors_shown) = ([0.0], false);
+
+        assert_eq!(pass.needed(&Terms::default(), 0.5), None);
+    }
+
+    #[test]
+    fn a_stage_needs_more_calls_at_a_stricter_cap() {
+        let strict = Terms {
+            error_cap: 0.001,
+            ..Terms::default()
+        };
+        let usual = calls_to_pass(&Terms::default(), 0.05).unwrap();
+
+        assert!(calls_to_pass(&strict, 0.05).unwrap() > 5 * usual);
+        assert_eq!(calls_to_pass(&strict, 1.0), None);
+    }
 }

@@ -109,3 +109,80 @@ impl Limits {
         limits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::stats::Histogram;
+
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn reading(histogram: &Histogram) -> Latencies {
+        let mut reading = Latencies::default();
+        histogram.add_to(&mut reading);
+        reading
+    }
+
+    #[test]
+    fn there_are_no_limits_before_fifty_calls() {
+        let (histogram, mut baseline) = (Histogram::default(), Baseline::default());
+        (0..49).for_each(|_| histogram.record(ms(10)));
+        baseline.refresh(&reading(&histogram));
+        assert_eq!(baseline.limits(&Terms::default()), None);
+
+        // The aged ones count for 44.1, so one more is not enough, but six are.
+        (0..6).for_each(|_| histogram.record(ms(10)));
+        baseline.refresh(&reading(&histogram));
+        assert!(baseline.limits(&Terms::default()).is_some());
+    }
+
+    #[test]
+    fn limits_are_stables_quantiles_times_the_margin_of_the_arm() {
+        let (histogram, mut baseline) = (Histogram::default(), Baseline::default());
+        (1..=1000).for_each(|each| histogram.record(ms(each)));
+        baseline.refresh(&reading(&histogram));
+
+        let limits = baseline.limits(&Terms::default()).unwrap();
+        let (stable, candidate) = (limits.of(Role::Stable), limits.of(Role::Candidate));
+
+        for (slot, expected) in [500, 750, 900, 950, 990, 950].into_iter().enumerate() {
+            let off = stable[slot].as_secs_f64() / ms(expected).as_secs_f64();
+            assert!((0.99..1.02).contains(&off), "slot {slot}: {off}");
+            let margin = if slot == 5 { 1.5 } else { 1.2 };
+            assert_eq!(candidate[slot], stable[slot].mul_f64(margin));
+        }
+    }
+
+    #[test]
+    fn limits_follow_stable_and_forget_how_it_was() {
+        let (histogram, mut baseline) = (Histogram::default(), Baseline::default());
+        let mut median_after = |refreshes: u32, latency: Duration| {
+            for _ in 0..refreshes {
+                (0..100).for_each(|_| histogram.record(latency));
+                baseline.refresh(&reading(&histogram));
+            }
+            baseline.limits(&Terms::default()).unwrap().of(Role::Stable)[0]
+        };
+
+        assert!(median_after(20, ms(10)) < ms(11));
+        assert!(
+            median_after(3, ms(40)) < ms(11),
+            "three tens of seconds are not half of it"
+        );
+        assert!(median_after(6, ms(40)) > ms(39));
+    }
+
+    #[test]
+    fn a_silent_stable_keeps_its_limits() {
+        let (histogram, mut baseline) = (Histogram::default(), Baseline::default());
+        (0..60).for_each(|_| histogram.record(ms(10)));
+        for _ in 0..100 {
+            baseline.refresh(&reading(&histogram));
+        }
+
+        assert!(baseline.limits(&Terms::default()).is_some());
+    }
+}

@@ -97,6 +97,8 @@ pub struct Judge {
     keys: RecentKeys,
     culprits: Culprits,
     guard: ConnectGuard,
+    /// Set when the evidence sufficed, whatever came after.
+    reverted: Option<RevertReason>,
     /// Time seen by this judge, restarts of the process apart.
     age: Duration,
     /// Time judged, warm-up apart, of which whole seconds moved reserve to the bets.
@@ -125,6 +127,7 @@ impl Judge {
             keys: RecentKeys::new(),
             culprits: Culprits::default(),
             guard: ConnectGuard::default(),
+            reverted: None,
             age: Duration::ZERO,
             judged: Duration::ZERO,
             seen: None,
@@ -146,6 +149,7 @@ impl Judge {
     pub fn warm_up(&mut self, batch: &Batch<'_>) {
         self.pass_time(batch.now);
         self.watch_connections(batch);
+        self.reverted = self.reverted.or_else(|| self.revert_reason());
     }
 
     /// Takes in a batch of evidence. Call it with [`Batch::tick`] when nothing happens.
@@ -169,6 +173,7 @@ impl Judge {
             slow: slow_at(batch, QUANTILES.len()),
         };
         self.pass.settle(&self.terms, &stage);
+        self.reverted = self.reverted.or_else(|| self.revert_reason());
     }
 
     /// The verdict on everything taken in so far, with its numbers.
@@ -194,7 +199,7 @@ impl Judge {
 
     /// The verdict alone.
     pub fn verdict(&self, time: StageTime) -> Verdict {
-        if let Some(reason) = self.revert_reason() {
+        if let Some(reason) = self.reverted {
             return Verdict::Revert { reason };
         }
         let because = if self.pass.calls().candidate < self.terms.min_requests {

@@ -15,6 +15,9 @@ mod plan;
 pub mod spec;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use machine::{Action, Event, Finish, Note, Refusal, Step, TrialUse, step};
 pub use plan::{Plan, PlanError, Stage};
 pub use state::{Phase, State, View};
