@@ -8,29 +8,38 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::listener::Connection;
+use crate::mcp::Format;
 use crate::model::Outcome;
 use crate::upstream::{AnswerBody, BodyError};
 
 use super::call::Call;
+use super::streams::StreamEntry;
+use super::watch::Watch;
 
 /// The body of an answer.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// Made here; `None` once it is sent.
     Local(Option<Bytes>),
-    /// A backend's.
-    Relayed(Relayed),
+    /// A backend's; boxed, since it lives for long and is moved about at first.
+    Relayed(Box<Relayed>),
 }
 
 /// A backend's answer, whose end is the end of a call.
 #[derive(Debug)]
 pub(super) struct Relayed {
-    body: AnswerBody,
-    call: Call,
+    pub(super) body: AnswerBody,
+    pub(super) call: Call,
     /// What the head of the answer says.
-    by_status: Outcome,
+    pub(super) by_status: Outcome,
+    /// Looks for the outcome inside the answer.
+    pub(super) watch: Option<(Format, Box<Watch>)>,
+    /// Keeps a session's stream where a revert finds it.
+    #[expect(dead_code, reason = "kept for what its drop does")]
+    pub(super) stream: Option<StreamEntry>,
     /// Told when the answer is over, so that the connection's idle time begins.
-    _connection: RequestGuard,
+    #[expect(dead_code, reason = "kept for what its drop does")]
+    pub(super) guard: RequestGuard,
 }
 
 /// A request that is under way on a connection; ends when dropped.
@@ -55,36 +64,51 @@ impl Answer {
     pub(super) fn local(bytes: Bytes) -> Self {
         Self::Local(Some(bytes))
     }
-
-    /// A backend's answer.
-    pub(super) fn relayed(
-        body: AnswerBody,
-        mut call: Call,
-        by_status: Outcome,
-        connection: RequestGuard,
-    ) -> Self {
-        if body.is_end_stream() {
-            call.end(by_status);
-        }
-        Self::Relayed(Relayed {
-            body,
-            call,
-            by_status,
-            _connection: connection,
-        })
-    }
 }
 
 impl Relayed {
+    /// An answer without a body is over as soon as it begins.
+    pub(super) fn begun(mut self) -> Answer {
+        if self.body.is_end_stream() {
+            self.end();
+        }
+        Answer::Relayed(Box::new(self))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) if !self.body.is_end_stream() => {}
-            Some(Ok(_)) | None => self.call.end(self.by_status),
+            Some(Ok(frame)) => {
+                if let Some(piece) = frame.data_ref() {
+                    self.pass(piece);
+                }
+                if self.body.is_end_stream() {
+                    self.end();
+                }
+            }
+            None => self.end(),
             Some(Err(BodyError::Stalled)) => self.call.end(Outcome::Timeout),
             Some(Err(BodyError::Broken(_))) => self.call.end(Outcome::Broken),
         }
         Poll::Ready(frame)
+    }
+
+    fn pass(&mut self, piece: &Bytes) {
+        let Some((format, watch)) = &mut self.watch else {
+            return;
+        };
+        if let Some(outcome) = watch.pass(*format, piece) {
+            self.watch = None;
+            self.call.end(outcome);
+        }
+    }
+
+    fn end(&mut self) {
+        let outcome = match self.watch.take() {
+            Some((format, watch)) => watch.end(format),
+            None => self.by_status,
+        };
+        self.call.end(outcome);
     }
 }
 

@@ -27,10 +27,19 @@ enum State {
     Open,
     /// Carries no call, or one whose latency is over; `counts` tells whether its end is counted.
     Stream {
-        counts: bool,
+        counts: Counts,
         latency: Duration,
     },
     Ended,
+}
+
+/// Whether the end of a stream is the end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// It was asked for, and its end tells how that went.
+    Yes,
+    /// It only carries what the server has to say: no call at all.
+    No,
 }
 
 /// The call as the judge sees it.
@@ -110,16 +119,15 @@ impl Call {
         }
     }
 
-    /// The answer turns out to be a stream. `counts`: its end is the end of a call, whose
-    /// latency is over now; else it carries no call at all.
-    pub(super) fn becomes_stream(&mut self, counts: bool) {
+    /// The answer turns out to be a stream; a call's latency is over now.
+    pub(super) fn becomes_stream(&mut self, counts: Counts) {
         if self.state == State::Open {
             self.stats.becomes_stream();
             self.state = State::Stream {
                 counts,
                 latency: self.started.elapsed(),
             };
-            if !counts {
+            if counts == Counts::No {
                 self.trial = None;
             }
         }
@@ -135,7 +143,8 @@ impl Call {
                 latency
             }
             State::Stream { counts, latency } => {
-                self.stats.end_stream(counts.then_some((outcome, latency)));
+                self.stats
+                    .end_stream((counts == Counts::Yes).then_some((outcome, latency)));
                 latency
             }
         };

@@ -5,16 +5,26 @@
 
 mod answer;
 mod call;
+mod catalogues;
+mod choice;
 mod client;
 mod error;
 mod fields;
 mod head;
+mod peek;
 mod pipeline;
+mod rehome;
+mod relay;
+mod request;
 mod respond;
 mod serve;
+mod session;
 pub mod snapshot;
 pub mod spec;
+mod streams;
 mod view;
+mod watch;
 mod worker;
 
-pub use worker::{Phase, WorkerOptions, run};
+pub use catalogues::Catalogues;
+pub use worker::{Phase, Shared, WorkerOptions, run};

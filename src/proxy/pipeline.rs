@@ -1,25 +1,30 @@
 //! One request, in order: the page to read first.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
-use http_body::Body;
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::listener::Connection;
-use crate::model::Outcome;
-use crate::upstream::{self, AnswerBody, Endpoint, Pace, RequestBody, Upload};
+use crate::mcp::RequestFacts;
+use crate::upstream::{self, AnswerBody, Endpoint, Pace, RequestBody};
 
 use super::answer::{Answer, RequestGuard};
 use super::call::{Call, Part};
-use super::client::{Came, Peer};
+use super::choice;
+use super::client::Peer;
 use super::error::ProxyError;
-use super::fields::{self, Side};
 use super::head::Head;
-use super::respond::respond;
-use super::spec::ProtocolSpec;
-use super::view::RouteView;
+use super::peek::{self, Taken};
+use super::rehome::Asks;
+use super::relay;
+use super::request;
+use super::respond::{Caller, respond};
+use super::session::{self, Pinned};
+use super::view::{RouteView, View};
 use super::worker::Worker;
 
 /// One connection from downstream, as its requests see it.
@@ -30,65 +35,85 @@ pub(super) struct Downstream {
     pub(super) peer: Peer,
 }
 
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) route: RouteView,
+    /// The arm of the route.
+    pub(super) place: usize,
+    pub(super) endpoint: Rc<Endpoint>,
+    /// Tells callers apart, if anything does.
+    pub(super) key: Option<u64>,
+    /// The MCP session that the request belongs to.
+    pub(super) session: Option<Pinned>,
+}
+
+/// What a request is about, as far as its answer's reading needs it.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) method: Method,
+    /// What its body says, where that was looked at and is clear.
+    pub(super) facts: Option<RequestFacts>,
+    /// The body itself, where it may have to be kept.
+    pub(super) kept: Option<Bytes>,
+}
+
 /// Answers one request, whatever happens.
 pub(super) async fn answer(
     downstream: Rc<Downstream>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
-    let mut protocol = ProtocolSpec::Http;
+    let mut caller = Caller::default();
     let guard = RequestGuard::new(&downstream.connection);
-    match relay(&downstream, request, guard, &mut protocol).await {
+    match proxy(&downstream, request, guard, &mut caller).await {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
-            respond(&error, protocol)
+            respond(&error, &caller)
         }
     }
 }
 
-async fn relay(
+/// The steps of a request. `caller` learns, as soon as it is known, how an error is to be told.
+async fn proxy(
     downstream: &Downstream,
     request: Request<Incoming>,
     guard: RequestGuard,
-    protocol: &mut ProtocolSpec,
+    caller: &mut Caller,
 ) -> Result<Response<Answer>, ProxyError> {
     let worker = &downstream.worker;
-    let view = worker.view();
-    let (parts, body) = request.into_parts();
+    let (parts, incoming) = request.into_parts();
     let head = Head::read(&parts)?;
-    let route = find_route(&view, &head).ok_or(ProxyError::NoRoute)?;
-    *protocol = route.route().protocol;
+    let route = find_route(&worker.view(), &head).ok_or(ProxyError::NoRoute)?;
+    caller.json_rpc = route.is_mcp();
 
-    let forwarding = &route.snapshot().forwarding;
-    let client = forwarding.client(downstream.peer.address, &parts.headers);
-    let key = route.route().keys.of_request(&parts.headers, client);
-    let (arm, endpoint) = choose(worker, &route, key)?;
+    let pace = pace_of(worker, &route);
+    let mut body = take_in(&route, &head, incoming, &pace).await?;
+    let subject = Subject {
+        method: head.method.clone(),
+        kept: body.kept(),
+        facts: body.facts(),
+    };
+    caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
 
-    let pace = Rc::new(Pace::new(
-        worker.deadlines(),
-        route.route().response_head_timeout,
-        route.route().idle_timeout,
-    ));
-    let upstream_request = Request::new(upload(body, &pace));
-    let version = parts.version;
-    let method = head.method.clone();
-    let request = fill(
-        upstream_request,
-        head,
-        version,
-        parts.headers,
-        |host, came, sent| {
-            forwarding.write(&downstream.peer, came, host, sent);
-        },
-    );
+    let decided = decide(downstream, route, &head, &parts.headers).await?;
+    relay::note_wishes(worker, &decided, &subject);
+    let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
+    let sent = request::build(head, sent, body.into_body(&pace, None));
 
-    let call = begin(worker, &route, arm, &endpoint, key)?;
-    let response = exchange(&endpoint, request, &pace, call).await?;
-    Ok(relayed(response, &method, guard))
+    let call = begin(worker, &decided)?;
+    let (response, call) = exchange(&decided.endpoint, sent, &pace, call).await?;
+    Ok(relay::relay(
+        worker,
+        decided,
+        subject,
+        (response, call),
+        guard,
+    ))
 }
 
 /// The route of a request; hosts are compared in lower case.
-fn find_route(view: &Rc<super::view::View>, head: &Head) -> Option<RouteView> {
+fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
     let host = head.host_name();
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return view.route(&host.to_ascii_lowercase(), head.target.path());
@@ -96,88 +121,83 @@ fn find_route(view: &Rc<super::view::View>, head: &Head) -> Option<RouteView> {
     view.route(host, head.target.path())
 }
 
-/// The arm and the endpoint of a request that is bound to neither.
-fn choose(
-    worker: &Worker,
-    route: &RouteView,
-    key: Option<u64>,
-) -> Result<(usize, Rc<Endpoint>), ProxyError> {
-    let none = || ProxyError::NoBackend {
-        route: route.route().name.clone(),
-    };
-    let split = &route.route().split;
-    let arm = match key {
-        Some(key) => split.by_key(key),
-        None => split.by_draw(worker.draw()),
-    };
-    let place = arm.ok_or_else(none)?;
-    let (_, arm) = route.arm(place).ok_or_else(none)?;
-    let endpoint = worker.pick_endpoint(&arm.endpoints, key).ok_or_else(none)?;
-    Ok((place, endpoint))
-}
-
-fn upload(body: Incoming, pace: &Rc<Pace>) -> RequestBody {
-    if body.is_end_stream() {
-        return RequestBody::Empty;
-    }
-    RequestBody::Upload(Upload::new(
-        std::collections::VecDeque::new(),
-        body,
-        Rc::clone(pace),
+fn pace_of(worker: &Worker, route: &RouteView) -> Rc<Pace> {
+    let route = route.route();
+    Rc::new(Pace::new(
+        worker.deadlines(),
+        route.response_head_timeout,
+        route.idle_timeout,
     ))
 }
 
-/// Builds the request that goes to the backend, from validated parts.
-fn fill(
-    mut request: Request<RequestBody>,
-    head: Head,
-    version: Version,
-    came: HeaderMap,
-    forward: impl FnOnce(&HeaderValue, Came, &mut HeaderMap),
-) -> Request<RequestBody> {
-    let forwarded = Came::read(&came);
-    let mut sent = fields::passed_on(came, Side::Request);
-    if version == Version::HTTP_2 {
-        fields::join_cookies(&mut sent);
+/// Takes the body in: as it is, or after a look at what it is about.
+async fn take_in(
+    route: &RouteView,
+    head: &Head,
+    body: Incoming,
+    pace: &Pace,
+) -> Result<Taken, ProxyError> {
+    if !route.is_mcp() || head.method != Method::POST {
+        return Ok(Taken::Unseen(body));
     }
-    forward(&head.host, forwarded, &mut sent);
-    sent.insert(HOST, head.host);
-    // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
-    if request.body().is_end_stream()
-        && matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
-    {
-        sent.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    *request.method_mut() = head.method;
-    *request.uri_mut() = http::Uri::from(head.target);
-    *request.headers_mut() = sent;
-    request
+    let cap_bytes = route.snapshot().limits.peek_bytes;
+    Ok(Taken::Looked(peek::look(body, cap_bytes, pace).await?))
 }
 
-fn begin(
-    worker: &Worker,
-    route: &RouteView,
-    place: usize,
-    endpoint: &Rc<Endpoint>,
-    key: Option<u64>,
-) -> Result<Call, ProxyError> {
-    let (arm, view) = route.arm(place).ok_or_else(|| ProxyError::NoBackend {
-        route: route.route().name.clone(),
-    })?;
+/// Where the request goes: with its session, else by its key, else by draw.
+async fn decide(
+    downstream: &Downstream,
+    route: RouteView,
+    head: &Head,
+    fields: &HeaderMap,
+) -> Result<Decided, ProxyError> {
+    let worker = &downstream.worker;
+    if route.is_mcp()
+        && let Some(pinned) = session::find(worker, &route, Asks { head, fields }).await?
+    {
+        let (place, endpoint, key) = (pinned.place, Rc::clone(&pinned.endpoint), Some(pinned.key));
+        return Ok(Decided {
+            route,
+            place,
+            endpoint,
+            key,
+            session: Some(pinned),
+        });
+    }
+    let client = route
+        .snapshot()
+        .forwarding
+        .client(downstream.peer.address, fields);
+    let key = route.route().keys.of_request(fields, client);
+    let (place, endpoint) = choice::by_split(worker, &route, key)?;
+    Ok(Decided {
+        route,
+        place,
+        endpoint,
+        key,
+        session: None,
+    })
+}
+
+fn begin(worker: &Worker, decided: &Decided) -> Result<Call, ProxyError> {
+    let route = decided.route.route();
+    let none = || ProxyError::NoBackend {
+        route: route.name.clone(),
+    };
+    let (arm, view) = decided.route.arm(decided.place).ok_or_else(none)?;
     let part = route
-        .route()
         .trial
         .as_ref()
         .zip(arm.role)
         .map(|(trial, role)| Part {
-            trial: std::sync::Arc::clone(&trial.trial),
+            trial: Arc::clone(trial),
             worker: worker.number(),
             role,
-            key,
+            key: decided.key,
         });
     Ok(Call::begin(
         &view.stats,
-        endpoint,
+        &decided.endpoint,
         part,
         worker.open_calls(),
     ))
@@ -196,48 +216,5 @@ async fn exchange(
             call.end(error.outcome());
             Err(error.into())
         }
-    }
-}
-
-/// Turns a backend's answer into ours.
-fn relayed(
-    (response, mut call): (Response<AnswerBody>, Call),
-    method: &Method,
-    guard: RequestGuard,
-) -> Response<Answer> {
-    let (parts, body) = response.into_parts();
-    let endless = is_event_stream(&parts.headers);
-    body.pace().answered(endless);
-    if endless {
-        call.becomes_stream(true);
-    }
-    let bodiless = *method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED;
-    let length = bodiless
-        .then(|| parts.headers.get(CONTENT_LENGTH).cloned())
-        .flatten();
-    let mut fields = fields::passed_on(parts.headers, Side::Response);
-    if let Some(length) = length {
-        fields.insert(CONTENT_LENGTH, length);
-    }
-    let mut ours = Response::new(Answer::relayed(body, call, by_status(parts.status), guard));
-    *ours.status_mut() = parts.status;
-    *ours.headers_mut() = fields;
-    ours
-}
-
-fn is_event_stream(fields: &HeaderMap) -> bool {
-    fields.get(CONTENT_TYPE).is_some_and(|kind| {
-        let kind = kind.as_bytes();
-        kind.get(..17)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
-    })
-}
-
-/// What a status line alone says.
-fn by_status(status: StatusCode) -> Outcome {
-    match status.as_u16() {
-        500.. => Outcome::ServerError,
-        400.. => Outcome::ClientError,
-        _ => Outcome::Success,
     }
 }

@@ -4,22 +4,34 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::mcp::{Refusal, RequestId};
 use crate::upstream::UpstreamError;
 
 use super::answer::Answer;
 use super::error::ProxyError;
 use super::head::HeadError;
-use super::spec::ProtocolSpec;
 
-/// The answer to a request that went wrong, in the words of the route's protocol.
-pub(super) fn respond(error: &ProxyError, protocol: ProtocolSpec) -> Response<Answer> {
-    let status = status_of(error);
-    let (kind, text) = match protocol {
-        ProtocolSpec::Http => ("text/plain; charset=utf-8", format!("{error}\n")),
-        ProtocolSpec::Mcp => ("application/json", json_rpc(status, error)),
+/// How an error is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Caller {
+    /// The caller speaks JSON-RPC.
+    pub(super) json_rpc: bool,
+    /// The request's id, as far as it is known.
+    pub(super) id: Option<RequestId>,
+}
+
+/// The answer to a request that went wrong, in the words of its caller.
+pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
+    let (kind, text) = if caller.json_rpc {
+        (
+            "application/json",
+            refusal(error).body(caller.id.as_ref(), detail(error).as_deref()),
+        )
+    } else {
+        ("text/plain; charset=utf-8", plain(error).into_bytes())
     };
     let mut response = Response::new(Answer::local(Bytes::from(text)));
-    *response.status_mut() = status;
+    *response.status_mut() = status_of(error);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -31,6 +43,13 @@ pub(super) fn respond(error: &ProxyError, protocol: ProtocolSpec) -> Response<An
     response
 }
 
+fn plain(error: &ProxyError) -> String {
+    match detail(error) {
+        Some(detail) => format!("{detail}\n"),
+        None => format!("{}\n", refusal(error).message()),
+    }
+}
+
 fn status_of(error: &ProxyError) -> StatusCode {
     match error {
         ProxyError::Head(HeadError::Method) => StatusCode::METHOD_NOT_ALLOWED,
@@ -39,15 +58,46 @@ fn status_of(error: &ProxyError) -> StatusCode {
         | ProxyError::Upstream(UpstreamError::ClientBody) => StatusCode::BAD_REQUEST,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        ProxyError::Upstream(error) => match error {
-            UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. } => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+        ProxyError::Upstream(
+            UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
+        ) => StatusCode::GATEWAY_TIMEOUT,
+        ProxyError::Upstream(
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
-            | UpstreamError::Broken { .. }
-            | UpstreamError::ClientBody => StatusCode::BAD_GATEWAY,
-        },
+            | UpstreamError::Broken { .. },
+        ) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// The same as JSON-RPC.
+fn refusal(error: &ProxyError) -> Refusal {
+    match error {
+        ProxyError::UnknownSession => Refusal::SessionNotFound,
+        ProxyError::Head(_)
+        | ProxyError::Body
+        | ProxyError::NoRoute
+        | ProxyError::Upstream(UpstreamError::ClientBody) => Refusal::BadRequest,
+        ProxyError::NoBackend { .. } => Refusal::Unavailable,
+        ProxyError::Upstream(
+            UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
+        ) => Refusal::Timeout,
+        ProxyError::Upstream(
+            UpstreamError::Resolve { .. }
+            | UpstreamError::Connect { .. }
+            | UpstreamError::Broken { .. },
+        ) => Refusal::BadGateway,
+    }
+}
+
+/// What is told beyond the refusal's own words; clients know the session's by heart. Addresses of
+/// backends are for the log, not for callers.
+fn detail(error: &ProxyError) -> Option<String> {
+    match error {
+        ProxyError::UnknownSession | ProxyError::Upstream(_) => None,
+        ProxyError::Head(_)
+        | ProxyError::Body
+        | ProxyError::NoRoute
+        | ProxyError::NoBackend { .. } => Some(error.to_string()),
     }
 }
 
@@ -58,15 +108,4 @@ fn closes(error: &ProxyError) -> bool {
         ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody),
         ProxyError::NoRoute | ProxyError::NoBackend { .. } | ProxyError::UnknownSession => false,
     }
-}
-
-/// The error as JSON-RPC: -32001 for a session that is gone, as MCP's SDKs use it, else -32603.
-fn json_rpc(status: StatusCode, error: &ProxyError) -> String {
-    let code = if status == StatusCode::NOT_FOUND {
-        -32001
-    } else {
-        -32603
-    };
-    let error = serde_json::json!({ "code": code, "message": error.to_string() });
-    serde_json::json!({ "jsonrpc": "2.0", "error": error, "id": null }).to_string()
 }

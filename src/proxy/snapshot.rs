@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use crate::mcp::{BackendTag, EndpointTag, SealKey};
 use crate::model::{BackendName, Generation, Role, RouteName, Weight};
 use crate::routing::RouteTable;
 use crate::shadow::spec::ShadowSpec;
@@ -31,6 +32,8 @@ pub struct Blueprint {
     pub forwarding: ForwardingSpec,
     /// Bounds on connections from downstream.
     pub limits: LimitsSpec,
+    /// What MCP session ids are sealed with: the current key, then older ones.
+    pub session_keys: Vec<SealKey>,
 }
 
 /// One route as control wants it.
@@ -87,6 +90,7 @@ pub struct Snapshot {
     pub(super) routes: Vec<Route>,
     pub(super) forwarding: Forwarding,
     pub(super) limits: LimitsSpec,
+    pub(super) session_keys: Vec<SealKey>,
 }
 
 /// A route, ready to be used.
@@ -97,7 +101,7 @@ pub(super) struct Route {
     pub(super) split: Split,
     pub(super) keys: Keys,
     pub(super) arms: Vec<RouteArm>,
-    pub(super) trial: Option<RouteTrial>,
+    pub(super) trial: Option<Arc<Trial>>,
     pub(super) shadow: Option<(ShadowSpec, BackendSpec)>,
     pub(super) response_head_timeout: Duration,
     pub(super) idle_timeout: Duration,
@@ -111,31 +115,37 @@ pub(super) struct RouteArm {
     pub(super) standing: Standing,
     /// Its part in the rollout that is running, if it has one.
     pub(super) role: Option<Role>,
+    /// In the order of the snapshot's session keys; empty where sessions are not sealed.
+    pub(super) tags: Vec<ArmTags>,
 }
 
-/// The evidence that a route gathers.
+/// How an arm and its endpoints are named in sealed ids.
 #[derive(Debug)]
-pub(super) struct RouteTrial {
-    pub(super) trial: Arc<Trial>,
+pub(super) struct ArmTags {
+    pub(super) backend: BackendTag,
+    /// In the order of the backend's endpoints.
+    pub(super) endpoints: Vec<EndpointTag>,
 }
 
 impl Snapshot {
     /// Makes the runtime form of what control wants. The blueprint's specs have been checked
     /// by `config`, so this cannot fail; an arm or a shadow whose backend is missing is left out.
     pub fn compile(blueprint: &Blueprint) -> Self {
-        let route = |route: &RouteBlueprint| Route::compile(route, &blueprint.backends);
+        let route = |route: &RouteBlueprint| Route::compile(route, blueprint);
         Self {
             generation: blueprint.generation,
             table: RouteTable::new(blueprint.routes.iter().map(|route| &route.spec.matches)),
             routes: blueprint.routes.iter().map(route).collect(),
             forwarding: Forwarding::new(&blueprint.forwarding),
             limits: blueprint.limits.clone(),
+            session_keys: blueprint.session_keys.clone(),
         }
     }
 }
 
 impl Route {
-    fn compile(blueprint: &RouteBlueprint, backends: &BTreeMap<BackendName, BackendSpec>) -> Self {
+    fn compile(blueprint: &RouteBlueprint, whole: &Blueprint) -> Self {
+        let backends = &whole.backends;
         let spec = &blueprint.spec;
         let role = |backend: &BackendName| {
             let trial = blueprint.trial.as_ref()?;
@@ -156,6 +166,7 @@ impl Route {
                     spec: backend.clone(),
                     standing: arm.standing,
                     role: role(&arm.backend),
+                    tags: tags_of(spec.protocol, &whole.session_keys, &arm.backend, backend),
                 };
                 (Arm::new(&arm.backend, arm.weight), ready)
             })
@@ -170,14 +181,35 @@ impl Route {
             split: Split::new(choices),
             keys: Keys::new(&spec.sticky, blueprint.seed),
             arms,
-            trial: blueprint.trial.as_ref().map(|trial| RouteTrial {
-                trial: Arc::clone(&trial.trial),
-            }),
+            trial: blueprint
+                .trial
+                .as_ref()
+                .map(|trial| Arc::clone(&trial.trial)),
             shadow,
             response_head_timeout: spec.response_head_timeout,
             idle_timeout: spec.idle_timeout,
         }
     }
+}
+
+fn tags_of(
+    protocol: ProtocolSpec,
+    keys: &[SealKey],
+    name: &BackendName,
+    backend: &BackendSpec,
+) -> Vec<ArmTags> {
+    if protocol == ProtocolSpec::Http {
+        return Vec::new();
+    }
+    let tags = |key: &SealKey| ArmTags {
+        backend: key.backend_tag(name),
+        endpoints: backend
+            .endpoints
+            .iter()
+            .map(|endpoint| key.endpoint_tag(&endpoint.to_string()))
+            .collect(),
+    };
+    keys.iter().map(tags).collect()
 }
 
 /// Where control publishes and every worker reads.

@@ -6,10 +6,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::stats::{CallKey, CallStats, Registry, Traffic};
+use crate::stats::{CallKey, CallStats, Traffic};
 use crate::upstream::{Endpoint, Pools};
 
+use super::catalogues::Tools;
 use super::snapshot::{Route, RouteArm, Snapshot};
+use super::spec::ProtocolSpec;
+use super::worker::Shared;
 
 /// A snapshot as one worker sees it.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct View {
 pub(super) struct ArmView {
     pub(super) endpoints: Vec<Rc<Endpoint>>,
     pub(super) stats: Arc<CallStats>,
+    /// What the backend says of its tools, where a shadow needs to know.
+    pub(super) tools: Option<Tools>,
 }
 
 /// One route of a view.
@@ -42,22 +47,28 @@ impl View {
         }
     }
 
-    /// The view of `worker`; connections are taken over from the views before.
+    /// The view of a worker; connections are taken over from the views before.
     pub(super) fn new(
         worker: usize,
         snapshot: Arc<Snapshot>,
         pools: &Pools,
-        registry: &Registry,
+        shared: &Shared,
     ) -> Self {
         let arm = |route: &Route, arm: &RouteArm| {
+            let (route_name, backend) = (route.name.clone(), arm.backend.clone());
+            let tools = route
+                .shadow
+                .as_ref()
+                .map(|_| shared.catalogues.of(&route_name, &backend));
             let key = CallKey {
-                route: route.name.clone(),
-                backend: arm.backend.clone(),
+                route: route_name,
+                backend,
                 traffic: Traffic::Real,
             };
             ArmView {
                 endpoints: pools.of_backend(&arm.backend, &arm.spec),
-                stats: registry.calls(worker, &key),
+                stats: shared.registry.calls(worker, &key),
+                tools,
             }
         };
         let arms = |route: &Route| route.arms.iter().map(|of| arm(route, of)).collect();
@@ -88,6 +99,11 @@ impl RouteView {
     )]
     pub(super) fn route(&self) -> &Route {
         &self.view.snapshot.routes[self.place]
+    }
+
+    /// Whether the route's callers speak MCP.
+    pub(super) fn is_mcp(&self) -> bool {
+        self.route().protocol == ProtocolSpec::Mcp
     }
 
     /// One backend of the route; places come from the route's own split.

@@ -10,17 +10,20 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::deadline::{Deadlines, TICK};
 use crate::listener::Connection;
+use crate::mcp::SessionTable;
 use crate::split::rendezvous;
 use crate::stats::Registry;
 use crate::upstream::{Endpoint, Pools};
 
 use super::call::OpenCalls;
+use super::catalogues::Catalogues;
 use super::serve;
 use super::snapshot::SnapshotCell;
+use super::streams::Streams;
 use super::view::View;
 
 /// Sweeps of the deadline table between two sweeps of the idle connections.
@@ -33,14 +36,25 @@ pub struct WorkerOptions {
     pub number: usize,
     /// Its sockets, one for each listener, not blocking.
     pub sockets: Vec<std::net::TcpListener>,
-    /// What it runs by.
-    pub snapshots: Arc<SnapshotCell>,
-    /// Where its counters are found.
-    pub registry: Arc<Registry>,
+    /// What it shares with the others.
+    pub shared: Shared,
     /// Tells it to drain, then to stop.
     pub phase: watch::Receiver<Phase>,
     /// Seeds its draws.
     pub seed: u64,
+}
+
+/// What all workers of a process share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What they run by.
+    pub snapshots: Arc<SnapshotCell>,
+    /// Where their counters are found.
+    pub registry: Arc<Registry>,
+    /// What MCP sessions were opened with.
+    pub sessions: Arc<SessionTable>,
+    /// What backends say of their tools.
+    pub catalogues: Arc<Catalogues>,
 }
 
 /// What the workers are to do.
@@ -61,8 +75,10 @@ pub(super) struct Worker {
     view: RefCell<Rc<View>>,
     /// The edition of snapshots that the view is of.
     edition: Cell<u64>,
-    snapshots: Arc<SnapshotCell>,
-    registry: Arc<Registry>,
+    shared: Shared,
+    streams: Streams,
+    /// When the worker began: what coarse ticks count from.
+    began: Instant,
     pools: Pools,
     deadlines: Deadlines,
     open_calls: OpenCalls,
@@ -87,10 +103,11 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     } = options;
     let worker = Rc::new(Worker {
         number: options.number,
-        view: RefCell::new(Rc::new(View::empty(options.snapshots.load()))),
+        view: RefCell::new(Rc::new(View::empty(options.shared.snapshots.load()))),
         edition: Cell::new(0),
-        snapshots: options.snapshots,
-        registry: options.registry,
+        shared: options.shared,
+        streams: Streams::default(),
+        began: Instant::now(),
         pools: Pools::default(),
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
@@ -140,7 +157,7 @@ async fn tick(worker: Rc<Worker>) {
 /// Takes each published snapshot over, whether there is traffic or not.
 async fn follow_snapshots(worker: Rc<Worker>) {
     loop {
-        worker.snapshots.published(worker.number).await;
+        worker.shared.snapshots.published(worker.number).await;
         worker.refresh();
     }
 }
@@ -158,10 +175,23 @@ impl Worker {
         &self.open_calls
     }
 
+    pub(super) fn sessions(&self) -> &SessionTable {
+        &self.shared.sessions
+    }
+
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Seconds since the worker began: coarse, and never going back.
+    pub(super) fn tick(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
     /// The view of the snapshot in force: the one that a request starts with and keeps.
     pub(super) fn view(&self) -> Rc<View> {
         // The notice of a new snapshot may still be in the queue behind this very request.
-        if self.snapshots.edition() != self.edition.get() {
+        if self.shared.snapshots.edition() != self.edition.get() {
             self.refresh();
         }
         Rc::clone(&self.view.borrow())
@@ -169,9 +199,10 @@ impl Worker {
 
     fn refresh(&self) {
         // The edition first: a snapshot published in between is then taken over once more.
-        self.edition.set(self.snapshots.edition());
-        let snapshot = self.snapshots.load();
-        let view = View::new(self.number, snapshot, &self.pools, &self.registry);
+        self.edition.set(self.shared.snapshots.edition());
+        let snapshot = self.shared.snapshots.load();
+        self.streams.end_homeless(&snapshot);
+        let view = View::new(self.number, snapshot, &self.pools, &self.shared);
         *self.view.borrow_mut() = Rc::new(view);
     }
 

@@ -24,7 +24,7 @@
     reason = "a test that cannot go on should stop where it stands"
 )]
 
-mod fakes;
 mod cli;
+mod fakes;
 mod floors;
 mod support;

@@ -1,0 +1,148 @@
+//! A bounded look at the body of an MCP request, before anything is decided about it.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::mcp::{Method, RequestFacts, RequestPeek, SessionRecord};
+use crate::upstream::{Copy, Pace, RequestBody, Upload};
+
+use super::error::ProxyError;
+
+/// A request's body as it was taken in.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Nobody has looked at it.
+    Unseen(Incoming),
+    /// A part of it, or all of it, has been looked at.
+    Looked(Looked),
+}
+
+/// Longest body that is kept for later, in bytes.
+const MAX_KEPT_BYTES: usize = SessionRecord::INITIALIZE_BYTES;
+
+impl Taken {
+    /// What the body is about, where that was looked at and is clear. Told once.
+    pub(super) fn facts(&mut self) -> Option<RequestFacts> {
+        match self {
+            Self::Unseen(_) => None,
+            Self::Looked(looked) => looked.facts.take(),
+        }
+    }
+
+    /// The body as a whole, where it says something that is to be kept.
+    pub(super) fn kept(&self) -> Option<Bytes> {
+        match self {
+            Self::Looked(looked) if looked.is_memorable() => looked.whole(MAX_KEPT_BYTES),
+            Self::Unseen(_) | Self::Looked(_) => None,
+        }
+    }
+
+    /// The body as it is sent on, copied on its way if that is wanted.
+    pub(super) fn into_body(self, pace: &Rc<Pace>, copy: Option<Copy>) -> RequestBody {
+        match self {
+            Self::Looked(looked) => looked.into_body(pace, copy),
+            Self::Unseen(body) if body.is_end_stream() => {
+                if let Some(mut copy) = copy {
+                    copy.end();
+                }
+                RequestBody::Empty
+            }
+            Self::Unseen(body) => RequestBody::Upload(
+                Upload::new(VecDeque::new(), body, Rc::clone(pace)).with_copy(copy),
+            ),
+        }
+    }
+}
+
+/// A body of which a part has been looked at; nothing of it is lost.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pieces: VecDeque<Bytes>,
+    rest: Incoming,
+    /// What the body is about, as far as that is clear.
+    facts: Option<RequestFacts>,
+}
+
+/// Reads a body until it is clear what it is about, or `cap_bytes` have been read.
+///
+/// # Errors
+/// [`ProxyError::Body`] when the client's body breaks off or stalls.
+pub(super) async fn look(
+    mut body: Incoming,
+    cap_bytes: usize,
+    pace: &Pace,
+) -> Result<Looked, ProxyError> {
+    let mut peek = RequestPeek::new();
+    let mut pieces = VecDeque::new();
+    let mut seen = 0;
+    while !body.is_end_stream() && seen < cap_bytes {
+        pace.sending();
+        let Ok(frame) = pace.deadline().guard(body.frame()).await else {
+            return Err(ProxyError::Body);
+        };
+        let Some(frame) = frame else { break };
+        let Ok(piece) = frame.map_err(|_| ProxyError::Body)?.into_data() else {
+            continue;
+        };
+        seen += piece.len();
+        // The look goes on to the end of what is small, so that it can be kept and copied whole.
+        peek.feed(&piece);
+        pieces.push_back(piece);
+    }
+    Ok(Looked {
+        pieces,
+        rest: body,
+        facts: peek.finish().ok(),
+    })
+}
+
+impl Looked {
+    /// Whether the body opens a session, or asks for something that a re-homed session must
+    /// still have.
+    fn is_memorable(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| {
+            matches!(
+                facts.method,
+                Method::Initialize
+                    | Method::LoggingSetLevel
+                    | Method::ResourcesSubscribe
+                    | Method::ResourcesUnsubscribe
+            )
+        })
+    }
+
+    /// The body as a whole, when all of it has been read and it is at most `cap_bytes` long.
+    fn whole(&self, cap_bytes: usize) -> Option<Bytes> {
+        let length: usize = self.pieces.iter().map(Bytes::len).sum();
+        if !self.rest.is_end_stream() || length > cap_bytes {
+            return None;
+        }
+        if self.pieces.len() == 1 {
+            return self.pieces.front().cloned();
+        }
+        let mut whole = BytesMut::with_capacity(length);
+        for piece in &self.pieces {
+            whole.extend_from_slice(piece);
+        }
+        Some(whole.freeze())
+    }
+
+    /// The body as it is sent on, copied on its way if that is wanted.
+    fn into_body(mut self, pace: &Rc<Pace>, copy: Option<Copy>) -> RequestBody {
+        if self.rest.is_end_stream() && self.pieces.len() <= 1 {
+            pace.sent();
+            let whole = self.pieces.pop_front().unwrap_or_default();
+            if let Some(mut copy) = copy {
+                copy.add(&whole);
+                copy.end();
+            }
+            return RequestBody::whole(whole);
+        }
+        RequestBody::Upload(Upload::new(self.pieces, self.rest, Rc::clone(pace)).with_copy(copy))
+    }
+}

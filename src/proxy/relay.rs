@@ -1,0 +1,204 @@
+//! From a backend's answer to ours.
+
+use std::rc::Rc;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+
+use crate::mcp::{self, Format, SessionRecord, Wish};
+use crate::model::Outcome;
+use crate::upstream::AnswerBody;
+
+use super::answer::{Answer, Relayed, RequestGuard};
+use super::call::{Call, Counts};
+use super::catalogues;
+use super::fields::{self, MCP_SESSION_ID, Side};
+use super::pipeline::{Decided, Subject};
+use super::session;
+use super::watch::{Kept, Watch};
+use super::worker::Worker;
+
+/// Longest answer that is kept to be read whole, in bytes.
+const MAX_KEPT_BYTES: usize = mcp::MAX_BODY_BYTES;
+
+/// What a session's client asks for now, and must still have after a re-homing, is kept.
+pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject) {
+    let (Some(session), Some(facts)) = (&decided.session, &subject.facts) else {
+        return;
+    };
+    let uri = || facts.uri.clone();
+    let wish = if facts.method == mcp::Method::LoggingSetLevel {
+        subject.kept.clone().map(Wish::LogLevel)
+    } else if facts.method == mcp::Method::ResourcesSubscribe {
+        uri().map(Wish::Subscribe)
+    } else if facts.method == mcp::Method::ResourcesUnsubscribe {
+        uri().map(Wish::Unsubscribe)
+    } else {
+        None
+    };
+    if let (Some(wish), Ok(id)) = (wish, session.client_id.to_str()) {
+        worker.sessions().amend(id, wish);
+    }
+}
+
+/// Turns a backend's answer into ours, and sees to it that its outcome is found.
+pub(super) fn relay(
+    worker: &Rc<Worker>,
+    decided: Decided,
+    subject: Subject,
+    (response, call): (Response<AnswerBody>, Call),
+    guard: RequestGuard,
+) -> Response<Answer> {
+    let (parts, body) = response.into_parts();
+    let format = format_of(&parts.headers);
+    let endless = format == Some(Format::EventStream);
+    body.pace().answered(endless);
+    let length = keeps_length(&subject.method, parts.status)
+        .then(|| parts.headers.get(CONTENT_LENGTH).cloned())
+        .flatten();
+    let mut fields = fields::passed_on(parts.headers, Side::Response);
+    if let Some(length) = length {
+        fields.insert(CONTENT_LENGTH, length);
+    }
+    let mut relayed = Relayed {
+        body,
+        call,
+        by_status: by_status(parts.status),
+        watch: None,
+        stream: None,
+        guard,
+    };
+    if decided.route.is_mcp() {
+        let sealed = reseal(&decided, &mut fields);
+        watch_mcp(
+            worker,
+            (decided, subject),
+            (format, sealed),
+            parts.status,
+            &mut relayed,
+        );
+    } else if endless {
+        relayed.call.becomes_stream(Counts::Yes);
+    }
+    let mut ours = Response::new(relayed.begun());
+    *ours.status_mut() = parts.status;
+    *ours.headers_mut() = fields;
+    ours
+}
+
+/// Tells the client its session's id: the one that it knows, or a new one, sealed.
+fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
+    let id = fields.remove(MCP_SESSION_ID)?;
+    let known = match &decided.session {
+        Some(session) => Some(session.client_id.clone()),
+        None => session::seal(&decided.route, decided.place, &decided.endpoint, &id),
+    };
+    if let Some(known) = &known {
+        fields.insert(MCP_SESSION_ID, known.clone());
+    }
+    known
+}
+
+/// Looks for the outcome where MCP has it, and keeps what a session is opened with.
+fn watch_mcp(
+    worker: &Rc<Worker>,
+    (decided, subject): (Decided, Subject),
+    (format, session_id): (Option<Format>, Option<HeaderValue>),
+    status: StatusCode,
+    relayed: &mut Relayed,
+) {
+    let fine = status.is_success();
+    match subject.method {
+        Method::GET if fine && format == Some(Format::EventStream) => {
+            relayed.call.becomes_stream(Counts::No);
+            if let Some((arm, _)) = decided.route.arm(decided.place) {
+                let route = &decided.route.route().name;
+                relayed.stream = Some(worker.streams().enter(
+                    route,
+                    &arm.backend,
+                    relayed.body.pace(),
+                ));
+            }
+        }
+        Method::DELETE if fine => {
+            if let Some(Ok(id)) = decided
+                .session
+                .as_ref()
+                .map(|session| session.client_id.to_str())
+            {
+                worker.sessions().close(id);
+            }
+        }
+        Method::POST if fine => {
+            let answers = subject
+                .facts
+                .as_ref()
+                .is_none_or(mcp::RequestFacts::expects_answer);
+            if let (true, Some(format)) = (answers, format) {
+                let kept = keep(worker, &decided, subject, session_id);
+                relayed.watch = Some((format, Watch::new(format, kept)));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is to be kept of an answer, if anything is.
+fn keep(
+    worker: &Rc<Worker>,
+    decided: &Decided,
+    subject: Subject,
+    session_id: Option<HeaderValue>,
+) -> Option<Kept> {
+    let facts = subject.facts?;
+    if facts.opens_session() {
+        let (opened_with, id) = (subject.kept?, session_id?);
+        let worker = Rc::clone(worker);
+        let reader = move |format, body: &[u8]| remember(&worker, opened_with, &id, (format, body));
+        return Some(Kept::new(MAX_KEPT_BYTES, reader));
+    }
+    if facts.method != mcp::Method::ToolsList {
+        return None;
+    }
+    let (_, arm) = decided.route.arm(decided.place)?;
+    let tools = arm.tools.clone()?;
+    let reader = move |format, body: &[u8]| catalogues::learn(&tools, format, body);
+    Some(Kept::new(MAX_KEPT_BYTES, reader))
+}
+
+/// A session has been opened: keeps how, so that it can be opened again elsewhere.
+fn remember(
+    worker: &Worker,
+    opened_with: bytes::Bytes,
+    id: &HeaderValue,
+    (format, body): (Format, &[u8]),
+) {
+    let version = mcp::negotiated_version(format, body);
+    if let (Ok(Some(version)), Ok(id)) = (version, id.to_str())
+        && let Ok(record) = SessionRecord::new(opened_with, &version)
+    {
+        worker.sessions().open(id, record, worker.tick());
+    }
+}
+
+/// Whether an answer has a length and no body (RFC 9110, 8.6).
+fn keeps_length(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || status == StatusCode::NOT_MODIFIED
+}
+
+fn format_of(fields: &HeaderMap) -> Option<Format> {
+    fields
+        .get(CONTENT_TYPE)?
+        .to_str()
+        .ok()
+        .and_then(Format::of_content_type)
+}
+
+/// What a status line alone says.
+fn by_status(status: StatusCode) -> Outcome {
+    match status.as_u16() {
+        500.. => Outcome::ServerError,
+        400.. => Outcome::ClientError,
+        _ => Outcome::Success,
+    }
+}

@@ -1,0 +1,59 @@
+//! The request that goes to the backend, built from validated parts.
+
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Version};
+use http_body::Body;
+
+use crate::upstream::RequestBody;
+
+use super::client::Came;
+use super::fields::{self, MCP_SESSION_ID, Side};
+use super::head::Head;
+use super::pipeline::{Decided, Downstream};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The fields that go to the backend.
+pub(super) fn fields(
+    downstream: &Downstream,
+    decided: &Decided,
+    head: &Head,
+    (version, came): (Version, HeaderMap),
+) -> HeaderMap {
+    let forwarding = &decided.route.snapshot().forwarding;
+    let forwarded = Came::read(&came);
+    let mut sent = fields::passed_on(came, Side::Request);
+    if version == Version::HTTP_2 {
+        fields::join_cookies(&mut sent);
+    }
+    forwarding.write(&downstream.peer, forwarded, &head.host, &mut sent);
+    sent.insert(HOST, head.host.clone());
+    if decided.route.is_mcp() {
+        // Answers are looked at, and nothing is ever unpacked to be looked at.
+        sent.remove(ACCEPT_ENCODING);
+    }
+    if let Some(session) = &decided.session {
+        match &session.backend_id {
+            Some(id) => sent.insert(MCP_SESSION_ID, id.clone()),
+            None => sent.remove(MCP_SESSION_ID),
+        };
+        if session.rehomed {
+            // It names an event of the server that is gone.
+            sent.remove(LAST_EVENT_ID);
+        }
+    }
+    sent
+}
+
+/// The request with these fields.
+pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+    // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
+    if body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        sent.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = http::Uri::from(head.target);
+    *request.headers_mut() = sent;
+    request
+}

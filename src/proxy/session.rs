@@ -1,0 +1,182 @@
+//! MCP sessions: where a session's request goes, and a new home when the old one is gone.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::HeaderMap;
+
+use crate::mcp::{BackendTag, EndpointTag, Home, Session, sealed};
+use crate::upstream::Endpoint;
+
+use super::error::ProxyError;
+use super::fields::MCP_SESSION_ID;
+use super::rehome;
+use super::snapshot::Standing;
+use super::view::RouteView;
+use super::worker::Worker;
+
+/// Where a session's request goes.
+#[derive(Clone, Debug)]
+pub(super) struct Pinned {
+    /// The arm of the route.
+    pub(super) place: usize,
+    pub(super) endpoint: Rc<Endpoint>,
+    /// Tells callers apart for the judge.
+    pub(super) key: u64,
+    /// The session's id as the client knows it.
+    pub(super) client_id: HeaderValue,
+    /// Its id as the backend knows it; a re-homed session may have none.
+    pub(super) backend_id: Option<HeaderValue>,
+    /// The session was opened elsewhere: what it was told there means nothing here.
+    pub(super) rehomed: bool,
+}
+
+/// The session id of a request, if it has one.
+///
+/// # Errors
+/// [`ProxyError::UnknownSession`] for more than one id, or for one that is no text.
+fn id_of(fields: &HeaderMap) -> Result<Option<&HeaderValue>, ProxyError> {
+    let mut ids = fields.get_all(MCP_SESSION_ID).iter();
+    match (ids.next(), ids.next()) {
+        (None, _) => Ok(None),
+        (Some(id), None) => Ok(Some(id)),
+        (Some(_), Some(_)) => Err(ProxyError::UnknownSession),
+    }
+}
+
+/// Where the session of a request lives, if the request has one. A session whose home is gone
+/// is given a new one first.
+///
+/// # Errors
+/// [`ProxyError::UnknownSession`] for an id that is not ours, and for a session that nothing
+/// can carry on.
+pub(super) async fn find(
+    worker: &Worker,
+    route: &RouteView,
+    asks: rehome::Asks<'_>,
+) -> Result<Option<Pinned>, ProxyError> {
+    let Some(client_id) = id_of(asks.fields)? else {
+        return Ok(None);
+    };
+    let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
+    let keys = &route.snapshot().session_keys;
+    let opened =
+        sealed::open(keys, &route.route().name, text).map_err(|_| ProxyError::UnknownSession)?;
+    let session = worker.sessions().find(text, worker.tick());
+    let home = session.as_ref().and_then(|session| session.home());
+    let (tags, id, rehomed) = match &home {
+        Some(home) => ((home.backend, home.endpoint), home.id.as_deref(), true),
+        None => ((opened.backend, opened.endpoint), Some(opened.id), false),
+    };
+    let key = route.route().keys.hash(client_id.as_bytes());
+    if let Some((place, endpoint)) = lives_at(route, opened.key, tags) {
+        let backend_id = id
+            .map(HeaderValue::from_str)
+            .transpose()
+            .map_err(|_| ProxyError::UnknownSession)?;
+        return Ok(Some(Pinned {
+            place,
+            endpoint,
+            key,
+            client_id: client_id.clone(),
+            backend_id,
+            rehomed,
+        }));
+    }
+    let session = session.ok_or(ProxyError::UnknownSession)?;
+    move_to_new_home(worker, route, &session, home.as_ref(), asks).await?;
+    let home = session.home().ok_or(ProxyError::UnknownSession)?;
+    let (place, endpoint) =
+        lives_at(route, 0, (home.backend, home.endpoint)).ok_or(ProxyError::UnknownSession)?;
+    let backend_id = home
+        .id
+        .as_deref()
+        .and_then(|id| HeaderValue::from_str(id).ok());
+    Ok(Some(Pinned {
+        place,
+        endpoint,
+        key,
+        client_id: client_id.clone(),
+        backend_id,
+        rehomed: true,
+    }))
+}
+
+/// One caller opens the session elsewhere; those that come meanwhile wait for it.
+async fn move_to_new_home(
+    worker: &Worker,
+    route: &RouteView,
+    session: &Arc<Session>,
+    old: Option<&Arc<Home>>,
+    asks: rehome::Asks<'_>,
+) -> Result<(), ProxyError> {
+    let _gate = session.gate().lock().await;
+    if session.home().as_ref() != old {
+        return Ok(());
+    }
+    match rehome::open_elsewhere(worker, route, session, asks).await {
+        Ok(home) => {
+            session.set_home(home);
+            metrics::counter!("switchback_sessions_rehomed_total").increment(1);
+            Ok(())
+        }
+        Err(error) => {
+            metrics::counter!("switchback_sessions_lost_total").increment(1);
+            tracing::warn!(route = %route.route().name, error = &error as &dyn std::error::Error, "a session could not be re-homed");
+            Err(ProxyError::UnknownSession)
+        }
+    }
+}
+
+/// The arm and endpoint of these tags, if the session may stay there.
+fn lives_at(
+    route: &RouteView,
+    key: usize,
+    tags: (BackendTag, EndpointTag),
+) -> Option<(usize, Rc<Endpoint>)> {
+    let arms = &route.route().arms;
+    let place = arms.iter().position(|arm| {
+        arm.tags
+            .get(key)
+            .is_some_and(|known| known.backend == tags.0)
+    })?;
+    let (arm, view) = route.arm(place)?;
+    if arm.standing == Standing::Reverted {
+        return None;
+    }
+    let known = arm.tags.get(key)?;
+    let endpoint = known
+        .endpoints
+        .iter()
+        .position(|endpoint| *endpoint == tags.1)?;
+    Some((place, Rc::clone(view.endpoints.get(endpoint)?)))
+}
+
+/// The id of a session that a backend has just opened, as its client is to know it.
+pub(super) fn seal(
+    route: &RouteView,
+    place: usize,
+    endpoint: &Rc<Endpoint>,
+    id: &HeaderValue,
+) -> Option<HeaderValue> {
+    let tags = home_tags(route, place, endpoint)?;
+    let key = route.snapshot().session_keys.first()?;
+    let sealed = sealed::seal(key, &route.route().name, tags, id.to_str().ok()?).ok()?;
+    HeaderValue::from_str(&sealed).ok()
+}
+
+/// How an arm and an endpoint are named by the current key.
+pub(super) fn home_tags(
+    route: &RouteView,
+    place: usize,
+    endpoint: &Rc<Endpoint>,
+) -> Option<(BackendTag, EndpointTag)> {
+    let (arm, view) = route.arm(place)?;
+    let known = arm.tags.first()?;
+    let at = view
+        .endpoints
+        .iter()
+        .position(|candidate| Rc::ptr_eq(candidate, endpoint))?;
+    Some((known.backend, *known.endpoints.get(at)?))
+}
