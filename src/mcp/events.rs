@@ -164,3 +164,6 @@ impl EventReader {
         self.state = State::Name;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -511,3 +511,6 @@ fn skip_blanks(bytes: &[u8]) -> &[u8] {
 fn has_control(bytes: &[u8]) -> bool {
     bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ mod format;
 mod json;
 mod messages;
 mod method;
+#[cfg(test)]
+mod oracle;
 mod peek;
 mod record;
 mod replay;

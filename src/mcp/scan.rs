@@ -128,3 +128,6 @@ impl EventSink for Document {
         self.messages = Messages::new();
     }
 }
+
+#[cfg(test)]
+mod tests;
