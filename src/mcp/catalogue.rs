@@ -155,3 +155,96 @@ impl ToolCatalogue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(names: &[&str], has_next: bool) -> ToolPage {
+        let hints = ToolHints::default();
+        ToolPage {
+            tools: names.iter().map(|name| ((*name).into(), hints)).collect(),
+            has_next,
+        }
+    }
+
+    fn names(catalogue: &ToolCatalogue) -> Vec<&str> {
+        let mut names: Vec<_> = catalogue.tools.keys().map(|name| &**name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn hints_are_read_from_json_and_event_streams() {
+        let json = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"x","tools":[
+            {"name":"a","annotations":{"readOnlyHint":true,"idempotentHint":false}},
+            {"name":"b","annotations":{"destructiveHint":"yes"}},{"name":7},"c",
+            {"name":"d","annotations":null}]}}"#
+            .replace('\n', "");
+        let stream = format!("data: {{\"method\":\"x\"}}\n\nevent: message\ndata: {json}\n\n");
+
+        let page = ToolPage::parse(Format::Json, json.as_bytes())
+            .unwrap()
+            .unwrap();
+
+        let same = ToolPage::parse(Format::EventStream, stream.as_bytes()).unwrap();
+        assert_eq!(same.as_ref(), Some(&page));
+        let names: Vec<_> = page.tools.iter().map(|(name, _)| &**name).collect();
+        assert_eq!((names, page.has_next), (vec!["a", "b", "d"], true));
+        assert!(page.tools[0].1.is_read_only());
+        assert_eq!(page.tools[0].1.idempotent, Some(false));
+        assert_eq!(page.tools[1].1, ToolHints::default());
+    }
+
+    #[test]
+    fn answers_without_a_list_change_nothing() {
+        for body in [
+            r#"{"id":1,"error":{"code":-32601}}"#,
+            r#"{"id":1,"result":{}}"#,
+            r#"{"id":1,"result":{"tools":{}}}"#,
+            r#"{"method":"x","result":{"tools":[]}}"#,
+            "[]",
+        ] {
+            let parsed = ToolPage::parse(Format::Json, body.as_bytes()).unwrap();
+
+            assert_eq!(parsed, None, "{body}");
+        }
+        assert!(ToolPage::parse(Format::Json, b"").is_err());
+        assert!(ToolPage::parse(Format::Json, &vec![b' '; 1024 * 1024 + 1]).is_err());
+    }
+
+    #[test]
+    fn a_new_list_replaces_the_old_one_with_its_last_page() {
+        let old = ToolCatalogue::default().with_page(PagePlace::First, &page(&["a", "b"], false));
+
+        let first = old.with_page(PagePlace::First, &page(&["b", "c"], true));
+        let both = first.with_page(PagePlace::Later, &page(&["d"], false));
+
+        assert_eq!(names(&first), ["a", "b", "c"]);
+        assert_eq!(names(&both), ["b", "c", "d"]);
+        assert_eq!(names(&old), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_same_list_is_known_to_be_the_same() {
+        let seen = page(&["a", "b"], false);
+        let catalogue = ToolCatalogue::default().with_page(PagePlace::First, &seen);
+
+        assert!(catalogue.is_same(&seen));
+        assert!(!catalogue.is_same(&page(&["a", "c"], false)));
+        assert!(!catalogue.is_same(&page(&["a"], false)));
+        assert!(!catalogue.is_same(&page(&["a", "b"], true)));
+    }
+
+    #[test]
+    fn no_more_tools_are_kept_than_fit() {
+        let many: Vec<_> = (0..2000).map(|n| n.to_string()).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+
+        let full = ToolCatalogue::default().with_page(PagePlace::First, &page(&many, false));
+
+        assert_eq!(full.len(), ToolCatalogue::CAPACITY);
+        assert_eq!(full.dropped(), 2000 - ToolCatalogue::CAPACITY as u64);
+        assert!(full.get("0").is_some() && full.get("1999").is_none());
+    }
+}

@@ -4,7 +4,11 @@
 //! [`MAX_DEPTH`]. Bytes inside strings are not checked to be UTF-8, and halves of surrogate
 //! pairs are taken for U+FFFD, because the peers' own decoders do the same.
 
+mod lexeme;
+
 use memchr::memchr2;
+
+use lexeme::{Digits, Literal, has_control, skip_blanks};
 
 /// Deepest nesting that is followed.
 pub(super) const MAX_DEPTH: u8 = 64;
@@ -88,26 +92,6 @@ enum State {
     Literal(Literal, u8),
     Complete,
     Malformed,
-}
-
-/// How far a number has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Digits {
-    Minus,
-    Zero,
-    Whole,
-    Point,
-    Fraction,
-    E,
-    Sign,
-    Exponent,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Literal {
-    True,
-    False,
-    Null,
 }
 
 /// The reader's whole memory: a few words.
@@ -463,53 +447,6 @@ impl Reader {
         }
         tail
     }
-}
-
-impl Digits {
-    /// The state after one more byte; `None` when it is no part of the number.
-    fn next(self, byte: u8) -> Option<Self> {
-        match (self, byte) {
-            (Self::Minus, b'0') => Some(Self::Zero),
-            (Self::Minus, b'1'..=b'9') | (Self::Whole, b'0'..=b'9') => Some(Self::Whole),
-            (Self::Zero | Self::Whole, b'.') => Some(Self::Point),
-            (Self::Point | Self::Fraction, b'0'..=b'9') => Some(Self::Fraction),
-            (Self::Zero | Self::Whole | Self::Fraction, b'e' | b'E') => Some(Self::E),
-            (Self::E, b'+' | b'-') => Some(Self::Sign),
-            (Self::E | Self::Sign | Self::Exponent, b'0'..=b'9') => Some(Self::Exponent),
-            _ => None,
-        }
-    }
-
-    fn may_end(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Whole | Self::Fraction | Self::Exponent
-        )
-    }
-}
-
-impl Literal {
-    fn spelling(self) -> (&'static [u8], Token<'static>) {
-        match self {
-            Self::True => (b"true", Token::True),
-            Self::False => (b"false", Token::False),
-            Self::Null => (b"null", Token::Null),
-        }
-    }
-}
-
-fn skip_blanks(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let [b' ' | b'\t' | b'\r' | b'\n', tail @ ..] = rest {
-        rest = tail;
-    }
-    rest
-}
-
-/// Whether a control character is among the bytes. Without an early end, so that the
-/// compiler can look at many bytes at once.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! For tests: JSON-RPC documents at random, and what they mean by another reading.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -97,7 +97,7 @@ fn write_text(text: &str, out: &mut String, style: &mut Style) {
     for character in text.chars() {
         if style.below(8) == 0 {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
             continue;
         }
@@ -105,7 +105,7 @@ fn write_text(text: &str, out: &mut String, style: &mut Style) {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c if c < ' ' => drop(write!(out, "\\u{:04X}", c as u32)),
             c => out.push(c),
         }
     }
@@ -168,22 +168,31 @@ impl<'de> Deserialize<'de> for Doc {
     }
 }
 
-/// What serde_json makes of these bytes: `None` where the two readers differ on purpose (depth,
-/// range of numbers, halves of surrogate pairs, UTF-8), else the document, if it is one.
-pub(super) fn parse(bytes: &[u8]) -> Option<Option<Doc>> {
-    let text = std::str::from_utf8(bytes).ok()?;
+/// What `serde_json` makes of some bytes.
+pub(super) enum Reading {
+    Document(Doc),
+    Malformed,
+    /// Where the two readers differ on purpose: depth, range of numbers, halves of surrogate
+    /// pairs, UTF-8.
+    Differs,
+}
+
+/// Reads these bytes with `serde_json`.
+pub(super) fn parse(bytes: &[u8]) -> Reading {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Reading::Differs;
+    };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match serde_json::from_str::<Doc>(text) {
-        Ok(doc) => (doc.depth() <= 64).then_some(Some(doc)),
+        Ok(doc) if doc.depth() > 64 => Reading::Differs,
+        Ok(doc) => Reading::Document(doc),
         Err(error) => {
             let message = error.to_string();
-            let differs = [
-                "recursion",
-                "out of range",
-                "surrogate",
-                "end of hex escape",
-            ];
-            (!differs.iter().any(|part| message.contains(part))).then_some(None)
+            let differs = ["recursion", "out of range", "surrogate", "end of hex escape"];
+            if differs.iter().any(|part| message.contains(part)) {
+                return Reading::Differs;
+            }
+            Reading::Malformed
         }
     }
 }
@@ -292,7 +301,9 @@ pub(super) fn docs() -> impl Strategy<Value = Doc> {
             3 => prop::collection::vec((name(), inner), 0..5).prop_map(Doc::Object),
         ]
     });
-    let message = prop::collection::vec((name(), any_value.clone()), 0..6).prop_map(Doc::Object).boxed();
+    let message = prop::collection::vec((name(), any_value.clone()), 0..6)
+        .prop_map(Doc::Object)
+        .boxed();
     prop_oneof![
         4 => message.clone(),
         2 => prop::collection::vec(prop_oneof![4 => message, 1 => any_value.clone()], 0..4)

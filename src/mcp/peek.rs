@@ -349,3 +349,6 @@ impl Draft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,42 @@ impl SessionRecord {
         self.initialize.len() + self.version.len() + log_level + texts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> SessionRecord {
+        SessionRecord::new(Bytes::from_static(b"{}"), "2025-06-18").unwrap()
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_not_recorded() {
+        let long = Bytes::from(vec![b' '; SessionRecord::INITIALIZE_BYTES + 1]);
+
+        assert!(matches!(
+            SessionRecord::new(long, "2025-06-18"),
+            Err(RecordError::TooLong { .. })
+        ));
+        assert_eq!(
+            SessionRecord::new(Bytes::new(), &"2".repeat(65)),
+            Err(RecordError::Version)
+        );
+        let level = Bytes::from(vec![b' '; SessionRecord::LOG_LEVEL_BYTES + 1]);
+        assert_eq!(record().with(Wish::LogLevel(level)), record());
+        let uri = "u".repeat(RequestFacts::URI_BYTES + 1).into();
+        assert_eq!(record().with(Wish::Subscribe(uri)), record());
+    }
+
+    #[test]
+    fn subscriptions_are_kept_once_and_up_to_a_bound() {
+        let mut full = record();
+        for index in 0..100 {
+            full = full.with(Wish::Subscribe((index % 80).to_string().into()));
+        }
+
+        assert_eq!(full.subscriptions().len(), SessionRecord::SUBSCRIPTIONS);
+        let fewer = full.with(Wish::Unsubscribe("0".into()));
+        assert_eq!(fewer.size_bytes(), full.size_bytes() - 1);
+    }
+}

@@ -221,3 +221,6 @@ fn is_error(reply: ReplayReply<'_>) -> bool {
         .map(|format| reply_to(None, format, reply.body));
     !matches!(found, Some(Ok(Some(Reply::Result(_)))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,3 +191,6 @@ fn split(sealed: &str) -> Option<([u8; SEAL_BYTES], &str)> {
     let id = id.strip_prefix('.')?;
     (length == SEAL_BYTES && !id.is_empty()).then_some((first(&bytes), id))
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,3 +231,6 @@ impl SessionTable {
 fn cost(id: &str, record: &SessionRecord) -> usize {
     id.len() + record.size_bytes()
 }
+
+#[cfg(test)]
+mod tests;
