@@ -204,12 +204,13 @@ mod tests {
             r#"{"id":1,"result":{"tools":{}}}"#,
             r#"{"method":"x","result":{"tools":[]}}"#,
             "[]",
+            "",
         ] {
             let parsed = ToolPage::parse(Format::Json, body.as_bytes()).unwrap();
 
             assert_eq!(parsed, None, "{body}");
         }
-        assert!(ToolPage::parse(Format::Json, b"").is_err());
+        assert!(ToolPage::parse(Format::Json, b"{").is_err());
         assert!(ToolPage::parse(Format::Json, &vec![b' '; 1024 * 1024 + 1]).is_err());
     }
 

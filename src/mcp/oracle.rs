@@ -188,7 +188,12 @@ pub(super) fn parse(bytes: &[u8]) -> Reading {
         Ok(doc) => Reading::Document(doc),
         Err(error) => {
             let message = error.to_string();
-            let differs = ["recursion", "out of range", "surrogate", "end of hex escape"];
+            let differs = [
+                "recursion",
+                "out of range",
+                "surrogate",
+                "end of hex escape",
+            ];
             if differs.iter().any(|part| message.contains(part)) {
                 return Reading::Differs;
             }

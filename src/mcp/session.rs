@@ -31,16 +31,19 @@ pub struct Session {
     record: ArcSwap<SessionRecord>,
     home: ArcSwapOption<Home>,
     gate: tokio::sync::Mutex<()>,
+    /// Tells this session from others that had the same id before.
+    serial: u64,
     /// The tick of the last call; written by workers, read at eviction.
     seen: AtomicU64,
 }
 
 impl Session {
-    fn new(record: SessionRecord, tick: u64) -> Self {
+    fn new(record: SessionRecord, serial: u64, tick: u64) -> Self {
         Self {
             record: ArcSwap::from_pointee(record),
             home: ArcSwapOption::empty(),
             gate: tokio::sync::Mutex::new(()),
+            serial,
             seen: AtomicU64::new(tick),
         }
     }
@@ -102,10 +105,20 @@ impl SessionBounds {
 
 #[derive(Debug, Default)]
 struct Ledger {
-    /// Ids and the tick at which each was last put at the back. May name sessions that have
-    /// been closed, up to a bound.
-    order: VecDeque<(Arc<str>, u64)>,
+    /// The sessions in the order in which they were last put at the back. May name some that
+    /// are gone, up to a bound.
+    order: VecDeque<Place>,
     bytes: usize,
+    opened: u64,
+}
+
+/// A session's place in the order.
+#[derive(Debug)]
+struct Place {
+    id: Arc<str>,
+    serial: u64,
+    /// The tick at which it was put at the back.
+    since: u64,
 }
 
 /// How many sessions that were used since they were queued are passed over per eviction.
@@ -126,15 +139,21 @@ impl SessionTable {
     pub fn open(&self, id: &str, record: SessionRecord, tick: u64) -> Arc<Session> {
         let id: Arc<str> = id.into();
         let size = cost(&id, &record);
-        let session = Arc::new(Session::new(record, tick));
         let mut ledger = self.ledger();
+        ledger.opened += 1;
+        let serial = ledger.opened;
+        let session = Arc::new(Session::new(record, serial, tick));
         let before = self.sessions.pin().get(&*id).cloned();
         if let Some(before) = before {
             ledger.bytes -= cost(&id, &before.record.load());
         }
         self.sessions.pin().insert(id.clone(), session.clone());
         ledger.bytes += size;
-        ledger.order.push_back((id, tick));
+        ledger.order.push_back(Place {
+            id,
+            serial,
+            since: tick,
+        });
         self.make_room(&mut ledger);
         session
     }
@@ -206,24 +225,33 @@ impl SessionTable {
         }
         // Closed sessions leave their ids behind; never more of them than live ones may be.
         if ledger.order.len() > self.bounds.sessions.saturating_mul(2) {
-            let sessions = self.sessions.pin();
-            ledger.order.retain(|(id, _)| sessions.contains_key(id));
+            ledger.order.retain(|place| self.at(place).is_some());
         }
+    }
+
+    /// The session of this place, unless it is gone.
+    fn at(&self, place: &Place) -> Option<Arc<Session>> {
+        let session = self.sessions.pin().get(&*place.id).cloned()?;
+        (session.serial == place.serial).then_some(session)
     }
 
     /// The id at the front of the order, after those used since they were queued have gone to
     /// the back. The last one looked at is given up whatever its age, so that this ends.
     fn oldest_idle(&self, ledger: &mut Ledger) -> Option<Arc<str>> {
-        let sessions = self.sessions.pin();
-        for _ in 0..SECOND_CHANCES {
-            let (id, queued) = ledger.order.pop_front()?;
-            let seen = sessions.get(&id).map(|s| s.seen.load(Ordering::Relaxed));
-            match seen {
-                Some(seen) if seen > queued => ledger.order.push_back((id, seen)),
-                Some(_) | None => return Some(id),
+        let mut chances = SECOND_CHANCES;
+        while let Some(mut place) = ledger.order.pop_front() {
+            let Some(session) = self.at(&place) else {
+                continue;
+            };
+            let seen = session.seen.load(Ordering::Relaxed);
+            if seen <= place.since || chances == 0 {
+                return Some(place.id);
             }
+            chances -= 1;
+            place.since = seen;
+            ledger.order.push_back(place);
         }
-        ledger.order.pop_front().map(|(id, _)| id)
+        None
     }
 }
 

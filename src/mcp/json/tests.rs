@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::mcp::oracle::{Doc, Style, chunks, docs, mutate, parse, Reading};
+use crate::mcp::oracle::{Doc, Reading, Style, chunks, docs, mutate, parse};
 
 use super::{Container, MAX_DEPTH, Place, Progress, Reader, Token, Visitor};
 

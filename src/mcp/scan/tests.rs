@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::mcp::oracle::{Style, chunks, docs, judge, mutate, parse, Reading};
+use crate::mcp::oracle::{Reading, Style, chunks, docs, judge, mutate, parse};
 use crate::model::Outcome;
 
 use super::{AnswerScanner, Finding, Format};

@@ -26,8 +26,14 @@ fn sealed(key: &SealKey, id: &str) -> String {
 
 #[test]
 fn seals_stay_what_they_are() {
-    assert_eq!(sealed(&key(7), "1868a90c-4eaa"), "GOLDEN1");
-    assert_eq!(sealed(&key(8), "x"), "GOLDEN2");
+    assert_eq!(
+        sealed(&key(7), "1868a90c-4eaa"),
+        "sb1.l8rP-e25Kq5MWzspCf6PBxjq8kZ0O-kmy5jpuIwVYYs.1868a90c-4eaa"
+    );
+    assert_eq!(
+        sealed(&key(8), "x"),
+        "sb1.v5thT_fF9r_AfVvPEF9xOF-M3Iq_vp6pujAZqtz4cW4.x"
+    );
 }
 
 #[test]
@@ -78,7 +84,9 @@ fn ids_that_no_header_should_carry_are_not_sealed() {
     let text = try_seal(&longest).unwrap();
     assert_eq!(text.len(), MAX_SEALED_BYTES);
     assert_eq!(
-        open(std::slice::from_ref(&key), &route("search"), &text).unwrap().id,
+        open(std::slice::from_ref(&key), &route("search"), &text)
+            .unwrap()
+            .id,
         longest
     );
     assert!(matches!(

@@ -86,7 +86,7 @@ fn closing_everything_leaves_nothing_behind() {
     }
 
     assert_eq!((table.len(), table.ledger().bytes), (0, 0));
-    assert!(table.ledger().order.len() <= 41);
+    assert!(table.ledger().order.len() <= 40);
 }
 
 #[test]
