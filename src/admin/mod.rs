@@ -1,3 +1,39 @@
-//! The admin API.
+//! The admin API: how people, pipelines and probes look at the gateway and steer it.
+//!
+//! HTTP/1.1 on a loopback listener of its own, served on control's thread, so that it answers
+//! while the workers are busy. It changes things only through control. One table
+//! (`endpoints`) drives the router, the OpenAPI document and the home page; one place
+//! (`error`) turns what went wrong into a status and a body.
+//!
+//! Invariants: a page from elsewhere, open in an operator's browser, gets nothing (`guard`);
+//! every body, head, wait and reader is bounded; a reader who does not keep up costs control
+//! nothing.
+//!
+//! Deliberately not here: TLS and tokens, without which no address but loopback is accepted,
+//! and what is on the page of metrics about calls (`telemetry`).
 
+mod api;
+mod body;
+mod change;
+mod endpoints;
+mod error;
+mod events;
+mod guard;
+mod home;
+mod listen;
+mod metrics;
+mod openapi;
+mod query;
+mod read;
+mod readiness;
+mod render;
+mod render_rollout;
+mod reply;
+mod server;
+mod stall;
 pub mod wire;
+
+pub use api::Deps;
+pub use listen::{AdminListener, ListenError};
+pub use readiness::Readiness;
+pub use server::serve;

@@ -1,9 +1,11 @@
 //! What the API is asked to do.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::{BackendName, PlanName, duration_text};
@@ -14,6 +16,7 @@ use crate::model::{BackendName, PlanName, duration_text};
 #[schema(example = json!({"weights": {"search-v1": 95, "search-v2": 5}, "reason": "first taste"}))]
 pub struct WeightsBody {
     /// Relative shares, 0 to 1,000,000. Backends of the route that are left out keep theirs.
+    #[serde(deserialize_with = "each_once")]
     #[schema(value_type = BTreeMap<String, u32>)]
     pub weights: BTreeMap<BackendName, u32>,
     /// Why; up to 1,024 bytes.
@@ -109,4 +112,30 @@ impl RolloutAction {
             Self::Revert => "revert",
         }
     }
+}
+
+/// Reads weights, refusing a backend that is named twice: which of the two was meant?
+fn each_once<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<BackendName, u32>, D::Error> {
+    struct EachOnce;
+
+    impl<'de> Visitor<'de> for EachOnce {
+        type Value = BTreeMap<BackendName, u32>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("weights by backend, such as {\"search-v1\": 95, \"search-v2\": 5}")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut weights = BTreeMap::new();
+            while let Some((backend, weight)) = map.next_entry::<BackendName, u32>()? {
+                if weights.insert(backend.clone(), weight).is_some() {
+                    let message = format!("backend `{backend}` is named twice");
+                    return Err(serde::de::Error::custom(message));
+                }
+            }
+            Ok(weights)
+        }
+    }
+
+    from.deserialize_map(EachOnce)
 }

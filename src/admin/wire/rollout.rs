@@ -34,13 +34,15 @@ pub struct RolloutBody {
     pub state: RolloutState,
     /// The candidate's share of new traffic now.
     pub percent: f64,
-    /// Number of the present stage, from 1; after the end, of the one it ended in.
-    pub stage: u32,
+    /// Number of the present stage, from 1; absent in the warm-up and after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u32>,
     /// The stages of its plan.
     pub stages: Vec<StageBody>,
-    /// Time spent in the present stage, pauses left out.
+    /// Time spent in the present stage, or warm-up, pauses left out.
     pub stage_elapsed_seconds: f64,
-    /// Time until the stage may end; absent when that is not a matter of time.
+    /// Least time until the stage or the warm-up ends, or the cooldown after a revert; absent
+    /// when that is not a matter of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_left_seconds: Option<f64>,
     /// When it was started.
@@ -73,11 +75,9 @@ pub enum RolloutState {
     Running,
     /// In a stage whose time is over and whose evidence is not conclusive.
     Extended,
-    /// Stays at its share until a person decides.
-    Holding,
     /// Paused by a person.
     Paused,
-    /// Passed a stage that a person must approve.
+    /// In a stage whose time is over, until a person approves what the evidence says of it.
     AwaitingApproval,
     /// Ended: the candidate has all of the traffic.
     Promoted,
@@ -88,6 +88,18 @@ pub enum RolloutState {
 }
 
 impl RolloutState {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::Warmup,
+        Self::Running,
+        Self::Extended,
+        Self::Paused,
+        Self::AwaitingApproval,
+        Self::Promoted,
+        Self::Reverted,
+        Self::Aborted,
+    ];
+
     /// Whether the rollout has ended.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Promoted | Self::Reverted | Self::Aborted)
@@ -99,7 +111,6 @@ impl RolloutState {
             Self::Warmup => "warmup",
             Self::Running => "running",
             Self::Extended => "extended",
-            Self::Holding => "holding",
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
             Self::Promoted => "promoted",

@@ -1,0 +1,216 @@
+//! One request: guarded, routed, answered.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use matchit::{MatchError, Router};
+use tokio::sync::{Semaphore, watch};
+
+use crate::control::ControlHandle;
+use crate::telemetry::Metrics;
+
+use super::body;
+use super::endpoints::{Call, ENDPOINTS, Endpoint, Takes, Verb};
+use super::error::Refusal;
+use super::guard;
+use super::openapi;
+use super::readiness::Readiness;
+use super::reply::Body;
+use super::wire::{ErrorCode, Lifecycle};
+use super::{change, home, read, reply};
+
+/// Most readers of events at once.
+const READERS: usize = 32;
+/// Counts answers.
+pub(super) const REQUESTS: &str = "switchback_admin_requests_total";
+
+/// What the API works with.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// How things are, and the one way to change them.
+    pub control: ControlHandle,
+    /// Where the process is in its life.
+    pub readiness: Readiness,
+    /// The numbers.
+    pub metrics: Metrics,
+}
+
+/// The methods of one path.
+type Path = BTreeMap<&'static str, &'static Endpoint>;
+
+/// The API, shared by all connections.
+pub(super) struct Api {
+    pub(super) deps: Deps,
+    pub(super) readers: Arc<Semaphore>,
+    pub(super) stopping: watch::Receiver<bool>,
+    address: SocketAddr,
+    paths: Router<Path>,
+    openapi: Bytes,
+}
+
+/// One request on its way through the API, its body apart.
+pub(super) struct Asked<'a> {
+    pub(super) head: &'a http::request::Parts,
+    pub(super) peer: SocketAddr,
+    /// The name in the path, if the path has one.
+    pub(super) name: &'a str,
+}
+
+impl Api {
+    pub(super) fn new(address: SocketAddr, deps: Deps, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            deps,
+            readers: Arc::new(Semaphore::new(READERS)),
+            stopping,
+            address,
+            paths: paths(),
+            openapi: openapi::document().to_string().into(),
+        }
+    }
+
+    /// The answer to a request, whatever it is.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let answer = match self.find_and_call(&head, body, peer).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        };
+        let status = answer.status().as_str().to_owned();
+        metrics::counter!(REQUESTS, "status" => status).increment(1);
+        tracing::debug!(method = %head.method, path = head.uri.path(), status = answer.status().as_u16(), "answered");
+        answer
+    }
+
+    async fn find_and_call(
+        &self,
+        head: &http::request::Parts,
+        body: Incoming,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, Refusal> {
+        guard::check(self.address, &head.uri, &head.headers)?;
+        let found = self
+            .paths
+            .at(head.uri.path())
+            .map_err(|error| match error {
+                MatchError::NotFound => not_found(),
+            })?;
+        let endpoint = endpoint(found.value, &head.method)?;
+        let name = found.params.iter().next().map_or("", |(_, name)| name);
+        let asked = Asked { head, peer, name };
+        match endpoint.takes {
+            Takes::Nothing => self.show(endpoint.call, &asked).await,
+            Takes::Json(_) => {
+                body::require_type(&head.headers, &["application/json"])?;
+                let body = body::read(body).await?;
+                change::call(self, endpoint.call, &asked, &body).await
+            }
+            Takes::File => {
+                body::require_type(&head.headers, &read::FILE_TYPES)?;
+                let body = body::read(body).await?;
+                read::check(self, &asked, &body).await
+            }
+        }
+    }
+
+    async fn show(&self, call: Call, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+        match call {
+            Call::Status => Ok(read::status(self)),
+            Call::Routes => Ok(read::routes(self)),
+            Call::Route => read::route(self, asked.name),
+            Call::Backends => Ok(read::backends(self)),
+            Call::Backend => read::backend(self, asked.name),
+            Call::Rollouts => Ok(read::rollouts(self)),
+            Call::Rollout => read::rollout(self, asked.name),
+            Call::Verdict => read::verdict(self, asked.name),
+            Call::History => read::history(self, asked).await,
+            Call::Events => read::events(self, asked).await,
+            Call::Config => read::config(self),
+            Call::Metrics => Ok(read::metrics(self)),
+            Call::Livez => Ok(text("ok\n")),
+            Call::Readyz => self.health(|now| now == Lifecycle::Ready),
+            Call::Startupz => self.health(|now| now != Lifecycle::Starting),
+            Call::OpenApi => Ok(reply::whole(
+                StatusCode::OK,
+                "application/json",
+                self.openapi.clone(),
+            )),
+            Call::Home => Ok(front()),
+            // These take a body and never come here.
+            Call::SetWeights | Call::StartRollout | Call::Act(_) | Call::Reload | Call::Check => {
+                Err(not_found())
+            }
+        }
+    }
+
+    fn health(&self, fine: impl Fn(Lifecycle) -> bool) -> Result<Response<Body>, Refusal> {
+        let now = self.deps.readiness.lifecycle();
+        if fine(now) {
+            return Ok(text("ok\n"));
+        }
+        let word = match now {
+            Lifecycle::Starting => "starting",
+            Lifecycle::Ready => "ready",
+            Lifecycle::Draining => "draining",
+        };
+        Err(Refusal::new(
+            ErrorCode::Unavailable,
+            format!("the gateway is {word}"),
+        ))
+    }
+}
+
+pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
+    reply::whole(StatusCode::OK, "text/plain; charset=utf-8", text)
+}
+
+fn front() -> Response<Body> {
+    let mut page = reply::whole(StatusCode::OK, "text/html; charset=utf-8", home::page());
+    let policy = HeaderValue::from_static(home::POLICY);
+    page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    page
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "the admin API has no such path")
+        .hint("/openapi.json and / list what it has")
+}
+
+fn endpoint(path: &Path, method: &Method) -> Result<&'static Endpoint, Refusal> {
+    let verb = if method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    path.get(verb).copied().ok_or_else(|| {
+        let mut allowed: Vec<_> = path.keys().copied().collect();
+        if path.contains_key(Verb::Get.as_str()) {
+            allowed.push("HEAD");
+        }
+        Refusal::method(&allowed.join(", "))
+    })
+}
+
+fn paths() -> Router<Path> {
+    let mut by_path: BTreeMap<&'static str, Path> = BTreeMap::new();
+    for endpoint in ENDPOINTS {
+        let verbs = by_path.entry(endpoint.path).or_default();
+        verbs.insert(endpoint.verb.as_str(), endpoint);
+    }
+    let mut router = Router::new();
+    for (path, verbs) in by_path {
+        if let Err(error) = router.insert(path, verbs) {
+            // A fault in the table; a test goes through all of it.
+            tracing::error!(%error, path, "an endpoint has no place in the router");
+        }
+    }
+    router
+}

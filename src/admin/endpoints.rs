@@ -1,0 +1,363 @@
+//! Every endpoint there is: one table that drives the router, the OpenAPI document and the
+//! list on the home page.
+
+use utoipa::PartialSchema;
+use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+
+use super::wire::{
+    ActBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody,
+    ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
+    StatusBody, VerdictBody, WeightsBody, WeightsReply,
+};
+
+/// A method that endpoints have. `HEAD` is answered wherever `GET` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Put,
+    Post,
+}
+
+impl Verb {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// What an endpoint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Status,
+    Routes,
+    Route,
+    SetWeights,
+    Backends,
+    Backend,
+    StartRollout,
+    Rollouts,
+    Rollout,
+    Verdict,
+    Act(RolloutAction),
+    History,
+    Events,
+    Reload,
+    Check,
+    Config,
+    Metrics,
+    Livez,
+    Readyz,
+    Startupz,
+    OpenApi,
+    Home,
+}
+
+/// A type on the wire: its name and how to describe it.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) name: fn() -> String,
+    pub(super) schema: fn() -> RefOr<Schema>,
+    pub(super) parts: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+const fn shape<T: ToSchema + PartialSchema>() -> Shape {
+    Shape {
+        name: || T::name().into_owned(),
+        schema: T::schema,
+        parts: T::schemas,
+    }
+}
+
+/// What an endpoint gives when all is well.
+#[derive(Clone, Copy)]
+pub(super) enum Gives {
+    /// JSON of this type.
+    Json(Shape),
+    /// JSON of this type, with 201.
+    Created(Shape),
+    /// Anything else, of this content type.
+    Other(&'static str),
+}
+
+/// What an endpoint takes.
+#[derive(Clone, Copy)]
+pub(super) enum Takes {
+    Nothing,
+    /// JSON of this type.
+    Json(Shape),
+    /// The text of a config file.
+    File,
+}
+
+/// One endpoint.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoint {
+    pub(super) verb: Verb,
+    pub(super) path: &'static str,
+    pub(super) call: Call,
+    pub(super) summary: &'static str,
+    /// Names in the query, each with what it means.
+    pub(super) query: &'static [(&'static str, &'static str)],
+    pub(super) takes: Takes,
+    pub(super) gives: Gives,
+    /// What it refuses for reasons of its own; what all of them refuse is not listed.
+    pub(super) refuses: &'static [ErrorCode],
+}
+
+const fn get(path: &'static str, call: Call, summary: &'static str, gives: Gives) -> Endpoint {
+    Endpoint {
+        verb: Verb::Get,
+        path,
+        call,
+        summary,
+        query: &[],
+        takes: Takes::Nothing,
+        gives,
+        refuses: &[],
+    }
+}
+
+const fn act(path: &'static str, action: RolloutAction, summary: &'static str) -> Endpoint {
+    Endpoint {
+        verb: Verb::Post,
+        takes: Takes::Json(shape::<ActBody>()),
+        refuses: CHANGES,
+        ..get(
+            path,
+            Call::Act(action),
+            summary,
+            Gives::Json(shape::<RolloutBody>()),
+        )
+    }
+}
+
+impl Endpoint {
+    const fn or(self, refuses: &'static [ErrorCode]) -> Self {
+        Self { refuses, ..self }
+    }
+
+    const fn asks(self, query: &'static [(&'static str, &'static str)]) -> Self {
+        Self { query, ..self }
+    }
+}
+
+const UNKNOWN: &[ErrorCode] = &[ErrorCode::NotFound];
+/// What calls refuse that change a route or a rollout.
+const CHANGES: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::Conflict,
+    ErrorCode::GenerationMismatch,
+    ErrorCode::TooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::Invalid,
+    ErrorCode::TooMany,
+    ErrorCode::Unavailable,
+    ErrorCode::StorageFull,
+];
+
+/// Every endpoint.
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    get(
+        "/",
+        Call::Home,
+        "This list, for people",
+        Gives::Other("text/html"),
+    ),
+    get(
+        "/v1/status",
+        Call::Status,
+        "Everything at a glance",
+        Gives::Json(shape::<StatusBody>()),
+    ),
+    get(
+        "/v1/routes",
+        Call::Routes,
+        "Every route",
+        Gives::Json(shape::<RoutesBody>()),
+    ),
+    get(
+        "/v1/routes/{route}",
+        Call::Route,
+        "One route",
+        Gives::Json(shape::<RouteBody>()),
+    )
+    .or(UNKNOWN),
+    Endpoint {
+        verb: Verb::Put,
+        takes: Takes::Json(shape::<WeightsBody>()),
+        refuses: CHANGES,
+        ..get(
+            "/v1/routes/{route}/weights",
+            Call::SetWeights,
+            "Shift a route's traffic by hand",
+            Gives::Json(shape::<WeightsReply>()),
+        )
+    },
+    Endpoint {
+        verb: Verb::Post,
+        takes: Takes::Json(shape::<StartRolloutBody>()),
+        refuses: CHANGES,
+        ..get(
+            "/v1/routes/{route}/rollouts",
+            Call::StartRollout,
+            "Start a rollout",
+            Gives::Created(shape::<RolloutBody>()),
+        )
+    },
+    get(
+        "/v1/backends",
+        Call::Backends,
+        "Every backend",
+        Gives::Json(shape::<BackendsBody>()),
+    ),
+    get(
+        "/v1/backends/{backend}",
+        Call::Backend,
+        "One backend",
+        Gives::Json(shape::<BackendBody>()),
+    )
+    .or(UNKNOWN),
+    get(
+        "/v1/rollouts",
+        Call::Rollouts,
+        "The latest rollout of each route, latest first",
+        Gives::Json(shape::<RolloutsBody>()),
+    ),
+    get(
+        "/v1/rollouts/{id}",
+        Call::Rollout,
+        "One rollout",
+        Gives::Json(shape::<RolloutBody>()),
+    )
+    .or(UNKNOWN),
+    get(
+        "/v1/rollouts/{id}/verdict",
+        Call::Verdict,
+        "What the judge last said of a rollout, with its numbers",
+        Gives::Json(shape::<VerdictBody>()),
+    )
+    .or(UNKNOWN),
+    act(
+        "/v1/rollouts/{id}/pause",
+        RolloutAction::Pause,
+        "Keep the candidate's share as it is",
+    ),
+    act(
+        "/v1/rollouts/{id}/resume",
+        RolloutAction::Resume,
+        "Go on after a pause",
+    ),
+    act(
+        "/v1/rollouts/{id}/approve",
+        RolloutAction::Approve,
+        "Say yes to the next stage",
+    ),
+    act(
+        "/v1/rollouts/{id}/promote",
+        RolloutAction::Promote,
+        "Give the candidate all of the traffic now",
+    ),
+    act(
+        "/v1/rollouts/{id}/abort",
+        RolloutAction::Abort,
+        "End without blame: stable takes all, open sessions stay",
+    ),
+    act(
+        "/v1/rollouts/{id}/revert",
+        RolloutAction::Revert,
+        "Switch back: stable takes all, open sessions are re-homed",
+    ),
+    get(
+        "/v1/history",
+        Call::History,
+        "What happened, latest first",
+        Gives::Json(shape::<HistoryBody>()),
+    )
+    .asks(&[
+        ("route", "Only what is about this route"),
+        ("rollout", "Only what is about this rollout"),
+        (
+            "before",
+            "Only what has a smaller sequence number, for reading on",
+        ),
+        ("limit", "At most this many, 1 to 1000; 100 when absent"),
+    ])
+    .or(&[ErrorCode::Invalid, ErrorCode::Unavailable]),
+    get(
+        "/v1/events",
+        Call::Events,
+        "What happens, as it happens; goes on from a Last-Event-ID",
+        Gives::Other("text/event-stream"),
+    )
+    .or(&[ErrorCode::TooMany]),
+    Endpoint {
+        verb: Verb::Post,
+        takes: Takes::Json(shape::<ActBody>()),
+        refuses: &[
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::InvalidConfig,
+            ErrorCode::Unavailable,
+            ErrorCode::StorageFull,
+        ],
+        ..get(
+            "/v1/config/reload",
+            Call::Reload,
+            "Read the config file again",
+            Gives::Json(shape::<ReloadBody>()),
+        )
+    },
+    Endpoint {
+        verb: Verb::Post,
+        takes: Takes::File,
+        refuses: &[ErrorCode::TooLarge, ErrorCode::UnsupportedMediaType],
+        ..get(
+            "/v1/config/check",
+            Call::Check,
+            "Check the text of a config file, or with an empty body the file on disk; changes nothing",
+            Gives::Json(shape::<ConfigCheckBody>()),
+        )
+    },
+    get(
+        "/v1/config",
+        Call::Config,
+        "The config in force, with its defaults",
+        Gives::Json(shape::<ConfigBody>()),
+    ),
+    get(
+        "/metrics",
+        Call::Metrics,
+        "Metrics for Prometheus",
+        Gives::Other("text/plain"),
+    ),
+    get(
+        "/livez",
+        Call::Livez,
+        "Whether the process answers at all",
+        Gives::Other("text/plain"),
+    ),
+    get(
+        "/readyz",
+        Call::Readyz,
+        "Whether it takes traffic",
+        Gives::Other("text/plain"),
+    )
+    .or(&[ErrorCode::Unavailable]),
+    get(
+        "/startupz",
+        Call::Startupz,
+        "Whether it has started",
+        Gives::Other("text/plain"),
+    )
+    .or(&[ErrorCode::Unavailable]),
+    get(
+        "/openapi.json",
+        Call::OpenApi,
+        "This API, for programs",
+        Gives::Other("application/json"),
+    ),
+];

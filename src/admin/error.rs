@@ -1,0 +1,196 @@
+//! Refusals: the only place that turns what went wrong into a status and a body.
+
+use http::header::{ALLOW, CONNECTION};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::config::{Diagnostics, Render};
+use crate::control::ControlError;
+
+use super::render;
+use super::reply::{Body, json};
+use super::wire::{ErrorBody, ErrorCode, ErrorReply};
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Refusal {
+    body: Box<ErrorBody>,
+    /// The methods that the path has, with 405.
+    allow: Option<HeaderValue>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let body = ErrorBody {
+            code,
+            message: message.into(),
+            hint: None,
+            details: None,
+        };
+        Self {
+            body: Box::new(body),
+            allow: None,
+        }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.body.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn details(mut self, details: serde_json::Value) -> Self {
+        self.body.details = Some(details);
+        self
+    }
+
+    pub(super) fn method(allowed: &str) -> Self {
+        let mut refusal = Self::new(
+            ErrorCode::MethodNotAllowed,
+            format!("this path has {allowed}"),
+        );
+        refusal.allow = HeaderValue::from_str(allowed).ok();
+        refusal
+    }
+
+    #[cfg(test)]
+    pub(super) fn code(&self) -> ErrorCode {
+        self.body.code
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let code = self.body.code;
+        let mut response = json(status(code), &ErrorReply { error: *self.body });
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        // What is left of such a request's body is not worth reading.
+        if matches!(code, ErrorCode::TooLarge | ErrorCode::Timeout) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    }
+}
+
+/// The status that goes with a code.
+pub(super) fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+        ErrorCode::ForeignOrigin => StatusCode::FORBIDDEN,
+        ErrorCode::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::Timeout => StatusCode::REQUEST_TIMEOUT,
+        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::GenerationMismatch => StatusCode::PRECONDITION_FAILED,
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::Invalid | ErrorCode::InvalidConfig => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Internal | ErrorCode::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+impl From<ControlError> for Refusal {
+    fn from(error: ControlError) -> Self {
+        let message = error.to_string();
+        match error {
+            ControlError::UnknownRoute { .. } | ControlError::UnknownRollout { .. } => {
+                Self::new(ErrorCode::NotFound, message)
+            }
+            ControlError::UnknownBackend { .. } => Self::new(ErrorCode::Invalid, message)
+                .hint("a route's backends are those of its split in the config file"),
+            ControlError::UnknownPlan { .. } | ControlError::Invalid(_) => {
+                Self::new(ErrorCode::Invalid, message)
+            }
+            ControlError::GenerationMismatch { current, .. } => {
+                Self::new(ErrorCode::GenerationMismatch, message)
+                    .hint("look at what changed, then ask again with the current generation")
+                    .details(json!({"generation": current}))
+            }
+            ControlError::RolloutRunning { rollout, .. } => Self::new(ErrorCode::Conflict, message)
+                .hint("abort or revert it first, or let it end")
+                .details(json!({"rollout": rollout})),
+            ControlError::NotNow {
+                rollout, refusal, ..
+            } => Self::new(ErrorCode::Conflict, format!("{message}: {refusal}"))
+                .details(json!({"rollout": rollout})),
+            ControlError::CoolingDown { left_seconds, .. } => {
+                Self::new(ErrorCode::TooMany, message)
+                    .hint("wait, or start it with `force`")
+                    .details(json!({"left_seconds": left_seconds}))
+            }
+            ControlError::Conflict { .. } => {
+                Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")
+            }
+            ControlError::Config(diagnostics) => Self::config(&diagnostics),
+            ControlError::Store(cause) => {
+                let code = if cause.is_full() {
+                    ErrorCode::StorageFull
+                } else {
+                    ErrorCode::Unavailable
+                };
+                Self::new(code, format!("{message}: {cause}")).hint(
+                    "traffic flows on; nothing has changed, but a revert is in force and will be written later",
+                )
+            }
+            ControlError::State { .. } => Self::new(ErrorCode::Unavailable, message),
+            ControlError::Busy => Self::new(ErrorCode::Unavailable, message).hint("try again"),
+            ControlError::Stopped => {
+                Self::new(ErrorCode::Unavailable, message).hint("the gateway is stopping")
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// A config file with errors; all of them are in the details.
+    fn config(diagnostics: &Diagnostics) -> Self {
+        let list = render::diagnostics(diagnostics);
+        let message = format!(
+            "{} has {} errors; the config in force stays so",
+            diagnostics.file().display(),
+            list.len()
+        );
+        Self::new(ErrorCode::InvalidConfig, message).details(json!({
+            "diagnostics": list,
+            "rendered": diagnostics.render(Render::Plain),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Generation;
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_status_of_an_error() {
+        for code in [
+            ErrorCode::BadRequest,
+            ErrorCode::ForeignOrigin,
+            ErrorCode::NotFound,
+            ErrorCode::Conflict,
+            ErrorCode::Internal,
+            ErrorCode::StorageFull,
+        ] {
+            let status = status(code);
+
+            assert!(status.is_client_error() || status.is_server_error());
+        }
+    }
+
+    #[test]
+    fn an_overtaken_writer_learns_the_current_generation() {
+        let refusal = Refusal::from(ControlError::GenerationMismatch {
+            expected: Generation(3),
+            current: Generation(5),
+        });
+
+        assert_eq!(refusal.code(), ErrorCode::GenerationMismatch);
+        assert_eq!(refusal.body.details, Some(json!({"generation": 5})));
+    }
+}

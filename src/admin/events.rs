@@ -1,0 +1,174 @@
+//! What happens, as server-sent events.
+//!
+//! A reader who does not keep up costs control nothing: events that it has not taken are
+//! overwritten, it is told how many, and its stream ends. It may come back with the id of the
+//! last event that it saw, and gets what it missed from the history.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::control::{ControlError, ControlHandle, Event, HistoryFilter};
+
+use super::render;
+
+/// How often a silent stream says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Most events that are read from the history for a reader who comes back.
+const BACKLOG: usize = 1000;
+/// Counts events that readers missed because they were too slow.
+pub(super) const LOST: &str = "switchback_admin_events_lost_total";
+
+/// One reader of events.
+struct Reader {
+    live: Receiver<Arc<Event>>,
+    /// What is to be sent before anything live.
+    waiting: VecDeque<Bytes>,
+    /// Sequence of the latest event that was sent or is waiting.
+    seen: u64,
+    heartbeat: Interval,
+    stopping: watch::Receiver<bool>,
+    /// Whether the next frame is the last.
+    over: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Opens a stream that begins after the event `last`, or with what happens next.
+pub(super) async fn open(
+    control: &ControlHandle,
+    last: Option<u64>,
+    place: OwnedSemaphorePermit,
+    stopping: watch::Receiver<bool>,
+) -> Result<Stream, ControlError> {
+    // Subscribed first: what happens while the history is read comes twice rather than never.
+    let live = control.subscribe();
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat.reset();
+    let mut reader = Reader {
+        live,
+        waiting: VecDeque::from([Bytes::from_static(b"retry: 1000\n: welcome\n\n")]),
+        seen: 0,
+        heartbeat,
+        stopping,
+        over: false,
+        _place: place,
+    };
+    if let Some(last) = last {
+        reader.catch_up(control, last).await?;
+    }
+    Ok(Stream {
+        next: Box::pin(reader.next()),
+    })
+}
+
+impl Reader {
+    async fn catch_up(&mut self, control: &ControlHandle, last: u64) -> Result<(), ControlError> {
+        let filter = HistoryFilter {
+            limit: BACKLOG,
+            ..HistoryFilter::default()
+        };
+        let missed = control.history(filter).await?;
+        for event in missed.iter().rev().filter(|event| event.sequence > last) {
+            self.waiting.push_back(frame(event));
+            self.seen = event.sequence;
+        }
+        Ok(())
+    }
+
+    /// The next bytes to send, with the reader for those after them; `None` at the end.
+    ///
+    /// Nothing is lost when this is dropped half way: then the whole reader is.
+    async fn next(mut self) -> Option<(Self, Bytes)> {
+        if let Some(bytes) = self.waiting.pop_front() {
+            return Some((self, bytes));
+        }
+        if self.over {
+            return None;
+        }
+        let bytes = self.wait().await?;
+        Some((self, bytes))
+    }
+
+    /// What happens next that is worth sending; `None` when nothing will.
+    async fn wait(&mut self) -> Option<Bytes> {
+        loop {
+            tokio::select! {
+                () = stopped(&mut self.stopping) => return None,
+                _ = self.heartbeat.tick() => return Some(Bytes::from_static(b": alive\n\n")),
+                event = self.live.recv() => match event {
+                    Ok(event) if event.sequence <= self.seen => {}
+                    Ok(event) => {
+                        self.seen = event.sequence;
+                        self.heartbeat.reset();
+                        return Some(frame(&event));
+                    }
+                    Err(RecvError::Lagged(lost)) => return Some(self.give_up(lost)),
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+        }
+    }
+
+    fn give_up(&mut self, lost: u64) -> Bytes {
+        metrics::counter!(LOST).increment(lost);
+        tracing::warn!(lost, "a reader of events was too slow and is dropped");
+        self.over = true;
+        format!(": too slow, {lost} events lost; /v1/history has them\n\n").into()
+    }
+}
+
+/// Waits until the API stops.
+pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error says that whoever could stop the API is gone, which comes to the same.
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}
+
+fn frame(event: &Event) -> Bytes {
+    let body = render::event(event);
+    let data = serde_json::to_string(&body).unwrap_or_default();
+    let mut text = String::with_capacity(data.len() + 64);
+    // Writing to a `String` never fails; JSON on one line has no line break.
+    let _ = write!(
+        text,
+        "id: {}\nevent: {}\ndata: {data}\n\n",
+        body.sequence, body.kind
+    );
+    text.into()
+}
+
+type Next = dyn Future<Output = Option<(Reader, Bytes)>> + Send;
+
+/// A reader's stream, as the body of an answer.
+pub(super) struct Stream {
+    next: Pin<Box<Next>>,
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some((reader, bytes)) = ready!(self.next.as_mut().poll(context)) else {
+            // Asking again after the end is allowed of nobody, but costs nothing to allow.
+            self.next = Box::pin(std::future::ready(None));
+            return Poll::Ready(None);
+        };
+        self.next = Box::pin(reader.next());
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}

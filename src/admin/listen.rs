@@ -1,0 +1,94 @@
+//! The admin API's own socket, on loopback only.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+/// Why the admin API cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address can be reached from other machines.
+    #[error(
+        "the admin API does not listen on {address}: it has neither TLS nor tokens yet, so only \
+         a loopback address is safe; use 127.0.0.1:{} and reach it from elsewhere through a \
+         tunnel, such as `ssh -L {}:127.0.0.1:{}`",
+        address.port(), address.port(), address.port()
+    )]
+    NotLoopback {
+        /// The refused address.
+        address: SocketAddr,
+    },
+    /// The system refused it.
+    #[error("listening for the admin API on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A socket that the admin API may use: bound, and to a loopback address.
+#[derive(Debug)]
+pub struct AdminListener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl AdminListener {
+    /// Binds `address`; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// [`ListenError`] when the address is not loopback, or taken.
+    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(ListenError::NotLoopback { address });
+        }
+        let refused = |source| ListenError::Bind { address, source };
+        let socket = TcpListener::bind(address).map_err(refused)?;
+        socket.set_nonblocking(true).map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn into_socket(self) -> TcpListener {
+        self.socket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_others_can_reach_are_refused_with_a_way_out() {
+        for address in [
+            "0.0.0.0:9900",
+            "[::]:9900",
+            "192.0.2.1:9900",
+            "[::ffff:10.0.0.1]:9900",
+        ] {
+            let error = AdminListener::bind(address.parse().unwrap()).unwrap_err();
+
+            assert!(
+                matches!(error, ListenError::NotLoopback { .. }),
+                "{address}"
+            );
+            assert!(error.to_string().contains("ssh -L 9900:127.0.0.1:9900"));
+        }
+    }
+
+    #[test]
+    fn any_free_loopback_port_is_taken() {
+        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+
+        assert_ne!(listener.address().port(), 0);
+        let again = AdminListener::bind(listener.address()).unwrap_err();
+        assert!(matches!(again, ListenError::Bind { .. }));
+    }
+}

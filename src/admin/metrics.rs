@@ -1,0 +1,143 @@
+//! What control knows, as metrics: weights, rollouts, the file, the process's life.
+
+use crate::control::{RolloutStatus, RouteStatus, Status, StoreHealth};
+use crate::telemetry::{Kind, Page};
+
+use super::render_rollout::state;
+use super::wire::{Lifecycle, RolloutState};
+
+/// Puts control's picture of things on the page.
+pub(super) fn render(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
+    process(status, lifecycle, page);
+    weights(&status.routes, page);
+    let rollouts: Vec<_> = status
+        .routes
+        .iter()
+        .filter_map(|route| route.rollout.as_ref())
+        .collect();
+    rollout_states(&rollouts, page);
+    rollout_numbers(&rollouts, page);
+}
+
+fn process(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
+    page.family(
+        "switchback_build_info",
+        Kind::Gauge,
+        "Always 1; the label is the version",
+    );
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    page.sample("switchback_build_info", &version, true);
+    page.single(
+        "switchback_ready",
+        Kind::Gauge,
+        "Whether the process takes traffic",
+        lifecycle == Lifecycle::Ready,
+    );
+    page.single(
+        "switchback_generation",
+        Kind::Gauge,
+        "Counts changes of weights, rollouts and config",
+        status.generation.0,
+    );
+    page.single(
+        "switchback_config_last_reload_success",
+        Kind::Gauge,
+        "Whether the config file, as last read, is in force",
+        status.config.refusal.is_none(),
+    );
+    page.single(
+        "switchback_store_healthy",
+        Kind::Gauge,
+        "Whether the last write of the state is on disk",
+        status.store == StoreHealth::Healthy,
+    );
+}
+
+fn weights(routes: &[RouteStatus], page: &mut Page) {
+    const WEIGHT: &str = "switchback_weight";
+    const SHARE: &str = "switchback_traffic_share_ratio";
+    const ROLE: &str = "switchback_rollout_role";
+    let arms = || {
+        let each = routes
+            .iter()
+            .flat_map(|route| route.arms.iter().map(move |arm| (route, arm)));
+        each.map(|(route, arm)| {
+            let labels = [
+                ("route", route.name.as_str()),
+                ("backend", arm.backend.as_str()),
+            ];
+            (labels, arm)
+        })
+    };
+    page.family(
+        WEIGHT,
+        Kind::Gauge,
+        "Relative share of a route's new traffic",
+    );
+    for (labels, arm) in arms() {
+        page.sample(WEIGHT, &labels, u64::from(arm.weight.share()));
+    }
+    page.family(SHARE, Kind::Gauge, "The same as a part of one");
+    for (labels, arm) in arms() {
+        page.sample(SHARE, &labels, arm.percent / 100.0);
+    }
+    page.family(
+        ROLE,
+        Kind::Gauge,
+        "Always 1; a backend's role in the rollout that runs",
+    );
+    for (labels, arm) in arms() {
+        if let Some(role) = arm.role {
+            page.sample(ROLE, &[labels[0], labels[1], ("role", role.as_str())], true);
+        }
+    }
+}
+
+fn rollout_states(rollouts: &[&RolloutStatus], page: &mut Page) {
+    const STATE: &str = "switchback_rollout_state";
+    page.family(
+        STATE,
+        Kind::Gauge,
+        "1 for the state that a route's latest rollout is in, 0 for the others",
+    );
+    for rollout in rollouts {
+        let present = state(rollout.phase);
+        for state in RolloutState::ALL {
+            let labels = [("route", rollout.route.as_str()), ("state", state.as_str())];
+            page.sample(STATE, &labels, state == present);
+        }
+    }
+}
+
+fn rollout_numbers(rollouts: &[&RolloutStatus], page: &mut Page) {
+    const STAGE: &str = "switchback_rollout_stage";
+    const SHARE: &str = "switchback_rollout_candidate_share_ratio";
+    const EVIDENCE: &str = "switchback_rollout_evidence_ratio";
+    page.family(
+        STAGE,
+        Kind::Gauge,
+        "Number of the latest rollout's stage, from 1",
+    );
+    for rollout in rollouts {
+        if let Some(stage) = rollout.stage {
+            let labels = [("route", rollout.route.as_str())];
+            page.sample(STAGE, &labels, u64::from(stage));
+        }
+    }
+    page.family(SHARE, Kind::Gauge, "The candidate's part of new traffic");
+    for rollout in rollouts {
+        let share = rollout.percent.fraction();
+        page.sample(SHARE, &[("route", rollout.route.as_str())], share);
+    }
+    page.family(
+        EVIDENCE,
+        Kind::Gauge,
+        "Evidence against the candidate; at 1 it is switched back",
+    );
+    for rollout in rollouts {
+        if let Some(record) = &rollout.verdict {
+            let evidence = record.e_value / record.revert_at;
+            page.sample(EVIDENCE, &[("route", rollout.route.as_str())], evidence);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The part of a target behind its question mark.
+
+use std::str::FromStr;
+
+use http::Uri;
+
+use crate::control::HistoryFilter;
+
+use super::error::Refusal;
+use super::wire::ErrorCode;
+
+/// Most events that a reader gets at once.
+const LIMIT_MAX: usize = 1000;
+/// How many a reader gets who does not say.
+const LIMIT: usize = 100;
+
+/// Which events of the past a query asks for. Unknown and repeated names are refused.
+pub(super) fn history(target: &Uri) -> Result<HistoryFilter, Refusal> {
+    let mut filter = HistoryFilter {
+        limit: LIMIT,
+        ..HistoryFilter::default()
+    };
+    let mut seen = Vec::new();
+    for pair in target
+        .query()
+        .unwrap_or("")
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if seen.contains(&name) {
+            return Err(invalid(format!("`{name}` is asked for twice")));
+        }
+        seen.push(name);
+        let value = decode(value).ok_or_else(|| invalid(format!("`{name}` is not text")))?;
+        match name {
+            "route" => filter.route = Some(read(name, &value)?),
+            "rollout" => filter.rollout = Some(read(name, &value)?),
+            "before" => filter.before = Some(read(name, &value)?),
+            "limit" => filter.limit = limit(&value)?,
+            _ => {
+                let message = format!("`{}` is not asked for here", name.escape_default());
+                return Err(invalid(message).hint("route, rollout, before and limit are"));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+fn limit(value: &str) -> Result<usize, Refusal> {
+    let limit = read("limit", value)?;
+    if (1..=LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(invalid(format!("limit is 1 to {LIMIT_MAX}")))
+}
+
+fn read<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<T, Refusal> {
+    value
+        .parse()
+        .map_err(|error| invalid(format!("{name}: {error}")))
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal::new(ErrorCode::Invalid, message)
+}
+
+/// The text that `%XX` and `+` stand for; `None` when it is not UTF-8 or an escape is broken.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                (high * 16 + low) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::RolloutId;
+
+    use super::*;
+
+    fn filter(query: &str) -> Result<HistoryFilter, ErrorCode> {
+        let target = format!("/v1/history{query}").parse().unwrap();
+        history(&target).map_err(|refusal| refusal.code())
+    }
+
+    #[test]
+    fn a_filter_says_what_was_asked_for() {
+        let read = filter("?route=search%2dv1&rollout=r-3&limit=5&before=9").unwrap();
+
+        assert_eq!(read.route.unwrap().as_str(), "search-v1");
+        assert_eq!(
+            (read.rollout, read.limit, read.before),
+            (Some(RolloutId(3)), 5, Some(9))
+        );
+        assert_eq!(filter("").unwrap().limit, LIMIT);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_refused() {
+        for query in [
+            "?limit=0",
+            "?limit=1001",
+            "?limit=-1",
+            "?limit=",
+            "?limit=x",
+            "?rollout=3",
+            "?route=a%00b",
+            "?route=%ff",
+            "?route=%4",
+            "?other=1",
+            "?limit=1&limit=2",
+            "?before=-1",
+        ] {
+            assert_eq!(filter(query).err(), Some(ErrorCode::Invalid), "{query}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Calls that look at things and change nothing.
+
+use std::path::Path;
+
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
+
+use crate::config::{self, Config, Diagnostics, Process, Render};
+use crate::control::{ControlError, RolloutStatus, Status};
+use crate::model::{BackendName, RolloutId, RouteName};
+
+use super::api::{Api, Asked};
+use super::error::Refusal;
+use super::reply::{self, Body, json, tagged};
+use super::wire::{
+    BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody, RolloutsBody, RoutesBody,
+};
+use super::{events, query, render, render_rollout};
+
+/// What the text of a config file may be labelled as.
+pub(super) const FILE_TYPES: [&str; 4] = [
+    "application/yaml",
+    "application/x-yaml",
+    "application/toml",
+    "application/json",
+];
+
+pub(super) fn status(api: &Api) -> Response<Body> {
+    let status = api.deps.control.status();
+    let body = render::status(&status, api.deps.readiness.lifecycle());
+    tagged(json(StatusCode::OK, &body), status.generation)
+}
+
+pub(super) fn routes(api: &Api) -> Response<Body> {
+    let status = api.deps.control.status();
+    let body = RoutesBody {
+        generation: status.generation,
+        routes: render::routes(&status),
+    };
+    tagged(json(StatusCode::OK, &body), status.generation)
+}
+
+pub(super) fn route(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
+    let status = api.deps.control.status();
+    let route = status
+        .routes
+        .iter()
+        .find(|route| route.name.as_str() == name);
+    let body = render::route(route.ok_or_else(|| no_route(name))?, status.generation);
+    Ok(tagged(json(StatusCode::OK, &body), status.generation))
+}
+
+pub(super) fn no_route(name: &str) -> Refusal {
+    match name.parse::<RouteName>() {
+        Ok(route) => ControlError::UnknownRoute { route }.into(),
+        Err(error) => Refusal::new(ErrorCode::NotFound, error.to_string()),
+    }
+}
+
+pub(super) fn backends(api: &Api) -> Response<Body> {
+    let status = api.deps.control.status();
+    let body = BackendsBody {
+        generation: status.generation,
+        backends: render::backends(&status),
+    };
+    tagged(json(StatusCode::OK, &body), status.generation)
+}
+
+pub(super) fn backend(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
+    let status = api.deps.control.status();
+    let backend = status
+        .backends
+        .iter()
+        .find(|backend| backend.name.as_str() == name);
+    let Some(backend) = backend else {
+        let message = match name.parse::<BackendName>() {
+            Ok(name) => format!("no backend is named `{name}`"),
+            Err(error) => error.to_string(),
+        };
+        return Err(Refusal::new(ErrorCode::NotFound, message));
+    };
+    let body = render::backend(backend);
+    Ok(tagged(json(StatusCode::OK, &body), status.generation))
+}
+
+pub(super) fn rollouts(api: &Api) -> Response<Body> {
+    let status = api.deps.control.status();
+    let mut latest: Vec<_> = known(&status).collect();
+    latest.sort_by_key(|rollout| std::cmp::Reverse(rollout.id));
+    let body = RolloutsBody {
+        rollouts: latest.into_iter().map(render_rollout::rollout).collect(),
+    };
+    tagged(json(StatusCode::OK, &body), status.generation)
+}
+
+fn known(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
+    status
+        .routes
+        .iter()
+        .filter_map(|route| route.rollout.as_ref())
+}
+
+/// The rollout with this id, as far as control still has it in its picture.
+pub(super) fn find<'a>(status: &'a Status, id: &str) -> Result<&'a RolloutStatus, Refusal> {
+    let id: RolloutId = rollout_id(id)?;
+    let found = known(status).find(|rollout| rollout.id == id);
+    found.ok_or_else(|| {
+        Refusal::from(ControlError::UnknownRollout { rollout: id }).hint(format!(
+            "each route's latest rollout is known; /v1/history?rollout={id} has the events of older ones"
+        ))
+    })
+}
+
+pub(super) fn rollout_id(text: &str) -> Result<RolloutId, Refusal> {
+    text.parse().map_err(|error: crate::model::RolloutIdError| {
+        Refusal::new(ErrorCode::NotFound, error.to_string())
+    })
+}
+
+pub(super) fn rollout(api: &Api, id: &str) -> Result<Response<Body>, Refusal> {
+    let status = api.deps.control.status();
+    let body = render_rollout::rollout(find(&status, id)?);
+    Ok(tagged(json(StatusCode::OK, &body), status.generation))
+}
+
+pub(super) fn verdict(api: &Api, id: &str) -> Result<Response<Body>, Refusal> {
+    let status = api.deps.control.status();
+    let rollout = find(&status, id)?;
+    let Some(record) = rollout.verdict.as_deref() else {
+        let message = format!("the judge has not looked at rollout {} yet", rollout.id);
+        return Err(Refusal::new(ErrorCode::NotFound, message));
+    };
+    let body = render_rollout::verdict(record);
+    Ok(json(StatusCode::OK, &body))
+}
+
+pub(super) async fn history(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let filter = query::history(&asked.head.uri)?;
+    let events = api.deps.control.history(filter).await?;
+    let body = HistoryBody {
+        events: events.iter().map(render::event).collect(),
+    };
+    Ok(json(StatusCode::OK, &body))
+}
+
+pub(super) async fn events(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let last = last_event(&asked.head.headers)?;
+    let place = api.readers.clone().try_acquire_owned().map_err(|_| {
+        Refusal::new(ErrorCode::TooMany, "too many readers of events already")
+            .hint("close one of them, or poll /v1/history")
+    })?;
+    let stopping = api.stopping.clone();
+    let stream = events::open(&api.deps.control, last, place, stopping).await?;
+    Ok(reply::stream(
+        StatusCode::OK,
+        "text/event-stream",
+        stream.boxed_unsync(),
+    ))
+}
+
+fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    let Some(field) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let sequence = field.to_str().ok().and_then(|text| text.parse().ok());
+    sequence
+        .map(Some)
+        .ok_or_else(|| Refusal::new(ErrorCode::BadRequest, "Last-Event-ID is the id of an event"))
+}
+
+pub(super) fn config(api: &Api) -> Result<Response<Body>, Refusal> {
+    let status = api.deps.control.status();
+    let config = serde_json::to_value(status.config.in_force.spec()).map_err(|error| {
+        tracing::error!(%error, "the config in force could not be written as JSON");
+        Refusal::new(
+            ErrorCode::Internal,
+            "the config could not be written as JSON",
+        )
+    })?;
+    let body = ConfigBody {
+        generation: status.generation,
+        config,
+    };
+    Ok(tagged(json(StatusCode::OK, &body), status.generation))
+}
+
+/// Checks a text as if it were the config file, or with an empty body the file itself.
+pub(super) async fn check(
+    api: &Api,
+    asked: &Asked<'_>,
+    body: &[u8],
+) -> Result<Response<Body>, Refusal> {
+    let in_force = api.deps.control.status().config.path.clone();
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Refusal::new(ErrorCode::BadRequest, "the body is not UTF-8 text"))?
+        .to_owned();
+    let named = if text.trim().is_empty() {
+        in_force
+    } else {
+        in_force.with_extension(extension(&asked.head.headers))
+    };
+    // Reading files may wait for a disk, which control's thread must not.
+    let checked = tokio::task::spawn_blocking(move || look(&named, &text)).await;
+    let checked = checked.map_err(|error| {
+        tracing::error!(%error, "checking a config file did not come to an end");
+        Refusal::new(ErrorCode::Internal, "the check did not come to an end")
+    })?;
+    let body = match checked {
+        Ok(_) => ConfigCheckBody {
+            valid: true,
+            diagnostics: Vec::new(),
+            rendered: None,
+        },
+        Err(diagnostics) => ConfigCheckBody {
+            valid: false,
+            diagnostics: render::diagnostics(&diagnostics),
+            rendered: Some(diagnostics.render(Render::Plain)),
+        },
+    };
+    Ok(json(StatusCode::OK, &body))
+}
+
+fn look(file: &Path, text: &str) -> Result<Config, Diagnostics> {
+    if text.trim().is_empty() {
+        return config::load(file);
+    }
+    let folder = file.parent().unwrap_or_else(|| Path::new("."));
+    config::parse(file, text, &Process::new(folder))
+}
+
+/// The ending of the name of a file with the labelled type.
+fn extension(headers: &HeaderMap) -> &'static str {
+    let label = headers.get(http::header::CONTENT_TYPE);
+    let label = label.and_then(|label| label.to_str().ok()).unwrap_or("");
+    match label
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "application/toml" => "toml",
+        "application/json" => "json",
+        _ => "yaml",
+    }
+}
+
+pub(super) fn metrics(api: &Api) -> Response<Body> {
+    let status = api.deps.control.status();
+    let lifecycle = api.deps.readiness.lifecycle();
+    let page = api
+        .deps
+        .metrics
+        .render(|page| super::metrics::render(&status, lifecycle, page));
+    reply::whole(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        page,
+    )
+}

@@ -1,0 +1,172 @@
+//! Control's picture of things as wire types: status, routes, backends, events.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::Diagnostics;
+use crate::control::{
+    ArmStanding, ArmStatus, BackendStatus, CallNumbers, Event, RouteStatus, Status, StoreHealth,
+};
+use crate::model::Generation;
+
+use super::render_rollout;
+use super::wire::{
+    ArmBody, BackendBody, CallsBody, ConfigStatusBody, DiagnosticBody, EventBody, Lifecycle,
+    RouteBody, ShadowBody, StandingBody, StatusBody, StoreBody,
+};
+
+pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
+    let refused = status.config.refusal.as_deref().map(diagnostics);
+    StatusBody {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lifecycle,
+        generation: status.generation,
+        started_at: status.started_at.to_string(),
+        uptime_seconds: status.uptime.as_secs_f64(),
+        config: ConfigStatusBody {
+            file: status.config.path.display().to_string(),
+            loaded_at: status.config.loaded_at.to_string(),
+            refused: refused.unwrap_or_default(),
+        },
+        store: store(&status.store),
+        warnings: warnings(status),
+        routes: routes(status),
+    }
+}
+
+fn warnings(status: &Status) -> Vec<String> {
+    let broken = status.config.refusal.as_deref().map(|refusal| {
+        format!(
+            "{} has {} errors and was not put in force",
+            refusal.file().display(),
+            refusal.len()
+        )
+    });
+    let unwritten = match &status.store {
+        StoreHealth::Healthy => None,
+        StoreHealth::Unhealthy { since, error } => Some(format!(
+            "the state has not been written since {since}: {error}"
+        )),
+    };
+    broken.into_iter().chain(unwritten).collect()
+}
+
+fn store(health: &StoreHealth) -> StoreBody {
+    match health {
+        StoreHealth::Healthy => StoreBody {
+            healthy: true,
+            since: None,
+            error: None,
+        },
+        StoreHealth::Unhealthy { since, error } => StoreBody {
+            healthy: false,
+            since: Some(since.to_string()),
+            error: Some(error.clone()),
+        },
+    }
+}
+
+pub(super) fn routes(status: &Status) -> Vec<RouteBody> {
+    let each = status.routes.iter();
+    each.map(|one| route(one, status.generation)).collect()
+}
+
+pub(super) fn route(route: &RouteStatus, generation: Generation) -> RouteBody {
+    RouteBody {
+        route: route.name.clone(),
+        generation,
+        matches: route.matches.clone(),
+        protocol: route.protocol.to_owned(),
+        arms: route.arms.iter().map(arm).collect(),
+        shadow: route.shadow.as_ref().map(|shadow| ShadowBody {
+            backend: shadow.backend.clone(),
+            percent: shadow.percent.into(),
+            calls: calls(&shadow.calls),
+            recent: calls(&shadow.recent),
+        }),
+        rollout: route.rollout.as_ref().map(render_rollout::rollout),
+    }
+}
+
+fn arm(arm: &ArmStatus) -> ArmBody {
+    ArmBody {
+        backend: arm.backend.clone(),
+        weight: arm.weight.share(),
+        percent: arm.percent,
+        role: arm.role,
+        standing: match arm.standing {
+            ArmStanding::Open => StandingBody::Open,
+            ArmStanding::Reverted => StandingBody::Reverted,
+        },
+        calls: calls(&arm.calls),
+        recent: calls(&arm.recent),
+    }
+}
+
+fn calls(calls: &CallNumbers) -> CallsBody {
+    let outcomes: BTreeMap<_, _> = calls
+        .outcomes
+        .iter()
+        .map(|(outcome, count)| (outcome.as_str().to_owned(), *count))
+        .collect();
+    let latency = calls.latency;
+    CallsBody {
+        total: calls.total,
+        outcomes,
+        in_flight: calls.in_flight,
+        open_streams: calls.streams,
+        mean_ms: latency.map(|latency| ms(latency.mean)),
+        p50_ms: latency.map(|latency| ms(latency.p50)),
+        p95_ms: latency.map(|latency| ms(latency.p95)),
+        p99_ms: latency.map(|latency| ms(latency.p99)),
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+pub(super) fn backends(status: &Status) -> Vec<BackendBody> {
+    status.backends.iter().map(backend).collect()
+}
+
+pub(super) fn backend(backend: &BackendStatus) -> BackendBody {
+    BackendBody {
+        backend: backend.name.clone(),
+        endpoints: backend.endpoints.clone(),
+        routes: backend.routes.clone(),
+        calls: calls(&backend.calls),
+    }
+}
+
+pub(super) fn diagnostics(diagnostics: &Diagnostics) -> Vec<DiagnosticBody> {
+    let each = diagnostics.as_slice().iter();
+    each.map(|diagnostic| DiagnosticBody {
+        code: diagnostic.code.as_str().to_owned(),
+        message: diagnostic.message.clone(),
+        hint: diagnostic.hint.clone(),
+        file: diagnostic.file.display().to_string(),
+        line: diagnostic.line.map(|line| line as u64),
+        column: diagnostic.column.map(|column| column as u64),
+    })
+    .collect()
+}
+
+pub(super) fn event(event: &Event) -> EventBody {
+    let mut details = serde_json::to_value(&event.what).unwrap_or_default();
+    if let Some(fields) = details.as_object_mut() {
+        fields.shift_remove("kind");
+    }
+    EventBody {
+        sequence: event.sequence,
+        at: event.at.to_string(),
+        kind: event.what.kind().to_owned(),
+        generation: event.generation,
+        route: event.route.clone(),
+        rollout: event.rollout,
+        who: event.author.who.clone(),
+        reason: event.author.reason.clone(),
+        message: render_rollout::sentence(&event.what),
+        details,
+    }
+}

@@ -1,0 +1,206 @@
+//! Rollouts, verdicts and what happened to them, as wire types and as sentences.
+
+use std::collections::BTreeMap;
+
+use crate::control::{RolloutPhase, RolloutStatus, What};
+use crate::judge::{Record, Verdict};
+use crate::model::{BackendName, Weight};
+
+use super::wire::{
+    ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, StageBody, VerdictBody,
+};
+
+pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
+    let stages = rollout.plan.stages().iter().map(|stage| StageBody {
+        percent: stage.percent.into(),
+        for_seconds: stage.duration.as_secs_f64(),
+        approve: stage.approve,
+    });
+    RolloutBody {
+        id: rollout.id,
+        route: rollout.route.clone(),
+        stable: rollout.stable.clone(),
+        candidate: rollout.candidate.clone(),
+        plan: rollout.plan_name.clone(),
+        state: state(rollout.phase),
+        percent: rollout.percent.into(),
+        stage: rollout.stage,
+        stages: stages.collect(),
+        stage_elapsed_seconds: rollout.stage_elapsed.as_secs_f64(),
+        stage_left_seconds: rollout.stage_left.map(|left| left.as_secs_f64()),
+        started_at: rollout.started_at.to_string(),
+        ended_at: rollout.ended_at.map(|at| at.to_string()),
+        who: rollout.author.who.clone(),
+        reason: rollout.author.reason.clone(),
+        revert_reason: rollout.revert_reason,
+        message: standing(rollout),
+        verdict: rollout.verdict.as_deref().map(verdict),
+    }
+}
+
+pub(super) fn state(phase: RolloutPhase) -> RolloutState {
+    match phase {
+        RolloutPhase::Warmup => RolloutState::Warmup,
+        RolloutPhase::Running => RolloutState::Running,
+        RolloutPhase::Extended => RolloutState::Extended,
+        RolloutPhase::Paused => RolloutState::Paused,
+        RolloutPhase::AwaitingApproval => RolloutState::AwaitingApproval,
+        RolloutPhase::Promoted => RolloutState::Promoted,
+        RolloutPhase::Reverted => RolloutState::Reverted,
+        RolloutPhase::Aborted => RolloutState::Aborted,
+    }
+}
+
+/// One sentence on how a rollout stands.
+fn standing(rollout: &RolloutStatus) -> String {
+    let (stable, candidate) = (&rollout.stable, &rollout.candidate);
+    let stage = rollout.stage.map(|stage| {
+        let stages = rollout.plan.stages().len();
+        format!(" in stage {stage} of {stages}")
+    });
+    let at = format!(
+        "{candidate} has {} % of new traffic{}",
+        rollout.percent,
+        stage.unwrap_or_default()
+    );
+    match rollout.phase {
+        RolloutPhase::Warmup => format!("{at} and warms up"),
+        RolloutPhase::Running => at,
+        RolloutPhase::Extended => format!("{at}, which goes on until there is enough evidence"),
+        RolloutPhase::Paused => format!("{at}, paused"),
+        RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
+        RolloutPhase::Promoted => format!("{candidate} has all of the traffic"),
+        RolloutPhase::Aborted => format!("aborted; {stable} has all of the traffic"),
+        RolloutPhase::Reverted => {
+            let reason = rollout
+                .revert_reason
+                .map_or("unknown", |reason| reason.as_str());
+            format!("switched back to {stable}: {reason}")
+        }
+    }
+}
+
+pub(super) fn verdict(record: &Record) -> VerdictBody {
+    let (decision, because) = match record.verdict {
+        Verdict::Advance => (DecisionBody::Advance, None),
+        Verdict::Hold { because } => (DecisionBody::Hold, Some(because.as_str().to_owned())),
+        Verdict::Revert { reason } => (DecisionBody::Revert, Some(reason.as_str().to_owned())),
+    };
+    let arm = |arm: &crate::judge::ArmRecord| ArmEvidenceBody {
+        calls: arm.calls,
+        bad: arm.bad,
+        bad_counted: arm.bad_counted,
+    };
+    VerdictBody {
+        decision,
+        because,
+        summary: summary(record),
+        evidence: record.e_value,
+        revert_at: record.revert_at,
+        pass_at: record.pass_at,
+        checks: checks(record),
+        stable: arm(&record.stable),
+        candidate: arm(&record.candidate),
+        stage_calls: record.stage_calls,
+        min_calls: record.min_requests,
+        more_calls_needed: record.needed_calls,
+        record: serde_json::to_value(record).unwrap_or_default(),
+    }
+}
+
+/// One sentence with the numbers that matter.
+fn summary(record: &Record) -> String {
+    format!(
+        "{}; evidence against the candidate {:.3} of {:.0}; bad calls: candidate {} of {}, stable {} of {}",
+        record.verdict,
+        record.e_value,
+        record.revert_at,
+        record.candidate.bad,
+        record.candidate.calls,
+        record.stable.bad,
+        record.stable.calls
+    )
+}
+
+fn checks(record: &Record) -> Vec<CheckBody> {
+    let (errors, latency) = (&record.errors, &record.latency);
+    let quantiles = latency.quantiles.iter().map(|at| {
+        let percent = at.quantile * 100.0;
+        format!("p{percent:.0} {} to {}", at.candidate_slow, at.stable_slow)
+    });
+    let slow: Vec<_> = quantiles.collect();
+    vec![
+        CheckBody {
+            name: "errors".to_owned(),
+            evidence: errors.e_value,
+            pass_evidence: errors.pass_e_value,
+            margin: errors.margin,
+            message: format!(
+                "{} of the candidate's {} calls failed, {} of stable's {}, for {} callers of the candidate's",
+                record.candidate.bad,
+                record.candidate.calls,
+                record.stable.bad,
+                record.stable.calls,
+                errors.callers
+            ),
+        },
+        CheckBody {
+            name: "latency".to_owned(),
+            evidence: latency.e_value,
+            pass_evidence: latency.pass_e_value,
+            margin: latency.margin,
+            message: format!("slow calls, candidate to stable: {}", slow.join(", ")),
+        },
+    ]
+}
+
+/// One sentence on what happened.
+pub(super) fn sentence(what: &What) -> String {
+    match what {
+        What::WeightsChanged { from, to } => {
+            format!("weights {} became {}", split(from), split(to))
+        }
+        What::RolloutStarted {
+            stable,
+            candidate,
+            stages,
+            percent,
+            ..
+        } => format!(
+            "rollout from {stable} to {candidate} started with {percent} % in stage 1 of {stages}"
+        ),
+        What::RolloutAdvanced {
+            stage,
+            stages,
+            percent,
+            ..
+        } => {
+            format!("rollout advanced to stage {stage} of {stages} with {percent} %")
+        }
+        What::RolloutExtended { stage } => format!("stage {stage} goes on for more evidence"),
+        What::RolloutAwaitingApproval { stage } => format!("stage {stage} waits for an approval"),
+        What::RolloutApproved { stage } => format!("stage {stage} was approved"),
+        What::RolloutPaused => "rollout paused".to_owned(),
+        What::RolloutResumed => "rollout resumed".to_owned(),
+        What::RolloutPromoted { .. } => "candidate promoted to all of the traffic".to_owned(),
+        What::RolloutReverted {
+            why, actuation_us, ..
+        } => format!(
+            "rollout switched back: {why}; stable had new requests within {actuation_us} µs"
+        ),
+        What::RolloutAborted => "rollout aborted".to_owned(),
+        What::ConfigReloaded { .. } => "config file put in force".to_owned(),
+        What::ConfigRefused { errors, first } => {
+            format!("config file refused with {errors} errors, the first: {first}")
+        }
+        What::StoreFailed { error } => format!("the state could not be written: {error}"),
+        What::StoreRecovered => "the state is written again".to_owned(),
+    }
+}
+
+fn split(weights: &BTreeMap<BackendName, Weight>) -> String {
+    let each = weights
+        .iter()
+        .map(|(name, weight)| format!("{name}={weight}"));
+    each.collect::<Vec<_>>().join(" ")
+}
