@@ -153,14 +153,15 @@ fn list_text(all: &RolloutsBody) -> String {
 /// One rollout for people, each line with this much in front.
 pub(super) fn text(rollout: &RolloutBody, indent: &str) -> String {
     let mut text = format!("{indent}rollout {}\n", heading(rollout));
-    let spec = rollout
-        .stages
-        .get((rollout.stage as usize).saturating_sub(1));
-    if let Some(spec) = spec.filter(|_| !rollout.state.is_over()) {
+    let present = rollout.stage.filter(|_| !rollout.state.is_over());
+    let spec = present.and_then(|stage| {
+        let spec = rollout.stages.get((stage as usize).saturating_sub(1))?;
+        Some((stage, spec))
+    });
+    if let Some((stage, spec)) = spec {
         let _ = writeln!(
             text,
-            "{indent}  stage {} of {}: {} for {}, {} so far",
-            rollout.stage,
+            "{indent}  stage {stage} of {}: {} for {}, {} so far",
             rollout.stages.len(),
             words::percent(rollout.percent),
             words::span(spec.for_seconds),

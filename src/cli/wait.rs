@@ -137,7 +137,6 @@ fn exit_of(state: RolloutState) -> Exit {
         RolloutState::Warmup
         | RolloutState::Running
         | RolloutState::Extended
-        | RolloutState::Holding
         | RolloutState::Paused
         | RolloutState::AwaitingApproval
         | RolloutState::Aborted => Exit::Error,
