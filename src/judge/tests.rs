@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::model::{Outcome, RevertReason, Role};
-use crate::stats::{ArmCounts, BadCall, LIMITS};
+use crate::stats::{ArmCounts, BadCall, Histogram, LIMITS, Latencies};
 
 use super::spec::JudgeSpec;
 use super::trial::{Batch, Judge, observed_share};
 use super::verdict::{HoldReason, StageTime, Verdict};
-use super::{Record, Terms, TermsError};
+use super::{Baseline, Record, Terms, TermsError};
 
 const SHARE: f64 = 0.05;
 
@@ -343,6 +343,24 @@ fn a_record_survives_its_text() {
     assert_eq!(text["verdict"]["because"], "no_data");
     let back: Record = serde_json::from_value(text).unwrap();
     assert_eq!(back, record);
+}
+
+#[test]
+fn a_record_shows_the_limits_that_calls_are_held_against() {
+    let histogram = Histogram::default();
+    (0..100).for_each(|_| histogram.record(Duration::from_millis(100)));
+    let mut reading = Latencies::default();
+    histogram.add_to(&mut reading);
+    let mut baseline = Baseline::default();
+    baseline.refresh(&reading);
+    let mut judge = judge();
+
+    judge.note_limits(baseline.limits(judge.terms()).unwrap());
+
+    let [median, ..] = judge.rule(StageTime::Running).latency.quantiles;
+    let (stable, candidate) = (median.stable_limit_seconds, median.candidate_limit_seconds);
+    assert!((0.1..0.102).contains(&stable.unwrap()));
+    assert!((0.12..0.123).contains(&candidate.unwrap()));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::bets::{Bets, Evidence, Labels};
 use super::keys::{Culprits, Heard, RecentKeys};
 use super::pass::{Pass, StageEvidence};
 use super::terms::Terms;
-use super::thresholds::QUANTILES;
+use super::thresholds::{Limits, QUANTILES};
 use super::verdict::{
     ArmRecord, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime, Verdict,
 };
@@ -88,6 +88,9 @@ pub struct Judge {
     stable: ArmRecord,
     candidate: ArmRecord,
     slow: [Labels; QUANTILES.len()],
+    /// For the record alone.
+    #[serde(default)]
+    limits: Option<Limits>,
     unreachable: u64,
     /// Bad calls of the candidate that were told before they were counted as calls.
     owed: u64,
@@ -119,6 +122,7 @@ impl Judge {
             stable: ArmRecord::default(),
             candidate: ArmRecord::default(),
             slow: Default::default(),
+            limits: None,
             unreachable: 0,
             owed: 0,
             share: 0.0,
@@ -143,6 +147,11 @@ impl Judge {
     /// that the candidate is worse stays.
     pub fn begin_stage(&mut self) {
         self.pass = Pass::new();
+    }
+
+    /// Notes the limits that calls are held against from now on, so that records show them.
+    pub fn note_limits(&mut self, limits: Limits) {
+        self.limits = Some(limits);
     }
 
     /// Takes in a batch of the warm-up: only the guard looks at it.
@@ -376,11 +385,18 @@ impl Judge {
 
     fn latency_record(&self) -> LatencyRecord {
         let mut quantiles = [QuantileRecord::default(); QUANTILES.len()];
+        let limit = |role, slot: usize| {
+            let limits = self.limits.as_ref()?.of(role);
+            limits.get(slot).map(Duration::as_secs_f64)
+        };
         let checks = QUANTILES.iter().zip(self.bets.slow()).zip(&self.slow);
-        for (record, ((quantile, e_value), slow)) in quantiles.iter_mut().zip(checks) {
+        let slots = quantiles.iter_mut().enumerate();
+        for ((slot, record), ((quantile, e_value), slow)) in slots.zip(checks) {
             *record = QuantileRecord {
                 quantile: *quantile,
                 e_value,
+                stable_limit_seconds: limit(Role::Stable, slot),
+                candidate_limit_seconds: limit(Role::Candidate, slot),
                 stable_slow: slow.stable,
                 candidate_slow: slow.candidate,
             };

@@ -154,9 +154,13 @@ pub struct QuantileRecord {
     pub quantile: f64,
     /// Evidence against "at most `margin` times as slow".
     pub e_value: f64,
-    /// Stable's calls that took longer than stable's quantile.
+    /// Stable's quantile as of late, in seconds; absent while too few calls are known.
+    pub stable_limit_seconds: Option<f64>,
+    /// What a call of the candidate may take: `margin` times stable's quantile, in seconds.
+    pub candidate_limit_seconds: Option<f64>,
+    /// Stable's calls that took longer than stable's limit at their time.
     pub stable_slow: u64,
-    /// The candidate's calls that took longer than `margin` times that.
+    /// The candidate's calls that took longer than the candidate's limit at their time.
     pub candidate_slow: u64,
 }
 
