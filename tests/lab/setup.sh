@@ -7,7 +7,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 lab=${SWITCHBACK_LAB:-$here/../../target/lab}
-# shellcheck source=tests/lab/versions.env
+# shellcheck disable=SC1091
 . "$here/versions.env"
 
 mkdir -p "$lab"

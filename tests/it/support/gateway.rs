@@ -130,6 +130,15 @@ impl Gateway {
         }
     }
 
+    /// Waits until the listener takes no new connection.
+    pub fn wait_until_refused(&self) {
+        let until = Instant::now() + PATIENCE;
+        while Raw::try_connect(self.address).is_ok() {
+            assert!(Instant::now() < until, "the listener goes on listening");
+            pass(Duration::from_millis(5));
+        }
+    }
+
     /// Starts the gateway again, after it ended, with the same folder and ports.
     pub fn start_again(&mut self) {
         self.kill();

@@ -61,6 +61,11 @@ impl McpClient {
         })
     }
 
+    /// Goes on with the same session on a new connection.
+    pub fn reconnect(&mut self) {
+        self.connection = Raw::connect(self.to);
+    }
+
     /// Posts a message as it is and gives the whole answer.
     pub fn post(&mut self, message: &Value) -> Answer {
         let mut fields = vec![
