@@ -13,6 +13,7 @@ mod interpolate;
 mod load;
 mod node;
 mod reader;
+mod schema;
 pub mod spec;
 mod suggest;
 mod surroundings;
@@ -21,6 +22,7 @@ mod value;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Render};
 pub use load::{Config, Fingerprint, Format, MAX_FILE_BYTES, load, load_with, parse};
+pub use schema::schema;
 pub use surroundings::{Process, Surroundings};
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ impl schemars::JsonSchema for EndpointUrl {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^(http://|.*\\$\\{).+" })
+        schemars::json_schema!({ "type": "string", "pattern": "^http://.+" })
     }
 }
 
