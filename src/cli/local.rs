@@ -80,7 +80,7 @@ pub(super) fn file(args: FileArgs) -> Result<PathBuf, Failure> {
 
 /// `switchback schema`
 pub(super) fn schema(output: Output) -> Result<Exit, Failure> {
-    let schema = schemars::schema_for!(config::spec::ConfigSpec);
+    let schema = config::schema();
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|error| Failure::new(Exit::Error, "cannot write the schema").because(&error))?;
     output.text(&text)?;

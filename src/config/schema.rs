@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_the_schema_refuses_is_refused_by_the_reader_too() {
-        let good = plain(&at("config/minimal.yaml"));
+        let good = plain(&at("config/canary.yaml"));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.json");
         for (pointer, wrong) in [
