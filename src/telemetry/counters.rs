@@ -11,6 +11,23 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 /// The process's one recorder. The facade is global by design, so this is too.
 static HANDLE: OnceLock<Counters> = OnceLock::new();
 
+/// Counters that other rooms count without further ado, each with its help. They are on the page
+/// from the start, as zeros.
+const KNOWN: &[(&str, &str)] = &[
+    (
+        "switchback_accept_errors_total",
+        "Connections from downstream that the system did not hand over",
+    ),
+    (
+        "switchback_sessions_rehomed_total",
+        "MCP sessions that were moved to another backend after a revert or a death",
+    ),
+    (
+        "switchback_sessions_lost_total",
+        "MCP sessions that could not be moved and were answered 404",
+    ),
+];
+
 /// Reads the process-wide counters.
 #[derive(Clone, Debug)]
 pub struct Counters {
@@ -20,16 +37,22 @@ pub struct Counters {
 impl Counters {
     /// The counters of this process; the first call begins the counting.
     pub fn install() -> Self {
-        HANDLE
-            .get_or_init(|| {
-                let recorder = PrometheusBuilder::new().build_recorder();
-                let handle = recorder.handle();
-                if metrics::set_global_recorder(recorder).is_err() {
-                    tracing::warn!("another recorder of metrics was there first");
-                }
-                Self { handle }
-            })
-            .clone()
+        HANDLE.get_or_init(Self::begin).clone()
+    }
+
+    fn begin() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        for (name, help) in KNOWN {
+            recorder.describe_counter(KeyName::from(*name), None, SharedString::from(*help));
+        }
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics was there first");
+        }
+        for (name, _) in KNOWN {
+            metrics::counter!(*name).increment(0);
+        }
+        Self { handle }
     }
 
     /// All of them as Prometheus text.

@@ -1,5 +1,8 @@
 //! The page as a scraper reads it.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,4 +73,49 @@ fn a_process_without_any_call_has_a_page_too() {
 
     assert!(read.value("process_start_time_seconds", &[]).unwrap() > 1.7e9);
     assert!(read.value("process_resident_memory_bytes", &[]).unwrap() > 1e6);
+}
+
+/// Every name of a metric in the sources is in the docs, and the other way round. Counters of
+/// the facade have a help, too.
+#[test]
+fn sources_and_docs_name_the_same_metrics() {
+    let docs = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"));
+    let sources = sources();
+    let in_sources: BTreeSet<&str> = sources
+        .split('"')
+        .filter(|text| is_metric(text) && !text.starts_with("switchback_test_"))
+        .collect();
+    let quoted = docs.split('`').skip(1).step_by(2);
+    let in_docs: BTreeSet<&str> = quoted.filter(|text| is_metric(text)).collect();
+
+    let missing: Vec<_> = in_sources.symmetric_difference(&in_docs).collect();
+
+    assert!(
+        missing.is_empty(),
+        "only in the sources or only in the docs: {missing:?}"
+    );
+}
+
+fn is_metric(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+    let ours = text.starts_with("switchback_") || text.starts_with("process_");
+    ours && text.chars().all(plain) && text.matches('_').count() >= 1
+}
+
+/// All sources but tests, which name parts of metrics.
+fn sources() -> String {
+    let mut text = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
