@@ -6,9 +6,7 @@
 
 mod lexeme;
 
-use memchr::memchr2;
-
-use lexeme::{Digits, Literal, has_control, skip_blanks};
+use lexeme::{Digits, Literal, plain_length, skip_blanks};
 
 /// Deepest nesting that is followed.
 pub(super) const MAX_DEPTH: u8 = 64;
@@ -283,11 +281,7 @@ impl Reader {
 
     /// Plain text, up to the next quote or backslash.
     fn text<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
-        let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-        let (piece, tail) = rest.split_at(end);
-        if has_control(piece) {
-            return self.fail();
-        }
+        let (piece, tail) = rest.split_at(plain_length(rest));
         if self.wanted && !piece.is_empty() {
             self.lone_half(visitor);
             self.part(piece, visitor);
@@ -297,10 +291,11 @@ impl Reader {
                 self.close_string(visitor);
                 tail
             }
-            Some((_, tail)) => {
+            Some((b'\\', tail)) => {
                 self.state = State::Escape;
                 tail
             }
+            Some(_) => self.fail(),
             None => tail,
         }
     }

@@ -72,6 +72,16 @@ impl Messages {
         std::mem::take(&mut self.tally)
     }
 
+    fn heard(&mut self, depth: u8, token: Token<'_>) {
+        match depth.wrapping_sub(self.base) {
+            0 => self.around(depth, token),
+            1 => self.inside(token),
+            2 => self.within(token),
+            _ => {}
+        }
+        self.complete |= depth == 0 && matches!(token, Token::Close(_));
+    }
+
     /// Tokens at the level of messages.
     fn around(&mut self, depth: u8, token: Token<'_>) {
         match token {
@@ -147,6 +157,7 @@ impl Messages {
 }
 
 impl Visitor for Messages {
+    #[inline]
     fn wants(&mut self, depth: u8, place: Place) -> bool {
         self.word.clear();
         let level = depth.wrapping_sub(self.base);
@@ -155,14 +166,12 @@ impl Visitor for Messages {
             && (level == 1 || level == 2 && self.member.has_watched())
     }
 
+    #[inline]
     fn token(&mut self, depth: u8, token: Token<'_>) {
-        match depth.wrapping_sub(self.base) {
-            0 => self.around(depth, token),
-            1 => self.inside(token),
-            2 => self.within(token),
-            _ => {}
+        // Most tokens of a long answer are deeper than anything that counts.
+        if depth <= self.base + 2 {
+            self.heard(depth, token);
         }
-        self.complete |= depth == 0 && matches!(token, Token::Close(_));
     }
 }
 

@@ -223,6 +223,24 @@ fn an_unfinished_text_is_neither_blank_nor_complete() {
     assert_eq!(read(&[b"\xEF\xBB"]).0, Progress::Inside);
 }
 
+#[test]
+fn a_string_ends_at_its_quote_wherever_its_bytes_lie() {
+    for before in 0..40 {
+        let plain = "\u{7f}é!#[]".repeat(8);
+        let plain: String = plain.chars().take(before).collect();
+        let text = format!("\"{plain}\"");
+        let read_back = read(&[text.as_bytes()]).1;
+        assert_eq!(read_back, Some(Doc::Text(plain.clone())));
+
+        for stop in ['\0', '\u{1f}', '\n'] {
+            assert!(!accepts(&format!("\"{plain}{stop}{plain}\"")), "{before}");
+        }
+        let escaped = format!("\"{plain}\\n{plain}\"");
+        let meaning = format!("{plain}\n{plain}");
+        assert_eq!(read(&[escaped.as_bytes()]).1, Some(Doc::Text(meaning)));
+    }
+}
+
 proptest! {
     #[test]
     fn documents_are_read_back_under_any_chunking(doc in docs(), style: u64, cut: u64) {
