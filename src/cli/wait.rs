@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::api::{Api, ApiError, Events};
@@ -44,6 +45,9 @@ pub(super) async fn until_over(
     output: Output,
 ) -> Result<Exit, Failure> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    // From here on, so that no Ctrl-C is missed between two waits.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::new(Exit::Error, "cannot listen for Ctrl-C").because(&error))?;
     let mut last_answer = Instant::now();
     let mut events = api.events().await.ok();
     loop {
@@ -58,7 +62,7 @@ pub(super) async fn until_over(
         if events.is_none() {
             events = api.events().await.ok();
         }
-        match next(&mut events, deadline).await {
+        match next(&mut events, deadline, &mut interrupt).await {
             Woken::Event(event) if event.rollout == Some(id) => output.note(&event.message),
             Woken::Event(_) | Woken::Tick => {}
             Woken::StreamEnded => {
@@ -86,7 +90,11 @@ async fn ask(api: &Api, id: RolloutId) -> Result<RolloutBody, ApiError> {
     api.get(&format!("/v1/rollouts/{id}")).await
 }
 
-async fn next(events: &mut Option<Events>, deadline: Option<Instant>) -> Woken {
+async fn next(
+    events: &mut Option<Events>,
+    deadline: Option<Instant>,
+    interrupt: &mut Signal,
+) -> Woken {
     let pause = if events.is_some() {
         WITH_STREAM
     } else {
@@ -105,7 +113,7 @@ async fn next(events: &mut Option<Events>, deadline: Option<Instant>) -> Woken {
         }
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => Woken::Interrupted,
+        _ = interrupt.recv() => Woken::Interrupted,
         () = late => Woken::Deadline,
         event = event => match event {
             Some(event) => serde_json::from_str(&event.data).map_or(Woken::Tick, |event| Woken::Event(Box::new(event))),

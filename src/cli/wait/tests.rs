@@ -90,7 +90,7 @@ async fn without_a_stream_it_asks_again() {
 
 #[tokio::test]
 async fn a_wait_is_bounded() {
-    let answers = [(200, rollout("holding"))];
+    let answers = [(200, rollout("extended"))];
 
     assert_eq!(
         wait(&answers, Some(Duration::from_millis(20))).await,
