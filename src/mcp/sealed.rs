@@ -34,11 +34,15 @@ pub struct SealKey {
 }
 
 /// A backend as sealed ids name it: a keyed digest of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The default names no backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BackendTag([u8; TAG_BYTES]);
 
 /// An endpoint as sealed ids name it: a keyed digest of its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The default names no endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EndpointTag([u8; TAG_BYTES]);
 
 /// Why a session id is not sealed, or not opened.

@@ -35,7 +35,6 @@ pub(super) struct Relayed {
     /// Looks for the outcome inside the answer.
     pub(super) watch: Option<(Format, Box<Watch>)>,
     /// Keeps a session's stream where a revert finds it.
-    #[expect(dead_code, reason = "kept for what its drop does")]
     pub(super) stream: Option<StreamEntry>,
     /// Told when the answer is over, so that the connection's idle time begins.
     #[expect(dead_code, reason = "kept for what its drop does")]

@@ -9,6 +9,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::model::{Outcome, Role};
+use crate::shadow::Twin;
 use crate::stats::{BadCall, CallStats, Trial};
 use crate::upstream::Endpoint;
 
@@ -19,6 +20,8 @@ pub(super) struct Call {
     endpoint: Rc<Endpoint>,
     started: Instant,
     trial: Option<Watched>,
+    /// The copy of the call that its shadow gets.
+    twin: Option<Twin>,
     state: State,
 }
 
@@ -115,7 +118,21 @@ impl Call {
             endpoint: Rc::clone(endpoint),
             started,
             trial,
+            twin: None,
             state: State::Open,
+        }
+    }
+
+    /// The call has a copy that wants to know how it goes.
+    pub(super) fn with_twin(mut self, twin: Option<Twin>) -> Self {
+        self.twin = twin;
+        self
+    }
+
+    /// The head of the answer has come.
+    pub(super) fn answered(&self, status: u16) {
+        if let Some(twin) = &self.twin {
+            twin.answered(status);
         }
     }
 
@@ -151,6 +168,9 @@ impl Call {
         self.endpoint.end();
         if let Some(watched) = &self.trial {
             watched.end(outcome, latency);
+        }
+        if let Some(twin) = &self.twin {
+            twin.ended(outcome);
         }
     }
 }

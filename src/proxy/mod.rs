@@ -11,6 +11,7 @@ mod client;
 mod error;
 mod fields;
 mod head;
+mod mirrored;
 mod peek;
 mod pipeline;
 mod rehome;

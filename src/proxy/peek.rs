@@ -42,6 +42,17 @@ impl Taken {
         }
     }
 
+    /// How many bytes the body has, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Unseen(body) => body.size_hint().exact(),
+            Self::Looked(looked) => {
+                let seen: u64 = looked.pieces.iter().map(|piece| piece.len() as u64).sum();
+                looked.rest.size_hint().exact().map(|rest| seen + rest)
+            }
+        }
+    }
+
     /// The body as it is sent on, copied on its way if that is wanted.
     pub(super) fn into_body(self, pace: &Rc<Pace>, copy: Option<Copy>) -> RequestBody {
         match self {

@@ -18,6 +18,7 @@ use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
 use super::head::Head;
+use super::mirrored;
 use super::peek::{self, Taken};
 use super::rehome::Asks;
 use super::relay;
@@ -99,9 +100,10 @@ async fn proxy(
     let decided = decide(downstream, route, &head, &parts.headers).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
-    let sent = request::build(head, sent, body.into_body(&pace, None));
+    let (copy, twin) = mirrored::begin(worker, &decided, &subject, (&head, &sent, body.length()));
+    let sent = request::build(head, sent, body.into_body(&pace, copy));
 
-    let call = begin(worker, &decided)?;
+    let call = begin(worker, &decided)?.with_twin(twin);
     let (response, call) = exchange(&decided.endpoint, sent, &pace, call).await?;
     Ok(relay::relay(
         worker,

@@ -53,6 +53,7 @@ pub(super) fn relay(
     let format = format_of(&parts.headers);
     let endless = format == Some(Format::EventStream);
     body.pace().answered(endless);
+    call.answered(parts.status.as_u16());
     let length = keeps_length(&subject.method, parts.status)
         .then(|| parts.headers.get(CONTENT_LENGTH).cloned())
         .flatten();

@@ -103,6 +103,8 @@ pub(super) struct Route {
     pub(super) arms: Vec<RouteArm>,
     pub(super) trial: Option<Arc<Trial>>,
     pub(super) shadow: Option<(ShadowSpec, BackendSpec)>,
+    /// The arm whose word on its tools is taken: stable's, else the heaviest one's.
+    pub(super) trusted: usize,
     pub(super) response_head_timeout: Duration,
     pub(super) idle_timeout: Duration,
 }
@@ -171,6 +173,19 @@ impl Route {
                 (Arm::new(&arm.backend, arm.weight), ready)
             })
             .unzip();
+        let arms: Vec<RouteArm> = arms;
+        let trusted = arms.iter().position(|arm| arm.role == Some(Role::Stable));
+        let heaviest = || {
+            let weights = blueprint
+                .arms
+                .iter()
+                .filter(|arm| backends.contains_key(&arm.backend));
+            weights
+                .enumerate()
+                .max_by_key(|(_, arm)| arm.weight)
+                .map(|(place, _)| place)
+        };
+        let trusted = trusted.or_else(heaviest).unwrap_or(0);
         let shadow = spec
             .shadow
             .as_ref()
@@ -186,6 +201,7 @@ impl Route {
                 .as_ref()
                 .map(|trial| Arc::clone(&trial.trial)),
             shadow,
+            trusted,
             response_head_timeout: spec.response_head_timeout,
             idle_timeout: spec.idle_timeout,
         }

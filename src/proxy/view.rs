@@ -6,13 +6,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::shadow::{Mirror, MirrorOptions};
 use crate::stats::{CallKey, CallStats, Traffic};
-use crate::upstream::{Endpoint, Pools};
+use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
 use super::snapshot::{Route, RouteArm, Snapshot};
 use super::spec::ProtocolSpec;
-use super::worker::Shared;
+use super::worker::Worker;
 
 /// A snapshot as one worker sees it.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct View {
     pub(super) snapshot: Arc<Snapshot>,
     /// In the order of the snapshot's routes, and of their arms.
     routes: Vec<Vec<ArmView>>,
+    /// In the order of the snapshot's routes.
+    mirrors: Vec<Option<Rc<Mirror>>>,
 }
 
 /// A backend of a route as one worker sees it.
@@ -44,36 +47,30 @@ impl View {
         Self {
             snapshot,
             routes: Vec::new(),
+            mirrors: Vec::new(),
         }
     }
 
     /// The view of a worker; connections are taken over from the views before.
-    pub(super) fn new(
-        worker: usize,
-        snapshot: Arc<Snapshot>,
-        pools: &Pools,
-        shared: &Shared,
-    ) -> Self {
-        let arm = |route: &Route, arm: &RouteArm| {
-            let (route_name, backend) = (route.name.clone(), arm.backend.clone());
-            let tools = route
-                .shadow
-                .as_ref()
-                .map(|_| shared.catalogues.of(&route_name, &backend));
-            let key = CallKey {
-                route: route_name,
-                backend,
-                traffic: Traffic::Real,
-            };
-            ArmView {
-                endpoints: pools.of_backend(&arm.backend, &arm.spec),
-                stats: shared.registry.calls(worker, &key),
-                tools,
-            }
+    pub(super) fn new(worker: &Worker, snapshot: Arc<Snapshot>) -> Self {
+        let arms = |route: &Route| {
+            route
+                .arms
+                .iter()
+                .map(|arm| ArmView::new(worker, route, arm))
+                .collect()
         };
-        let arms = |route: &Route| route.arms.iter().map(|of| arm(route, of)).collect();
         let routes = snapshot.routes.iter().map(arms).collect();
-        Self { snapshot, routes }
+        let mirrors = snapshot
+            .routes
+            .iter()
+            .map(|route| mirror_of(worker, route))
+            .collect();
+        Self {
+            snapshot,
+            routes,
+            mirrors,
+        }
     }
 
     /// The route of a request, by its host in lower case and its path.
@@ -84,6 +81,47 @@ impl View {
             place,
         })
     }
+}
+
+impl ArmView {
+    fn new(worker: &Worker, route: &Route, arm: &RouteArm) -> Self {
+        let shared = worker.shared();
+        let tools = route
+            .shadow
+            .as_ref()
+            .map(|_| shared.catalogues.of(&route.name, &arm.backend));
+        let key = CallKey {
+            route: route.name.clone(),
+            backend: arm.backend.clone(),
+            traffic: Traffic::Real,
+        };
+        Self {
+            endpoints: worker.pools().of_backend(&arm.backend, &arm.spec),
+            stats: shared.registry.calls(worker.number(), &key),
+            tools,
+        }
+    }
+}
+
+/// The mirror of a route that has a shadow.
+fn mirror_of(worker: &Worker, route: &Route) -> Option<Rc<Mirror>> {
+    let (spec, backend) = route.shadow.as_ref()?;
+    let shared = worker.shared();
+    let key = CallKey {
+        route: route.name.clone(),
+        backend: spec.backend.clone(),
+        traffic: Traffic::Shadow,
+    };
+    Some(Rc::new(Mirror::new(MirrorOptions {
+        spec: spec.clone(),
+        endpoints: worker.shadow_pools().of_backend(&spec.backend, backend),
+        calls: shared.registry.calls(worker.number(), &key),
+        stats: shared.registry.mirror(&route.name),
+        budget: shared.shadows.budget(&route.name),
+        sessions: Arc::clone(&shared.shadows.sessions),
+        deadlines: worker.deadlines().clone(),
+        began: worker.began(),
+    })))
 }
 
 impl RouteView {
@@ -104,6 +142,11 @@ impl RouteView {
     /// Whether the route's callers speak MCP.
     pub(super) fn is_mcp(&self) -> bool {
         self.route().protocol == ProtocolSpec::Mcp
+    }
+
+    /// The route's mirror, if it has one.
+    pub(super) fn mirror(&self) -> Option<&Rc<Mirror>> {
+        self.view.mirrors.get(self.place)?.as_ref()
     }
 
     /// One backend of the route; places come from the route's own split.

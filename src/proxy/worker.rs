@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::deadline::{Deadlines, TICK};
 use crate::listener::Connection;
 use crate::mcp::SessionTable;
+use crate::shadow::Shadows;
 use crate::split::rendezvous;
 use crate::stats::Registry;
 use crate::upstream::{Endpoint, Pools};
@@ -55,6 +56,8 @@ pub struct Shared {
     pub sessions: Arc<SessionTable>,
     /// What backends say of their tools.
     pub catalogues: Arc<Catalogues>,
+    /// What the copies of calls hold.
+    pub shadows: Arc<Shadows>,
 }
 
 /// What the workers are to do.
@@ -80,6 +83,8 @@ pub(super) struct Worker {
     /// When the worker began: what coarse ticks count from.
     began: Instant,
     pools: Pools,
+    /// Connections to shadows are never those of real calls.
+    shadow_pools: Pools,
     deadlines: Deadlines,
     open_calls: OpenCalls,
     connections: RefCell<Slab<Rc<Connection>>>,
@@ -109,6 +114,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         streams: Streams::default(),
         began: Instant::now(),
         pools: Pools::default(),
+        shadow_pools: Pools::default(),
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
@@ -150,6 +156,7 @@ async fn tick(worker: Rc<Worker>) {
         worker.open_calls.sweep(worker.number);
         if round.is_multiple_of(POOL_SWEEP) {
             worker.pools.sweep();
+            worker.shadow_pools.sweep();
         }
     }
 }
@@ -173,6 +180,22 @@ impl Worker {
 
     pub(super) fn open_calls(&self) -> &OpenCalls {
         &self.open_calls
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    pub(super) fn shadow_pools(&self) -> &Pools {
+        &self.shadow_pools
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
     }
 
     pub(super) fn sessions(&self) -> &SessionTable {
@@ -202,7 +225,7 @@ impl Worker {
         self.edition.set(self.shared.snapshots.edition());
         let snapshot = self.shared.snapshots.load();
         self.streams.end_homeless(&snapshot);
-        let view = View::new(self.number, snapshot, &self.pools, &self.shared);
+        let view = View::new(self, snapshot);
         *self.view.borrow_mut() = Rc::new(view);
     }
 

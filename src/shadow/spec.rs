@@ -35,6 +35,9 @@ pub struct ShadowSpec {
     #[serde(default = "default_timeout", with = "duration_text")]
     #[schemars(with = "String")]
     pub timeout: Duration,
+    /// Send the callers' own credentials (`Authorization` and `Cookie`) along. Default false.
+    #[serde(default)]
+    pub credentials: bool,
 }
 
 impl ShadowSpec {

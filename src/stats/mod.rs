@@ -10,11 +10,13 @@
 mod calls;
 mod counter;
 mod histogram;
+mod mirror;
 mod registry;
 mod trial;
 
 pub use calls::{CallStats, CallSummary};
 pub use counter::{Counter, Gauge};
 pub use histogram::{Histogram, Latencies};
+pub use mirror::{Comparison, MirrorDrop, MirrorStats};
 pub use registry::{CallKey, Registry, Traffic};
 pub use trial::{ArmCounts, BadCall, LIMITS, Trial, TrialArm};

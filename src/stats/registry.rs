@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::model::{BackendName, RouteName};
 
 use super::calls::{CallStats, CallSummary};
+use super::mirror::MirrorStats;
 
 /// Whether calls were real or mirrored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,7 @@ type Shards = BTreeMap<CallKey, BTreeMap<usize, Arc<CallStats>>>;
 #[derive(Debug, Default)]
 pub struct Registry {
     shards: Mutex<Shards>,
+    mirrors: Mutex<BTreeMap<RouteName, Arc<MirrorStats>>>,
 }
 
 impl Registry {
@@ -59,6 +61,12 @@ impl Registry {
             shard.add_to(&mut sum);
         }
         sum
+    }
+
+    /// What became of a route's copies; the same counts for all workers.
+    pub fn mirror(&self, route: &RouteName) -> Arc<MirrorStats> {
+        let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(mirrors.entry(route.clone()).or_default())
     }
 
     /// The keys that have been counted, in order.

@@ -10,6 +10,7 @@ mod body;
 mod endpoint;
 mod error;
 mod link;
+mod open;
 mod pace;
 pub mod spec;
 
@@ -18,4 +19,5 @@ pub use body::{Copy, RequestBody, Upload};
 pub use endpoint::{Endpoint, Pools};
 pub use error::{BodyError, UpstreamError};
 pub use link::send;
+pub use open::{MCP_SESSION_ID, OpenError, Template, open_session};
 pub use pace::Pace;

@@ -1,0 +1,140 @@
+//! One copy of a call, from its sending to the end of its answer.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri};
+use http_body_util::BodyExt;
+
+use crate::mcp::{AnswerScanner, Format};
+use crate::model::Outcome;
+use crate::stats::MirrorDrop;
+use crate::upstream::{self, AnswerBody, Endpoint, MCP_SESSION_ID, Pace, RequestBody, Template};
+
+use super::mirror::Mirror;
+use super::session::{self, RealSession};
+
+/// Marks a copy, so that a server can tell.
+const MARK: HeaderName = HeaderName::from_static("x-switchback-shadow");
+
+/// The call that a copy is made of.
+#[derive(Clone, Debug)]
+pub struct Original {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub target: PathAndQuery,
+    /// The fields that the real backend gets.
+    pub fields: HeaderMap,
+    /// The MCP session that it belongs to.
+    pub session: Option<RealSession>,
+    /// The answer's outcome is inside its body.
+    pub json_rpc: bool,
+}
+
+impl Original {
+    fn template(&self, mirror: &Mirror) -> Template {
+        let mut fields = self.fields.clone();
+        fields.insert(MARK, HeaderValue::from_static("true"));
+        if !mirror.spec.credentials {
+            fields.remove(AUTHORIZATION);
+            fields.remove(COOKIE);
+        }
+        Template {
+            target: self.target.clone(),
+            fields,
+            patience: mirror.spec.timeout,
+        }
+    }
+}
+
+/// What a copy came to: its status, 0 without an answer, and its outcome.
+type Ended = (u16, Outcome);
+
+/// Sends a copy and reads its answer to the end; the caller bounds the time.
+///
+/// # Errors
+/// [`MirrorDrop`] when the copy could not be sent at all.
+pub(super) async fn send(
+    mirror: &Mirror,
+    endpoint: &Rc<Endpoint>,
+    original: Original,
+    pieces: Vec<Bytes>,
+) -> Result<Ended, MirrorDrop> {
+    let mut template = original.template(mirror);
+    template.fields.remove(MCP_SESSION_ID);
+    if let Some(real) = &original.session {
+        let now = (&mirror.deadlines, mirror.tick());
+        let id = session::session_at(endpoint, &mirror.sessions, real, &template, now).await?;
+        if let Some(id) = id {
+            template.fields.insert(MCP_SESSION_ID, id);
+        }
+    }
+    let mut request = Request::new(RequestBody::whole(join(pieces)));
+    *request.method_mut() = original.method;
+    *request.uri_mut() = Uri::from(template.target);
+    *request.headers_mut() = template.fields;
+    let pace = Rc::new(Pace::new(
+        &mirror.deadlines,
+        mirror.spec.timeout,
+        mirror.spec.timeout,
+    ));
+    match upstream::send(endpoint, request, &pace).await {
+        Ok(response) => {
+            let (parts, body) = response.into_parts();
+            let kind = parts
+                .headers
+                .get(CONTENT_TYPE)
+                .and_then(|kind| kind.to_str().ok());
+            let format = kind
+                .and_then(Format::of_content_type)
+                .filter(|_| original.json_rpc);
+            let status = parts.status.as_u16();
+            Ok((status, drain(body, status, format).await))
+        }
+        Err(error) => Ok((0, error.outcome())),
+    }
+}
+
+/// Reads an answer to its end, or to the response inside it, and names its outcome.
+async fn drain(mut body: AnswerBody, status: u16, format: Option<Format>) -> Outcome {
+    let by_status = match status {
+        500.. => Outcome::ServerError,
+        400.. => Outcome::ClientError,
+        _ => Outcome::Success,
+    };
+    let mut scanner = format.map(AnswerScanner::new);
+    body.pace().answered(false);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Outcome::Broken;
+        };
+        if let (Some(scanner), Some(piece)) = (&mut scanner, frame.data_ref()) {
+            scanner.feed(piece);
+            if scanner.response_seen() && format == Some(Format::EventStream) {
+                break;
+            }
+        }
+    }
+    match scanner.map(AnswerScanner::finish) {
+        Some(found) if by_status == Outcome::Success => match found.worst {
+            Some(worst) => worst,
+            None if found.malformed => Outcome::ServerError,
+            None => Outcome::Success,
+        },
+        Some(_) | None => by_status,
+    }
+}
+
+fn join(pieces: Vec<Bytes>) -> Bytes {
+    if let [only] = &pieces[..] {
+        return only.clone();
+    }
+    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces {
+        whole.extend_from_slice(&piece);
+    }
+    whole.freeze()
+}

@@ -1,0 +1,157 @@
+//! A route's mirror on one worker: decides whether a call is copied, and looks after the copies.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use crate::deadline::Deadlines;
+use crate::mcp::SessionTable;
+use crate::model::{Outcome, Percent};
+use crate::stats::{CallStats, MirrorDrop, MirrorStats};
+use crate::upstream::{Copy, Endpoint};
+
+use super::budget::{Budget, Permit};
+use super::copy::{self, Original};
+use super::pair::{Pair, Twin};
+use super::spec::ShadowSpec;
+
+/// What a mirror is made of.
+#[derive(Debug)]
+pub struct MirrorOptions {
+    /// What the route says.
+    pub spec: ShadowSpec,
+    /// The shadow's endpoints, with connections of their own.
+    pub endpoints: Vec<Rc<Endpoint>>,
+    /// Where this worker counts copies.
+    pub calls: Arc<CallStats>,
+    /// Where all workers count what became of copies.
+    pub stats: Arc<MirrorStats>,
+    /// What the copies of all workers hold.
+    pub budget: Arc<Budget>,
+    /// The callers' sessions at shadows, of all workers.
+    pub sessions: Arc<SessionTable>,
+    /// The worker's deadlines.
+    pub deadlines: Deadlines,
+    /// When the worker began.
+    pub began: Instant,
+}
+
+/// A route's mirror on one worker.
+#[derive(Debug)]
+pub struct Mirror {
+    pub(super) spec: ShadowSpec,
+    endpoints: Vec<Rc<Endpoint>>,
+    calls: Arc<CallStats>,
+    stats: Arc<MirrorStats>,
+    budget: Arc<Budget>,
+    pub(super) sessions: Arc<SessionTable>,
+    pub(super) deadlines: Deadlines,
+    began: Instant,
+}
+
+impl Mirror {
+    /// A mirror of these parts.
+    pub fn new(options: MirrorOptions) -> Self {
+        let MirrorOptions {
+            spec,
+            endpoints,
+            calls,
+            stats,
+            budget,
+            sessions,
+            deadlines,
+            began,
+        } = options;
+        Self {
+            spec,
+            endpoints,
+            calls,
+            stats,
+            budget,
+            sessions,
+            deadlines,
+            began,
+        }
+    }
+
+    /// Whether a call with this draw, uniform over all of `u64`, is in the mirrored share.
+    pub fn wants(&self, draw: u64) -> bool {
+        self.spec.percent == Percent::HUNDRED
+            || ((draw >> 11) as f64) < self.spec.percent.fraction() * (1u64 << 53) as f64
+    }
+
+    /// Begins a copy of a call whose body has `length` bytes, if that is known. The body is
+    /// collected through the [`Copy`]; the [`Twin`] is told how the real call goes.
+    pub fn begin(
+        self: &Rc<Self>,
+        original: Original,
+        length: Option<u64>,
+        draw: u64,
+    ) -> Option<(Copy, Twin)> {
+        let held = length.map_or(self.spec.max_body_bytes, |length| {
+            usize::try_from(length).unwrap_or(usize::MAX)
+        });
+        if held > self.spec.max_body_bytes {
+            self.stats.drop_one(MirrorDrop::TooLong);
+            return None;
+        }
+        let bounds = (self.spec.max_in_flight, self.spec.max_bytes);
+        let permit = self
+            .budget
+            .take(held, bounds)
+            .map_err(|why| self.stats.drop_one(why))
+            .ok()?;
+        let endpoint = Rc::clone(
+            self.endpoints
+                .get((draw % self.endpoints.len().max(1) as u64) as usize)?,
+        );
+        let pair = Pair::new(&self.stats);
+        let twin = pair.twin();
+        let mirror = Rc::clone(self);
+        let cap_bytes = self.spec.max_body_bytes;
+        let copy = Copy::new(cap_bytes, move |pieces| match pieces {
+            Some(pieces) => {
+                spawn_local(
+                    async move { mirror.run((endpoint, original), pieces, pair, permit).await },
+                );
+            }
+            None if length.is_none() => mirror.stats.drop_one(MirrorDrop::TooLong),
+            None => mirror.stats.drop_one(MirrorDrop::Broken),
+        });
+        Some((copy, twin))
+    }
+
+    async fn run(
+        &self,
+        (endpoint, original): (Rc<Endpoint>, Original),
+        pieces: Vec<Bytes>,
+        pair: Rc<Pair>,
+        _permit: Permit,
+    ) {
+        let began = Instant::now();
+        let deadline = self.deadlines.deadline();
+        deadline.set(self.spec.timeout);
+        self.calls.begin();
+        let ended = deadline
+            .guard(copy::send(self, &endpoint, original, pieces))
+            .await;
+        let (status, outcome) = match ended {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(why)) => {
+                self.stats.drop_one(why);
+                (0, Outcome::Unreachable)
+            }
+            Err(_) => (0, Outcome::Timeout),
+        };
+        self.calls.end(outcome, began.elapsed());
+        pair.copy_ended(status, outcome);
+    }
+
+    /// Seconds since the worker began.
+    pub(super) fn tick(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+}

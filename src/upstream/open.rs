@@ -1,0 +1,155 @@
+//! Opening an MCP session on an endpoint, by replaying how it was opened elsewhere.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Uri};
+use http_body_util::BodyExt;
+
+use crate::deadline::Deadlines;
+use crate::mcp::{
+    AnswerScanner, Format, Replay, ReplayAnswer, ReplayError, ReplayReply, SessionRecord,
+};
+
+use super::answer::AnswerBody;
+use super::body::RequestBody;
+use super::endpoint::Endpoint;
+use super::error::UpstreamError;
+use super::link::send;
+use super::pace::Pace;
+
+/// The id of an MCP session.
+pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Longest answer to a replayed request that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// What every request of a replay has in common.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// The path that the server takes MCP at.
+    pub target: PathAndQuery,
+    /// Host, credentials and whatever else the client sends with each of its calls.
+    pub fields: HeaderMap,
+    /// Longest wait for the head of an answer, and inside of its body.
+    pub patience: Duration,
+}
+
+/// Why a session could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The server could not be reached, or broke off.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Its answer broke off, stalled, or was too long.
+    #[error("reading the answer to a replayed request")]
+    Answer,
+    /// Its answer is not what the session needs.
+    #[error("replaying how the session was opened")]
+    Replay(#[from] ReplayError),
+}
+
+/// Opens a session like the recorded one; returns its id there, if the server gave one.
+///
+/// # Errors
+/// [`OpenError`]; a session that was half open is then left to the server's own time-out.
+pub async fn open_session(
+    endpoint: &Rc<Endpoint>,
+    record: Arc<SessionRecord>,
+    template: &Template,
+    deadlines: &Deadlines,
+) -> Result<Option<HeaderValue>, OpenError> {
+    let mut replay = Replay::new(record);
+    let mut id = None;
+    while let Some(step) = replay.request() {
+        let opens = step.answer == ReplayAnswer::Session;
+        let open = (!opens).then_some((replay.version(), id.as_ref()));
+        let request = request_of(template, step.body, open);
+        let pace = Rc::new(Pace::new(deadlines, template.patience, template.patience));
+        let response = send(endpoint, request, &pace).await?;
+        if opens {
+            id = response.headers().get(MCP_SESSION_ID).cloned();
+        }
+        let (status, format, body) = read(response, step.answer).await?;
+        replay.accept(ReplayReply {
+            status,
+            format,
+            body: &body,
+        })?;
+    }
+    Ok(id)
+}
+
+/// A request of the replay; all but the first carry the version and the new session's id.
+fn request_of(
+    template: &Template,
+    body: Bytes,
+    open: Option<(&str, Option<&HeaderValue>)>,
+) -> Request<RequestBody> {
+    let mut sent = template.fields.clone();
+    for own in [
+        MCP_SESSION_ID,
+        MCP_PROTOCOL_VERSION,
+        LAST_EVENT_ID,
+        ACCEPT_ENCODING,
+    ] {
+        sent.remove(own);
+    }
+    sent.insert(CONTENT_TYPE, JSON);
+    sent.insert(ACCEPT, BOTH_FORMATS);
+    if let Some((version, id)) = open {
+        if let Ok(version) = HeaderValue::from_str(version) {
+            sent.insert(MCP_PROTOCOL_VERSION, version);
+        }
+        if let Some(id) = id {
+            sent.insert(MCP_SESSION_ID, id.clone());
+        }
+    }
+    let mut request = Request::new(RequestBody::whole(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from(template.target.clone());
+    *request.headers_mut() = sent;
+    request
+}
+
+/// The answer to a request of the replay, as far as the replay needs it.
+async fn read(
+    response: Response<AnswerBody>,
+    wants: ReplayAnswer,
+) -> Result<(u16, Option<Format>, Vec<u8>), OpenError> {
+    let status = response.status().as_u16();
+    let kind = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let format = kind.and_then(Format::of_content_type);
+    let mut body = response.into_body();
+    body.pace().answered(false);
+    let mut bytes = Vec::new();
+    let mut scanner = format.map(AnswerScanner::new);
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| OpenError::Answer)?.into_data() else {
+            continue;
+        };
+        if bytes.len() + piece.len() > MAX_ANSWER_BYTES {
+            return Err(OpenError::Answer);
+        }
+        bytes.extend_from_slice(&piece);
+        let answered = scanner.as_mut().is_some_and(|scanner| {
+            scanner.feed(&piece);
+            scanner.response_seen()
+        });
+        // An event stream may stay open behind its answer; a JSON body ends by itself.
+        if answered && format == Some(Format::EventStream) && wants != ReplayAnswer::Accepted {
+            break;
+        }
+    }
+    Ok((status, format, bytes))
+}
