@@ -27,4 +27,5 @@
 mod cli;
 mod fakes;
 mod floors;
+mod papers;
 mod support;

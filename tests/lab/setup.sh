@@ -31,6 +31,7 @@ rm -f "$lab/recipe"
 npm_install() {
   local folder=$lab/$1
   shift
+  rm -rf "$folder"
   mkdir -p "$folder"
   echo '{ "private": true, "type": "module" }' > "$folder/package.json"
   (cd "$folder" && npm install --no-fund --no-audit --loglevel=error "$@")

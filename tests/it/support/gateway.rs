@@ -112,6 +112,24 @@ impl Gateway {
         assert!(status.success(), "{kill}");
     }
 
+    /// From now on no write to a file succeeds. Linux alone has this.
+    pub fn fill_disk(&self) {
+        self.limit_files("0:unlimited");
+    }
+
+    /// Writes succeed again.
+    pub fn empty_disk(&self) {
+        self.limit_files("unlimited:unlimited");
+    }
+
+    fn limit_files(&self, limit: &str) {
+        let pid = self.process.id().to_string();
+        let limit = format!("--fsize={limit}");
+        let mut command = Command::new("prlimit");
+        let status = command.args(["--pid", &pid, &limit]).status().unwrap();
+        assert!(status.success(), "prlimit {limit}");
+    }
+
     /// Ends the process as a power cut does.
     pub fn kill(&mut self) {
         let _unused = self.process.kill();
@@ -200,9 +218,20 @@ fn is_ready(admin: SocketAddr) -> bool {
     })
 }
 
+/// Becomes the program it is given, with the signal ignored that a write past the limit of
+/// [`Gateway::fill_disk`] raises; the write then fails, as it does on a full disk.
+const IGNORING_XFSZ: &str = "trap '' XFSZ; exec \"$0\" \"$@\"";
+
 fn spawn(folder: &Path) -> (Child, Arc<Board<Output>>) {
-    let mut process = Command::new(BINARY)
-        .args(["serve", "-c", "switchback.yaml"])
+    let mut process = Command::new("sh")
+        .args([
+            "-c",
+            IGNORING_XFSZ,
+            BINARY,
+            "serve",
+            "-c",
+            "switchback.yaml",
+        ])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

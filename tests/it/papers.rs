@@ -1,0 +1,69 @@
+//! What the documents say is so: their examples are the ones that other tests check, and
+//! their links lead somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The papers of the house and the reference pages.
+fn papers() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "certs"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_quick_start_is_the_minimal_example() {
+    let readme = read("README.md");
+    let shown = readme.split("```yaml\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
+
+    assert_eq!(shown, read("config/minimal.yaml"));
+    assert!(
+        shown.lines().count() <= 12,
+        "the README promises twelve lines"
+    );
+}
+
+#[test]
+fn links_between_papers_lead_somewhere() {
+    let mut dead = Vec::new();
+    for paper in papers() {
+        let text = fs::read_to_string(&paper).unwrap();
+        for rest in text.split("](").skip(1) {
+            let link = rest.split(')').next().unwrap();
+            let file = link.split('#').next().unwrap();
+            let there = paper.parent().unwrap_or(Path::new("")).join(file);
+            if !link.contains("://") && !file.is_empty() && !there.exists() {
+                dead.push(format!("{}: {link}", paper.display()));
+            }
+        }
+    }
+
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
+#[test]
+fn the_pinned_toolchain_is_the_one_that_the_image_builds_with() {
+    let toolchain = read("rust-toolchain.toml");
+    let version = toolchain.split("channel = \"").nth(1).unwrap();
+    let version = version.split('"').next().unwrap();
+
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!("FROM rust:{version}-alpine")));
+    assert!(dockerfile.contains(&format!("RUSTUP_TOOLCHAIN={version}")));
+}
