@@ -9,6 +9,7 @@ use switchback::rollout::{Action, Event, Finish, Note, Plan, State, TrialUse, st
 use switchback::stats::BadCall;
 
 use super::replay::Gatherer;
+use super::times;
 use super::trace::{Bench, Rng};
 
 /// Requests a second.
@@ -211,6 +212,7 @@ fn fails(draw: f64, rate: f64) -> Outcome {
 /// Drives this many seeds and counts how they ended: promoted, reverted for `reason`, otherwise.
 fn ends(candidate: Candidate, seeds: u64, reason: RevertReason) -> [u64; 3] {
     let bench = Bench::load();
+    let seeds = times(seeds);
     let (mut counts, mut took) = ([0; 3], Duration::ZERO);
     for seed in 0..seeds {
         let story = drive(&bench, candidate, seed);
@@ -231,40 +233,42 @@ fn ends(candidate: Candidate, seeds: u64, reason: RevertReason) -> [u64; 3] {
 
 #[test]
 fn healthy_candidates_are_promoted() {
-    let seeds = 450;
     let [promoted, reverted, otherwise] =
-        ends(Candidate::LikeStable, seeds, RevertReason::ErrorRateHigh);
+        ends(Candidate::LikeStable, 450, RevertReason::ErrorRateHigh);
 
-    assert!((reverted + otherwise) as f64 <= plan().terms.alpha * seeds as f64);
-    assert_eq!(promoted + reverted + otherwise, seeds);
+    let all = promoted + reverted + otherwise;
+    assert!((reverted + otherwise) as f64 <= plan().terms.alpha * all as f64);
 }
 
 #[test]
 fn tolerable_candidates_are_promoted() {
     let [promoted, ..] = ends(Candidate::TenthSlower, 100, RevertReason::LatencyDegraded);
 
-    assert!(promoted >= 99);
+    assert!(promoted >= times(99));
 }
 
 #[test]
 fn candidates_that_fail_more_are_reverted_for_their_errors() {
     let reason = RevertReason::ErrorRateHigh;
 
-    assert_eq!(ends(Candidate::FailsMore, 200, reason), [0, 200, 0]);
-    assert_eq!(ends(Candidate::FailsLater, 100, reason), [0, 100, 0]);
+    assert_eq!(ends(Candidate::FailsMore, 200, reason), [0, times(200), 0]);
+    assert_eq!(ends(Candidate::FailsLater, 100, reason), [0, times(100), 0]);
 }
 
 #[test]
 fn slower_candidates_are_reverted_for_their_latency() {
     let reason = RevertReason::LatencyDegraded;
 
-    assert_eq!(ends(Candidate::TwiceAsSlow, 200, reason), [0, 200, 0]);
+    assert_eq!(
+        ends(Candidate::TwiceAsSlow, 200, reason),
+        [0, times(200), 0]
+    );
 }
 
 #[test]
 fn candidates_that_cannot_be_reached_are_reverted_in_the_warm_up() {
     let reason = RevertReason::HealthCheckFailed;
-    assert_eq!(ends(Candidate::Unreachable, 50, reason), [0, 50, 0]);
+    assert_eq!(ends(Candidate::Unreachable, 50, reason), [0, times(50), 0]);
 
     let story = drive(&Bench::load(), Candidate::Unreachable, 1);
 
