@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::diagnostic::Code;
 use super::node::{Node, Step};
-use super::reader::{Findings, Problem};
+use super::reader::{Findings, MAX_PROBLEMS, Problem};
 use super::spec::ConfigSpec;
 use super::suggest::did_you_mean;
 use crate::model::{BackendName, Weight};
@@ -185,6 +185,9 @@ impl<'a> Checker<'a> {
         } else {
             Code::UnknownBackend
         };
+        if self.findings.problems.len() >= MAX_PROBLEMS {
+            return None;
+        }
         let problem = Problem::new(code, format!("there is no {kind} `{name}`"));
         let known = declared.iter().map(|entry| entry.key.as_str());
         Some(match did_you_mean(name, known) {
@@ -200,6 +203,9 @@ impl<'a> Checker<'a> {
     /// Notes a problem at a path of the spec, unless part of what is there was taken out:
     /// then the problem may only be a shadow of one that is already noted.
     fn report(&mut self, steps: &[Step], side: Side, problem: Problem) {
+        if self.findings.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let (node, key_span) = self.find(steps);
         let gone = |node: &Node| self.findings.taken_out.contains(&node.id);
         if side == Side::Value && node.id != self.root.id && node.any(&gone) {

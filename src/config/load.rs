@@ -160,6 +160,7 @@ pub fn parse(
     }
     let found = findings.problems.into_iter();
     problems.extend(found.map(|problem| problem.into_diagnostic(&source)));
+    problems.truncate(reader::MAX_PROBLEMS);
     match spec {
         Some(spec) if problems.is_empty() => Ok(Config {
             fingerprint: Fingerprint::of(&spec),

@@ -15,7 +15,7 @@ use super::suggest::{did_you_mean, list};
 use super::value::Reader;
 
 /// Most problems that are reported of one file.
-const MAX_PROBLEMS: usize = 100;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// What reading has found out so far.
 #[derive(Debug, Default)]

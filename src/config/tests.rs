@@ -249,6 +249,22 @@ fn a_file_with_endless_problems_is_told_a_bounded_part() {
 }
 
 #[test]
+fn a_file_full_of_unknown_backends_is_told_a_bounded_part() {
+    let route =
+        |n| format!("  - {{ name: r{n}, match: {{ path: /p{n} }}, split: {{ b{n}: 1 }} }}\n");
+    let routes: Vec<_> = (0..5_000).map(route).collect();
+
+    let diagnostics = yaml(
+        &format!("{REST}routes:\n{}", routes.concat()),
+        &Told::default(),
+    )
+    .unwrap_err();
+
+    assert_eq!(diagnostics.len(), 100);
+    assert_eq!(diagnostics.as_slice()[0].code, Code::UnknownBackend);
+}
+
+#[test]
 fn diagnostics_are_plain_values_for_tools() {
     let text = format!("{REST}worker: 2\nroutes: [{{ name: r, split: {{ a: 1 }} }}]");
 

@@ -1,5 +1,6 @@
 //! The `backends` section of the file.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,9 +43,9 @@ impl BackendSpec {
                 format!("{many} endpoints, but a backend has at most {MAX_ENDPOINTS}"),
             ),
         }
+        let mut seen = HashSet::new();
         for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let before = self.endpoints.iter().take(index);
-            if before.into_iter().any(|other| other.is_same(endpoint)) {
+            if !seen.insert((endpoint.host.to_ascii_lowercase(), endpoint.port)) {
                 let message = format!("the endpoint {endpoint} appears twice in this backend");
                 problems.add(format!("endpoints[{index}]"), message);
             }
@@ -103,12 +104,6 @@ pub enum EndpointUrlError {
         /// The refused text.
         text: String,
     },
-}
-
-impl EndpointUrl {
-    fn is_same(&self, other: &Self) -> bool {
-        self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)
-    }
 }
 
 impl FromStr for EndpointUrl {
