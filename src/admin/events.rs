@@ -172,3 +172,82 @@ impl Body for Stream {
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{Semaphore, broadcast};
+
+    use crate::control::{Author, Timestamp, What};
+    use crate::model::Generation;
+
+    use super::*;
+
+    fn event(sequence: u64) -> Arc<Event> {
+        Arc::new(Event {
+            sequence,
+            at: Timestamp::now(),
+            generation: Generation(1),
+            route: None,
+            rollout: None,
+            author: Author::new("ann", Some("a\nb")),
+            what: What::RolloutPaused,
+        })
+    }
+
+    async fn reader(live: Receiver<Arc<Event>>) -> (Reader, watch::Sender<bool>) {
+        let (stop, stopping) = watch::channel(false);
+        let places = Arc::new(Semaphore::new(1));
+        let reader = Reader {
+            live,
+            waiting: VecDeque::new(),
+            seen: 0,
+            heartbeat: interval(HEARTBEAT),
+            stopping,
+            over: false,
+            _place: places.acquire_owned().await.unwrap(),
+        };
+        (reader, stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_told_its_loss_and_ends() {
+        let (told, live) = broadcast::channel(2);
+        let (mut reader, _stop) = reader(live).await;
+        reader.heartbeat.reset();
+        for sequence in 1..=7 {
+            // Telling never waits for the reader.
+            told.send(event(sequence)).unwrap();
+        }
+
+        let (reader, farewell) = reader.next().await.unwrap();
+
+        assert!(
+            farewell.starts_with(b": too slow, 5 events lost"),
+            "{farewell:?}"
+        );
+        assert!(reader.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_says_that_it_is_alive() {
+        let (_told, live) = broadcast::channel(2);
+        let (mut reader, _stop) = reader(live).await;
+        reader.heartbeat.reset();
+        let start = tokio::time::Instant::now();
+
+        let (_, alive) = reader.next().await.unwrap();
+
+        assert_eq!(&alive[..], b": alive\n\n");
+        assert_eq!(start.elapsed(), HEARTBEAT);
+    }
+
+    #[test]
+    fn an_event_is_one_block_whatever_its_texts() {
+        let frame = frame(&event(9));
+        let text = std::str::from_utf8(&frame).unwrap();
+
+        assert!(text.starts_with("id: 9\nevent: rollout_paused\ndata: {"));
+        assert_eq!(text.matches('\n').count(), 4, "{text}");
+        assert!(text.ends_with("\n\n"));
+    }
+}
