@@ -63,20 +63,29 @@ impl Forwarding {
         client
     }
 
-    /// Writes the forwarding fields of a request. `came` are the fields as they came, believed
-    /// only from a trusted peer; `sent` are those that go to the backend.
-    pub(super) fn write(&self, peer: &Peer, came: Came, host: &HeaderValue, sent: &mut HeaderMap) {
+    /// What is believed of the forwarding fields that a request came with.
+    pub(super) fn believed(&self, peer: &Peer, fields: &HeaderMap) -> Came {
+        if self.trusts(peer.address) {
+            Came::read(fields)
+        } else {
+            Came::default()
+        }
+    }
+
+    /// Writes the forwarding fields of a request into those that go to the backend.
+    pub(super) fn write(
+        &self,
+        peer: &Peer,
+        believed: Came,
+        host: &HeaderValue,
+        sent: &mut HeaderMap,
+    ) {
         if self.via {
             sent.append(VIA, VIA_US);
         }
         if !self.x_forwarded {
             return;
         }
-        let believed = if self.trusts(peer.address) {
-            came
-        } else {
-            Came::default()
-        };
         let chain = match believed.chain {
             Some(chain) => {
                 HeaderValue::from_bytes(&[&chain[..], b", ", peer.text.as_bytes()].concat())
@@ -106,7 +115,7 @@ pub(super) struct Came {
 
 impl Came {
     /// Reads the fields, if there are any.
-    pub(super) fn read(fields: &HeaderMap) -> Self {
+    fn read(fields: &HeaderMap) -> Self {
         let mut chain: Option<Vec<u8>> = None;
         for value in fields.get_all(X_FORWARDED_FOR) {
             match &mut chain {
@@ -191,12 +200,8 @@ mod tests {
         let written = |peer: &str| {
             let mut sent = HeaderMap::new();
             let fields = came("1.1.1.1");
-            forwarding(&["10.0.0.0/8"]).write(
-                &Peer::new(ip(peer)),
-                Came::read(&fields),
-                &host,
-                &mut sent,
-            );
+            let (forwarding, peer) = (forwarding(&["10.0.0.0/8"]), Peer::new(ip(peer)));
+            forwarding.write(&peer, forwarding.believed(&peer, &fields), &host, &mut sent);
             sent[X_FORWARDED_FOR].to_str().unwrap().to_owned()
         };
 

@@ -3,16 +3,11 @@
 //! The map that came in is taken apart and a new one is built; nothing is passed on because
 //! nobody thought of it as long as it belongs to one connection only (RFC 9110, 7.6.1).
 
-use http::header::{
-    self, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue,
-};
+use std::cell::RefCell;
+
+use http::header::{CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use crate::upstream::MCP_SESSION_ID;
-
-/// Fields of one connection, beside those that `Connection` lists.
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// The client's address, as proxies tell it.
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -34,26 +29,33 @@ const KEPT: [&str; 9] = [
     "x-forwarded-proto",
 ];
 
-/// Whether a field belongs to one connection only, or is written anew from what is known.
-fn is_ours(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == CONTENT_LENGTH
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::UPGRADE
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == header::PROXY_AUTHORIZATION
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-        || *name == HTTP2_SETTINGS
+/// Whether a field is not passed on: it belongs to one connection only, or is written anew.
+/// Told by length first, since this is asked for every field of every message.
+fn stays(name: &str, side: Side) -> bool {
+    let request = side == Side::Request;
+    match name.len() {
+        2 => name == "te",
+        4 => request && name == "host",
+        6 => request && name == "expect",
+        7 => name == "trailer" || name == "upgrade",
+        10 => name == "connection" || name == "keep-alive",
+        14 => name == "content-length" || name == "http2-settings" || is_alias(name),
+        15 => request && name == "x-forwarded-for" || is_alias(name),
+        16 => request && name == "x-forwarded-host" || name == "proxy-connection" || is_alias(name),
+        17 => {
+            request && name == "x-forwarded-proto" || name == "transfer-encoding" || is_alias(name)
+        }
+        18 => name == "proxy-authenticate",
+        19 => name == "proxy-authorization",
+        20 => is_alias(name),
+        _ => false,
+    }
 }
 
 /// Whether a name with underscores stands for a field that is relied on: some servers read
 /// `mcp_session_id` as `Mcp-Session-Id`.
-fn is_alias(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.contains('_') && KEPT.contains(&name.replace('_', "-").as_str())
+fn is_alias(name: &str) -> bool {
+    name.bytes().any(|byte| byte == b'_') && KEPT.contains(&name.replace('_', "-").as_str())
 }
 
 /// The names that `Connection` lists and that may be taken away.
@@ -78,36 +80,25 @@ fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
-/// The fields of a message that are passed on, in a map of their own.
-///
-/// Of a request the host and the forwarding fields are left out too, since they are written
-/// anew; `also` names what else is.
-pub(super) fn passed_on(fields: HeaderMap, side: Side) -> HeaderMap {
+/// Moves the fields of a message that are passed on into an empty map of their own. Of a
+/// request the host and the forwarding fields stay behind too, since they are written anew.
+pub(super) fn pass_on(fields: &mut HeaderMap, passed: &mut HeaderMap, side: Side) {
     let listed = if fields.contains_key(CONNECTION) {
-        listed(&fields)
+        listed(fields)
     } else {
         Vec::new()
     };
-    let mut passed = HeaderMap::with_capacity(fields.len() + SPARE);
     let mut last = None;
-    let mut pass = true;
-    for (name, value) in fields {
+    for (name, value) in fields.drain() {
         if let Some(name) = name {
-            pass = !is_ours(&name)
-                && !side.writes(&name)
-                && !listed.contains(&name)
-                && !is_alias(&name);
-            last = Some(name);
+            let goes = !stays(name.as_str(), side) && !listed.contains(&name);
+            last = goes.then_some(name);
         }
-        if let (true, Some(name)) = (pass, &last) {
+        if let Some(name) = &last {
             passed.append(name, value);
         }
     }
-    passed
 }
-
-/// Room for the fields that are written anew.
-const SPARE: usize = 5;
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,19 +109,37 @@ pub(super) enum Side {
     Response,
 }
 
-impl Side {
-    /// Whether a field is written anew on this way.
-    fn writes(self, name: &HeaderName) -> bool {
-        match self {
-            Self::Request => {
-                *name == header::HOST
-                    || *name == header::EXPECT
-                    || *name == X_FORWARDED_FOR
-                    || *name == X_FORWARDED_HOST
-                    || *name == X_FORWARDED_PROTO
-            }
-            Self::Response => false,
+/// Emptied maps, kept for their memory: a request and its answer then need none of their own.
+#[derive(Debug, Default)]
+pub(super) struct SpareMaps {
+    maps: RefCell<Vec<HeaderMap>>,
+}
+
+impl SpareMaps {
+    /// Most maps that are kept.
+    const MAPS: usize = 64;
+    /// Largest map that is kept, in fields.
+    const FIELDS: usize = 64;
+
+    /// An empty map.
+    pub(super) fn take(&self) -> HeaderMap {
+        self.maps.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives an emptied map back.
+    pub(super) fn give(&self, map: HeaderMap) {
+        let mut maps = self.maps.borrow_mut();
+        if maps.len() < Self::MAPS && map.is_empty() && map.capacity() <= Self::FIELDS {
+            maps.push(map);
         }
+    }
+
+    /// The fields of a message that are passed on, in a map of their own.
+    pub(super) fn passed_on(&self, mut fields: HeaderMap, side: Side) -> HeaderMap {
+        let mut passed = self.take();
+        pass_on(&mut fields, &mut passed, side);
+        self.give(fields);
+        passed
     }
 }
 
@@ -170,7 +179,7 @@ mod tests {
 
     #[test]
     fn fields_of_one_connection_stay_here() {
-        let passed = passed_on(
+        let passed = SpareMaps::default().passed_on(
             map(&[
                 ("connection", "close, X-Private"),
                 ("x-private", "1"),
@@ -193,7 +202,7 @@ mod tests {
 
     #[test]
     fn connection_cannot_take_away_what_others_rely_on() {
-        let passed = passed_on(
+        let passed = SpareMaps::default().passed_on(
             map(&[
                 ("connection", "authorization, mcp-session-id"),
                 ("authorization", "a"),
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn aliases_with_underscores_are_dropped() {
-        let passed = passed_on(
+        let passed = SpareMaps::default().passed_on(
             map(&[
                 ("mcp_session_id", "evil"),
                 ("x_forwarded_for", "1"),
@@ -221,7 +230,7 @@ mod tests {
 
     #[test]
     fn repeated_fields_keep_all_their_values_in_order() {
-        let passed = passed_on(
+        let passed = SpareMaps::default().passed_on(
             map(&[("set-cookie", "a"), ("set-cookie", "b")]),
             Side::Response,
         );

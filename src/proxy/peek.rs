@@ -19,7 +19,7 @@ pub(super) enum Taken {
     /// Nobody has looked at it.
     Unseen(Incoming),
     /// A part of it, or all of it, has been looked at.
-    Looked(Looked),
+    Looked(Box<Looked>),
 }
 
 /// Longest body that is kept for later, in bytes.
@@ -27,7 +27,7 @@ const MAX_KEPT_BYTES: usize = SessionRecord::INITIALIZE_BYTES;
 
 impl Taken {
     /// What the body is about, where that was looked at and is clear. Told once.
-    pub(super) fn facts(&mut self) -> Option<RequestFacts> {
+    pub(super) fn facts(&mut self) -> Option<Box<RequestFacts>> {
         match self {
             Self::Unseen(_) => None,
             Self::Looked(looked) => looked.facts.take(),
@@ -63,9 +63,9 @@ impl Taken {
                 }
                 RequestBody::Empty
             }
-            Self::Unseen(body) => RequestBody::Upload(
+            Self::Unseen(body) => RequestBody::Upload(Box::new(
                 Upload::new(VecDeque::new(), body, Rc::clone(pace)).with_copy(copy),
-            ),
+            )),
         }
     }
 }
@@ -76,7 +76,7 @@ pub(super) struct Looked {
     pieces: VecDeque<Bytes>,
     rest: Incoming,
     /// What the body is about, as far as that is clear.
-    facts: Option<RequestFacts>,
+    facts: Option<Box<RequestFacts>>,
 }
 
 /// Reads a body until it is clear what it is about, or `cap_bytes` have been read.
@@ -108,7 +108,7 @@ pub(super) async fn look(
     Ok(Looked {
         pieces,
         rest: body,
-        facts: peek.finish().ok(),
+        facts: peek.finish().ok().map(Box::new),
     })
 }
 
@@ -154,6 +154,8 @@ impl Looked {
             }
             return RequestBody::whole(whole);
         }
-        RequestBody::Upload(Upload::new(self.pieces, self.rest, Rc::clone(pace)).with_copy(copy))
+        RequestBody::Upload(Box::new(
+            Upload::new(self.pieces, self.rest, Rc::clone(pace)).with_copy(copy),
+        ))
     }
 }

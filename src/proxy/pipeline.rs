@@ -46,7 +46,7 @@ pub(super) struct Decided {
     /// Tells callers apart, if anything does.
     pub(super) key: Option<u64>,
     /// The MCP session that the request belongs to.
-    pub(super) session: Option<Pinned>,
+    pub(super) session: Option<Box<Pinned>>,
 }
 
 /// What a request is about, as far as its answer's reading needs it.
@@ -54,7 +54,7 @@ pub(super) struct Decided {
 pub(super) struct Subject {
     pub(super) method: Method,
     /// What its body says, where that was looked at and is clear.
-    pub(super) facts: Option<RequestFacts>,
+    pub(super) facts: Option<Box<RequestFacts>>,
     /// The body itself, where it may have to be kept.
     pub(super) kept: Option<Bytes>,
 }
@@ -143,7 +143,9 @@ async fn take_in(
         return Ok(Taken::Unseen(body));
     }
     let cap_bytes = route.snapshot().limits.peek_bytes;
-    Ok(Taken::Looked(peek::look(body, cap_bytes, pace).await?))
+    Ok(Taken::Looked(Box::new(
+        peek::look(body, cap_bytes, pace).await?,
+    )))
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.
@@ -163,7 +165,7 @@ async fn decide(
             place,
             endpoint,
             key,
-            session: Some(pinned),
+            session: Some(Box::new(pinned)),
         });
     }
     let client = route

@@ -12,7 +12,7 @@ use crate::upstream::AnswerBody;
 use super::answer::{Answer, Relayed, RequestGuard};
 use super::call::{Call, Counts};
 use super::catalogues;
-use super::fields::{self, MCP_SESSION_ID, Side};
+use super::fields::{MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
 use super::watch::{Kept, Watch};
@@ -57,7 +57,7 @@ pub(super) fn relay(
     let length = keeps_length(&subject.method, parts.status)
         .then(|| parts.headers.get(CONTENT_LENGTH).cloned())
         .flatten();
-    let mut fields = fields::passed_on(parts.headers, Side::Response);
+    let mut fields = worker.spare_maps().passed_on(parts.headers, Side::Response);
     if let Some(length) = length {
         fields.insert(CONTENT_LENGTH, length);
     }
@@ -134,7 +134,7 @@ fn watch_mcp(
             let answers = subject
                 .facts
                 .as_ref()
-                .is_none_or(mcp::RequestFacts::expects_answer);
+                .is_none_or(|facts| facts.expects_answer());
             if let (true, Some(format)) = (answers, format) {
                 let kept = keep(worker, &decided, subject, session_id);
                 relayed.watch = Some((format, Watch::new(format, kept)));

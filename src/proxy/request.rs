@@ -6,7 +6,6 @@ use http_body::Body;
 
 use crate::upstream::RequestBody;
 
-use super::client::Came;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::head::Head;
 use super::pipeline::{Decided, Downstream};
@@ -21,12 +20,15 @@ pub(super) fn fields(
     (version, came): (Version, HeaderMap),
 ) -> HeaderMap {
     let forwarding = &decided.route.snapshot().forwarding;
-    let forwarded = Came::read(&came);
-    let mut sent = fields::passed_on(came, Side::Request);
+    let believed = forwarding.believed(&downstream.peer, &came);
+    let mut sent = downstream
+        .worker
+        .spare_maps()
+        .passed_on(came, Side::Request);
     if version == Version::HTTP_2 {
         fields::join_cookies(&mut sent);
     }
-    forwarding.write(&downstream.peer, forwarded, &head.host, &mut sent);
+    forwarding.write(&downstream.peer, believed, &head.host, &mut sent);
     sent.insert(HOST, head.host.clone());
     if decided.route.is_mcp() {
         // Answers are looked at, and nothing is ever unpacked to be looked at.

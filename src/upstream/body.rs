@@ -21,7 +21,7 @@ pub enum RequestBody {
     /// A body that is here as a whole; `None` once it is sent.
     Whole(Option<Bytes>),
     /// A body that is passed on as it comes.
-    Upload(Upload),
+    Upload(Box<Upload>),
 }
 
 impl RequestBody {

@@ -34,6 +34,7 @@ const LAW: &[(&str, &[&str])] = &[
             "upstream",
             "shadow",
             "listener",
+            "deadline",
         ],
     ),
     ("judge", &["model", "stats"]),
