@@ -14,19 +14,43 @@
 //!   was last seen, never under a running rollout, and says so.
 //! - Store gone, file broken: traffic flows on by the last snapshot, and the status says so.
 //!
+//! How it is started: [`open`] on any thread (it blocks on the disk) gives the actor, its handle
+//! and the [`crate::proxy::snapshot::SnapshotCell`] of the workers; then
+//! `control.run(shutdown).await` on the control thread's runtime, until `shutdown` is done.
+//! [`ControlHandle::reload`] is what a changed file and SIGHUP call.
+//!
 //! Deliberately not here: what the evidence says (`judge`), what comes next in a rollout
 //! (`rollout`), how bytes get to disk (`store`), watching files and signals (`app`).
 
+mod actor;
+mod adopt;
 mod author;
+mod blueprint;
+mod change;
 mod command;
+mod commands;
+mod commit;
+mod desired;
 mod error;
 mod event;
+mod evidence;
+mod ground;
 mod handle;
 mod history;
+mod ledger;
+mod loads;
+mod open;
+mod picture;
 mod reload;
+mod reverts;
+mod shares;
 mod status;
+mod steps;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 
+pub use actor::Control;
 pub use author::Author;
 pub use command::{
     ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RolloutAction, SetWeights, StartRollout,
@@ -34,6 +58,7 @@ pub use command::{
 pub use error::ControlError;
 pub use event::{Event, What};
 pub use handle::ControlHandle;
+pub use open::{ControlOptions, Opened, open};
 pub use reload::ReloadReport;
 pub use status::{
     ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers, RolloutPhase,

@@ -1,6 +1,5 @@
 //! How things are: one immutable picture, renewed with every change and several times a second.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,14 @@ pub enum StoreError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The disk has not answered for a long time; the write may still get there.
+    #[error("no answer from the disk for {} s while writing {}", waited.as_secs(), path.display())]
+    Slow {
+        /// The file.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
     },
     /// Too much waits for the disk already.
     #[error("too many reads and writes wait for {}", path.display())]

@@ -24,5 +24,5 @@ mod tests;
 mod thread;
 
 pub use error::StoreError;
-pub use tables::{Batch, Contents, HISTORY_MAX, Query, Row};
+pub use tables::{Batch, Contents, HISTORY_MAX, Keep, Query, Row};
 pub use thread::{Store, StoreReader};

@@ -57,8 +57,11 @@ pub struct Query {
     /// At most this many.
     pub limit: usize,
     /// Whether a row is wanted.
-    pub keep: Box<dyn Fn(&[u8]) -> bool + Send>,
+    pub keep: Keep,
 }
+
+/// Tells whether a row is wanted.
+pub type Keep = Box<dyn Fn(&[u8]) -> bool + Send>;
 
 /// One row of the history.
 pub type Row = (u64, Vec<u8>);

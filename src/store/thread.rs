@@ -105,6 +105,13 @@ impl Store {
         }
     }
 
+    /// Lets go of a store whose disk hangs: what was asked for is finished if the disk ever
+    /// comes back, and nobody waits for that.
+    pub fn abandon(mut self) {
+        self.jobs = None;
+        self.thread = None;
+    }
+
     /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,0 +1,75 @@
+//! From what is desired to what the data wing runs by.
+
+use std::collections::BTreeMap;
+
+use crate::config::spec::ConfigSpec;
+use crate::mcp::SealKey;
+use crate::model::{OutcomeSet, RouteName};
+use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, Standing, TrialBlueprint};
+use crate::proxy::spec::{ProtocolSpec, RouteSpec};
+
+use super::desired::{Desired, RouteState};
+use super::evidence::{Assignment, Evidence};
+
+/// What the data wing is to run by.
+pub(super) fn draw(
+    desired: &Desired,
+    file: &ConfigSpec,
+    evidence: &BTreeMap<RouteName, Evidence>,
+    seal_key: &SealKey,
+) -> Blueprint {
+    let routes = file.routes.iter().filter_map(|spec| {
+        let state = desired.routes.get(&spec.name)?;
+        Some(draw_route(spec, state, evidence.get(&spec.name)))
+    });
+    Blueprint {
+        generation: desired.generation,
+        backends: file.backends.clone(),
+        routes: routes.collect(),
+        forwarding: file.forwarding.clone(),
+        limits: file.limits.clone(),
+        session_keys: vec![seal_key.clone()],
+    }
+}
+
+fn draw_route(spec: &RouteSpec, state: &RouteState, evidence: Option<&Evidence>) -> RouteBlueprint {
+    let arms = state.now.iter().map(|(backend, weight)| ArmBlueprint {
+        backend: backend.clone(),
+        weight: *weight,
+        standing: if state.reverted.contains(backend) {
+            Standing::Reverted
+        } else {
+            Standing::Open
+        },
+    });
+    let trial = evidence.and_then(|evidence| {
+        let run = state.running()?;
+        Some(TrialBlueprint {
+            trial: evidence.current()?.clone(),
+            stable: run.stable.clone(),
+            candidate: run.candidate.clone(),
+        })
+    });
+    RouteBlueprint {
+        spec: spec.clone(),
+        seed: state.seed,
+        arms: arms.collect(),
+        trial,
+    }
+}
+
+/// How a route assigns its requests.
+pub(super) fn assignment(spec: &RouteSpec) -> Assignment {
+    match (spec.protocol, spec.sticky.is_empty()) {
+        (ProtocolSpec::Http, true) => Assignment::Drawn,
+        (ProtocolSpec::Mcp, _) | (ProtocolSpec::Http, false) => Assignment::Pinned,
+    }
+}
+
+/// Which outcomes count against the backends of a route.
+pub(super) fn bad_outcomes(spec: &RouteSpec) -> OutcomeSet {
+    match &spec.bad_outcomes {
+        Some(outcomes) => outcomes.iter().copied().collect(),
+        None => OutcomeSet::BAD,
+    }
+}

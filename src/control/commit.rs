@@ -1,0 +1,333 @@
+//! Persist, then publish, then tell.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::{Generation, RouteName};
+use crate::proxy::snapshot::Blueprint;
+use crate::rollout::TrialUse;
+use crate::stats::Trial;
+use crate::store::StoreError;
+
+use super::actor::Control;
+use super::author::Author;
+use super::blueprint;
+use super::change::{Answer, Change, Draft};
+use super::desired::{Desired, RouteState};
+use super::error::ControlError;
+use super::event::{Event, What};
+use super::evidence::Evidence;
+use super::ledger::Saved;
+use super::status::StoreHealth;
+use super::timestamp::Timestamp;
+
+impl Control {
+    /// Whatever can be done now that something has happened.
+    pub(super) fn go_on(&mut self) {
+        while self.ledger.saving.is_none() {
+            if self.ledger.wants_save() {
+                self.save_what_is();
+            } else if let Some((file, asked)) = self.loaded.take() {
+                self.submit_file(file, asked);
+            } else if let Some(command) = self.queue.pop_front() {
+                self.receive(command);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Writes what is in force.
+    pub(super) fn save_what_is(&mut self) {
+        match self.desired.to_bytes() {
+            Ok(bytes) => self.ledger.save(bytes, None, Vec::new()),
+            Err(error) => {
+                self.ledger.dirty = false;
+                tracing::error!(%error, "the state has no JSON form");
+            }
+        }
+    }
+
+    /// Writes a change; it is made when it is on disk.
+    pub(super) fn submit(&mut self, change: Change) {
+        let proposed = self.proposed(&change);
+        let bytes = match proposed.to_bytes() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let why = format!("the state has no JSON form: {error}");
+                change.answer.refused(&ControlError::Invalid(why));
+                return;
+            }
+        };
+        let first = self.ledger.last_sequence + 1;
+        let events = (first..)
+            .zip(change.drafts.iter().cloned())
+            .map(|(sequence, draft)| event(draft, sequence, proposed.generation))
+            .collect();
+        self.ledger.save(bytes, Some(change), events);
+    }
+
+    fn proposed(&self, change: &Change) -> Desired {
+        let mut proposed = self.desired.clone();
+        proposed.generation = proposed.generation.next();
+        if let Some(number) = change.last_rollout {
+            proposed.last_rollout = number;
+        }
+        if change.file.is_some() {
+            proposed.routes.clone_from(&change.routes);
+        } else {
+            proposed.routes.extend(change.routes.clone());
+        }
+        proposed
+    }
+
+    /// The disk has answered, or has not for too long.
+    pub(super) fn saved(&mut self, saved: Saved) {
+        match saved {
+            Saved::Answered(Ok(())) => self.save_succeeded(),
+            Saved::Answered(Err(error)) => self.save_failed(error),
+            Saved::Late => {
+                let error = self.ledger.hung();
+                self.ledger
+                    .give_up(&ControlError::Store(Arc::clone(&error)));
+                self.queue_refused(&error);
+                self.sicken(&error);
+            }
+        }
+        self.show();
+    }
+
+    fn save_succeeded(&mut self) {
+        let saving = self.ledger.succeeded();
+        if let Some(saving) = saving
+            && let Some(change) = saving.change
+        {
+            if saving.stale {
+                // Written again on top of what went ahead of it.
+                self.submit_again(change);
+            } else {
+                self.make(change, saving.events);
+            }
+        }
+        self.recover();
+    }
+
+    fn submit_again(&mut self, change: Change) {
+        let Some(file) = change.file else {
+            self.submit(change);
+            return;
+        };
+        let author = change.drafts.last().map(|draft| draft.author.clone());
+        let author = author.unwrap_or_else(|| Author::new("file", None));
+        let (planned, report) = self.ground().reload(file, &author);
+        let answer = match change.answer {
+            Answer::Reloaded(replies, _) => Answer::Reloaded(replies, report),
+            other @ (Answer::Nobody | Answer::Changed(..)) => other,
+        };
+        self.submit(Change { answer, ..planned });
+    }
+
+    fn save_failed(&mut self, error: StoreError) {
+        let error = Arc::new(error);
+        self.ledger.failed(&ControlError::Store(Arc::clone(&error)));
+        self.sicken(&error);
+    }
+
+    fn sicken(&mut self, error: &Arc<StoreError>) {
+        if self.ledger.health != StoreHealth::Healthy {
+            return;
+        }
+        let error = in_full(error);
+        self.ledger.health = StoreHealth::Unhealthy {
+            since: Timestamp::now(),
+            error: error.clone(),
+        };
+        self.tell(Draft {
+            route: None,
+            rollout: None,
+            author: Author::new("control", None),
+            what: What::StoreFailed { error },
+        });
+    }
+
+    fn recover(&mut self) {
+        if self.ledger.health == StoreHealth::Healthy {
+            return;
+        }
+        self.ledger.health = StoreHealth::Healthy;
+        self.tell(Draft {
+            route: None,
+            rollout: None,
+            author: Author::new("control", None),
+            what: What::StoreRecovered,
+        });
+    }
+
+    /// The change is on disk: it comes into force and is told.
+    fn make(&mut self, change: Change, events: Vec<Event>) {
+        let mut next = self.proposed(&change);
+        for (route, state) in &mut next.routes {
+            if let Some(old) = self.desired.routes.remove(route) {
+                bring_evidence(old, state, change.trials.get(route));
+            }
+        }
+        self.desired = next;
+        if let Some(file) = change.file {
+            self.config = file;
+            self.loaded_at = Timestamp::now();
+            self.refusal = None;
+        }
+        self.begin_trials(&change.trials);
+        self.publish();
+        for event in events {
+            self.ledger.last_sequence = event.sequence;
+            self.spread(event);
+        }
+        change.answer.done(self.desired.generation);
+    }
+
+    /// Every running rollout has evidence, and no other route has.
+    pub(super) fn begin_trials(&mut self, asked: &BTreeMap<RouteName, TrialUse>) {
+        let desired = &self.desired;
+        self.evidence.retain(|route, _| {
+            let state = desired.routes.get(route);
+            state.is_some_and(|state| state.running().is_some())
+        });
+        let routes = self.config.spec().routes.iter();
+        for spec in routes {
+            let state = desired.routes.get(&spec.name);
+            let Some(run) = state.and_then(RouteState::running) else {
+                continue;
+            };
+            let evidence = self.evidence.entry(spec.name.clone());
+            let evidence = evidence.or_insert_with(|| Evidence::new(blueprint::assignment(spec)));
+            let wanted = asked.get(&spec.name).copied();
+            let of = match (wanted, evidence.current_use()) {
+                (Some(of), _) => of,
+                (None, Some(_)) => continue,
+                (None, None) if run.state.is_judged() => TrialUse::Stage,
+                (None, None) => TrialUse::Warmup,
+            };
+            let bad = blueprint::bad_outcomes(spec);
+            let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake));
+            let share = run.state.percent(&run.plan).fraction();
+            evidence.begin(Arc::new(trial), of, share);
+        }
+    }
+
+    pub(super) fn blueprint(&self) -> Blueprint {
+        let file = self.config.spec();
+        blueprint::draw(&self.desired, file, &self.evidence, &self.seal_key)
+    }
+
+    /// From now on new requests go by what is desired.
+    pub(super) fn publish(&mut self) {
+        let blueprint = self.blueprint();
+        (self.publisher)(&blueprint);
+    }
+
+    /// Tells of something that is in force already; it gets to disk with the next write.
+    pub(super) fn tell(&mut self, draft: Draft) {
+        let sequence = self.ledger.last_sequence + 1;
+        let event = event(draft, sequence, self.desired.generation);
+        self.ledger.note(event.clone());
+        self.spread(event);
+    }
+
+    fn spread(&self, event: Event) {
+        log(&event);
+        // Without a subscriber there is nobody to tell, which is fine.
+        let _ = self.events.send(Arc::new(event));
+    }
+}
+
+/// The judge has gone on while the change was being written.
+fn bring_evidence(old: RouteState, state: &mut RouteState, trial: Option<&TrialUse>) {
+    let (Some(old), Some(run)) = (old.run, state.run.as_deref_mut()) else {
+        return;
+    };
+    if old.id != run.id {
+        return;
+    }
+    run.judge = old.judge;
+    if trial == Some(&TrialUse::Stage) {
+        run.judge.begin_stage();
+    }
+}
+
+fn event(draft: Draft, sequence: u64, generation: Generation) -> Event {
+    let Draft {
+        route,
+        rollout,
+        author,
+        what,
+    } = draft;
+    Event {
+        sequence,
+        at: Timestamp::now(),
+        generation,
+        route,
+        rollout,
+        author,
+        what,
+    }
+}
+
+fn log(event: &Event) {
+    let kind = event.what.kind();
+    let who = &event.author.who;
+    let reason = event.author.reason.as_deref();
+    let route = event.route.as_ref().map(tracing::field::display);
+    let rollout = event.rollout.as_ref().map(tracing::field::display);
+    let generation = event.generation.0;
+    match &event.what {
+        What::StoreFailed { error } => {
+            tracing::error!(kind, %error, "the state cannot be written");
+        }
+        What::ConfigRefused { errors, first } => {
+            tracing::error!(kind, who, errors, %first, "the config file was refused");
+        }
+        What::RolloutReverted {
+            why, actuation_us, ..
+        } => {
+            tracing::warn!(
+                kind, who, reason, route, rollout, generation, %why, actuation_us,
+                "a rollout was reverted"
+            );
+        }
+        What::WeightsChanged { .. }
+        | What::RolloutStarted { .. }
+        | What::RolloutAdvanced { .. }
+        | What::RolloutExtended { .. }
+        | What::RolloutAwaitingApproval { .. }
+        | What::RolloutApproved { .. }
+        | What::RolloutPaused
+        | What::RolloutResumed
+        | What::RolloutPromoted { .. }
+        | What::RolloutAborted
+        | What::ConfigReloaded { .. }
+        | What::StoreRecovered => {
+            tracing::info!(
+                kind,
+                who,
+                reason,
+                route,
+                rollout,
+                generation,
+                "state changed"
+            );
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! What is desired: the one document that survives a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::{Judge, Record};
+use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
+use crate::rollout::{self, Plan};
+
+use super::author::Author;
+use super::shares::{self, Weights};
+use super::timestamp::Timestamp;
+
+/// The form of the document that this version writes.
+const VERSION: u32 = 1;
+
+/// What is desired. `control` alone changes it; what is published is made of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Desired {
+    version: u32,
+    pub(super) generation: Generation,
+    /// The number of the latest rollout of any route.
+    pub(super) last_rollout: u64,
+    pub(super) routes: BTreeMap<RouteName, RouteState>,
+}
+
+/// What is desired of one route.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct RouteState {
+    /// The file's weights when they were last seen.
+    pub(super) file: Weights,
+    /// The weights in force.
+    pub(super) now: Weights,
+    /// The number of the route's latest rollout, 0 before the first.
+    pub(super) seed: u64,
+    /// Backends that were reverted and have had no traffic since.
+    #[serde(default)]
+    pub(super) reverted: BTreeSet<BackendName>,
+    /// Until when no rollout of a backend starts.
+    #[serde(default)]
+    pub(super) cooldowns: BTreeMap<BackendName, Timestamp>,
+    /// The rollout that runs, else the latest one.
+    #[serde(default)]
+    pub(super) run: Option<Box<Run>>,
+}
+
+/// One attempt at shipping a version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) id: RolloutId,
+    pub(super) stable: BackendName,
+    pub(super) candidate: BackendName,
+    pub(super) plan_name: Option<PlanName>,
+    pub(super) plan: Plan,
+    /// The route's weights when it started.
+    pub(super) before: Weights,
+    pub(super) author: Author,
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) state: rollout::State,
+    pub(super) judge: Judge,
+    /// What the judge last said.
+    pub(super) record: Option<Record>,
+}
+
+impl Run {
+    /// The route's weights with the candidate at this share.
+    pub(super) fn weights_at(&self, percent: Percent) -> Weights {
+        shares::at(&self.before, &self.stable, &self.candidate, percent)
+    }
+}
+
+impl Desired {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self {
+            version: VERSION,
+            generation: Generation::default(),
+            last_rollout: 0,
+            routes: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the document; the error is for the operator.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let unreadable = |error: serde_json::Error| format!("the document is damaged ({error})");
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(unreadable)?;
+        if version > VERSION {
+            return Err(format!(
+                "the document has version {version}, this version of Switchback knows up to {VERSION}"
+            ));
+        }
+        serde_json::from_slice(bytes).map_err(unreadable)
+    }
+
+    /// Writes the document.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// The route whose latest rollout this is.
+    pub(super) fn route_of(&self, id: RolloutId) -> Option<&RouteName> {
+        let mut routes = self.routes.iter();
+        routes
+            .find(|(_, route)| route.run.as_ref().is_some_and(|run| run.id == id))
+            .map(|(name, _)| name)
+    }
+}
+
+impl RouteState {
+    /// The rollout that runs.
+    pub(super) fn running(&self) -> Option<&Run> {
+        self.run.as_deref().filter(|run| !run.state.is_finished())
+    }
+
+    /// Puts new weights in force. A backend with traffic is no longer one that was reverted.
+    pub(super) fn set_weights(&mut self, weights: Weights) {
+        self.reverted.retain(|name| {
+            let weight = weights.get(name);
+            weight.is_some_and(|weight| *weight == Weight::ZERO)
+        });
+        self.now = weights;
+    }
+}

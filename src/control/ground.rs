@@ -1,0 +1,273 @@
+//! Planning: from a command and what is in force to a change, or to a refusal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::judge::Judge;
+use crate::model::{BackendName, Generation, PlanName, RolloutId, RouteName};
+use crate::rollout::spec::{PlanSpec, StageSpec};
+use crate::rollout::{Event as Step, Plan, Refusal, State};
+
+use super::adopt;
+use super::author::Author;
+use super::change::{Change, Draft};
+use super::command::{ActOnRollout, Cooldown, Recipe, SetWeights, StartRollout};
+use super::desired::{Desired, RouteState, Run};
+use super::error::ControlError;
+use super::event::What;
+use super::reload::ReloadReport;
+use super::shares;
+use super::steps::{self, Moment};
+
+/// What planning looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) config: &'a Config,
+    pub(super) moment: Moment,
+}
+
+impl Ground<'_> {
+    /// New weights by hand.
+    pub(super) fn weights(&self, asked: &SetWeights) -> Result<Change, ControlError> {
+        self.check_generation(asked.if_match)?;
+        let route = &asked.route;
+        let mut state = self.idle_route(route)?.clone();
+        let mut weights = state.now.clone();
+        for (backend, weight) in &asked.weights {
+            let slot = weights
+                .get_mut(backend)
+                .ok_or_else(|| ControlError::UnknownBackend {
+                    route: route.clone(),
+                    backend: backend.clone(),
+                })?;
+            *slot = *weight;
+        }
+        if shares::total(&weights) == 0 {
+            return Err(ControlError::Invalid(format!(
+                "the weights of route `{route}` would all be zero"
+            )));
+        }
+        let what = What::WeightsChanged {
+            from: state.now.clone(),
+            to: weights.clone(),
+        };
+        state.set_weights(weights);
+        Ok(Change {
+            routes: BTreeMap::from([(route.clone(), state)]),
+            drafts: vec![Draft {
+                route: Some(route.clone()),
+                rollout: None,
+                author: asked.author.clone(),
+                what,
+            }],
+            ..Change::default()
+        })
+    }
+
+    /// A new rollout, at its first share.
+    pub(super) fn start(&self, asked: &StartRollout) -> Result<(Change, RolloutId), ControlError> {
+        self.check_generation(asked.if_match)?;
+        let route = &asked.route;
+        let mut state = self.idle_route(route)?.clone();
+        let stable = self.stable_for(asked, &state)?;
+        let (plan_name, plan) = self.plan(asked)?;
+        let number = self.desired.last_rollout.saturating_add(1);
+        let id = RolloutId(number);
+        state.seed = number;
+        state.reverted.remove(&asked.to);
+        state.run = Some(Box::new(Run {
+            id,
+            stable,
+            candidate: asked.to.clone(),
+            plan_name,
+            judge: Judge::new(plan.terms, plan.planned()),
+            plan,
+            before: state.now.clone(),
+            author: asked.author.clone(),
+            started_at: self.moment.at,
+            ended_at: None,
+            state: State::new(),
+            record: None,
+        }));
+        let started = self.step(route, state, Step::Start, &asked.author);
+        let mut change = started.map_err(|refusal| ControlError::Invalid(refusal.to_string()))?;
+        change.last_rollout = Some(number);
+        Ok((change, id))
+    }
+
+    /// Something done to a rollout by hand that does not go back to stable.
+    pub(super) fn act(
+        &self,
+        route: &RouteName,
+        step: Step,
+        asked: &ActOnRollout,
+    ) -> Result<Change, ControlError> {
+        self.check_generation(asked.if_match)?;
+        let state = self.route(route)?.clone();
+        let stepped = self.step(route, state, step, &asked.author);
+        stepped.map_err(|refusal| ControlError::NotNow {
+            action: asked.action,
+            rollout: asked.rollout,
+            refusal,
+        })
+    }
+
+    /// A new file.
+    pub(super) fn reload(&self, file: Arc<Config>, author: &Author) -> (Change, ReloadReport) {
+        let mut adopted = adopt::adopt(self.desired, file.spec());
+        adopted.notes.extend(restarts(self.config, &file));
+        let mut drafts = adopted.drafts(self.moment);
+        let report = ReloadReport {
+            generation: self.desired.generation,
+            at: self.moment.at,
+            changed: true,
+            notes: adopted.notes.clone(),
+        };
+        drafts.push(Draft {
+            route: None,
+            rollout: None,
+            author: author.clone(),
+            what: What::ConfigReloaded {
+                notes: adopted.notes,
+            },
+        });
+        let change = Change {
+            routes: adopted.routes,
+            file: Some(file),
+            drafts,
+            ..Change::default()
+        };
+        (change, report)
+    }
+
+    fn step(
+        &self,
+        route: &RouteName,
+        mut state: RouteState,
+        step: Step,
+        author: &Author,
+    ) -> Result<Change, Refusal> {
+        let stepped = steps::take(&mut state, step, self.moment)?;
+        Ok(Change::of_step(route, state, stepped, author))
+    }
+
+    /// Refuses unless this is the generation in force.
+    pub(super) fn check_generation(&self, asked: Option<Generation>) -> Result<(), ControlError> {
+        let current = self.desired.generation;
+        match asked {
+            Some(expected) if expected != current => {
+                Err(ControlError::GenerationMismatch { expected, current })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn route(&self, route: &RouteName) -> Result<&RouteState, ControlError> {
+        let state = self.desired.routes.get(route);
+        state.ok_or_else(|| ControlError::UnknownRoute {
+            route: route.clone(),
+        })
+    }
+
+    fn idle_route(&self, route: &RouteName) -> Result<&RouteState, ControlError> {
+        let state = self.route(route)?;
+        match state.running() {
+            Some(run) => Err(ControlError::RolloutRunning {
+                route: route.clone(),
+                rollout: run.id,
+            }),
+            None => Ok(state),
+        }
+    }
+
+    fn stable_for(
+        &self,
+        asked: &StartRollout,
+        state: &RouteState,
+    ) -> Result<BackendName, ControlError> {
+        let (route, to) = (&asked.route, &asked.to);
+        if !state.now.contains_key(to) {
+            return Err(ControlError::UnknownBackend {
+                route: route.clone(),
+                backend: to.clone(),
+            });
+        }
+        let stable = shares::heaviest(&state.now).filter(|stable| stable != to);
+        let stable = stable.ok_or_else(|| {
+            ControlError::Invalid(format!(
+                "backend `{to}` has the largest weight of route `{route}`: it is stable, not a candidate"
+            ))
+        })?;
+        let left = state
+            .cooldowns
+            .get(to)
+            .map(|until| until.since(self.moment.at));
+        match left {
+            Some(left) if !left.is_zero() && asked.cooldown == Cooldown::Respect => {
+                Err(ControlError::CoolingDown {
+                    route: route.clone(),
+                    backend: to.clone(),
+                    left_seconds: left.as_secs().max(1),
+                })
+            }
+            Some(_) | None => Ok(stable),
+        }
+    }
+
+    fn plan(&self, asked: &StartRollout) -> Result<(Option<PlanName>, Plan), ControlError> {
+        let file = self.config.spec();
+        let mut routes = file.routes.iter();
+        let of_route = routes
+            .find(|spec| spec.name == asked.route)
+            .and_then(|spec| spec.plan.clone());
+        let named = |name: &PlanName| {
+            let spec = file.plans.get(name).cloned();
+            spec.ok_or_else(|| ControlError::UnknownPlan { plan: name.clone() })
+        };
+        let (name, spec) = match (&asked.recipe, of_route) {
+            (Recipe::Plan(name), _) => (Some(name.clone()), named(name)?),
+            (Recipe::OfRoute, Some(name)) => (Some(name.clone()), named(&name)?),
+            (Recipe::OfRoute, None) => {
+                return Err(ControlError::Invalid(format!(
+                    "route `{}` names no plan, so the start must name a plan or its stages",
+                    asked.route
+                )));
+            }
+            (Recipe::Stages(stages), of_route) => {
+                let base = of_route.map(|name| named(&name)).transpose()?;
+                (None, with_stages(base, stages)?)
+            }
+        };
+        let plan = Plan::new(&spec).map_err(|error| ControlError::Invalid(error.to_string()))?;
+        Ok((name, plan))
+    }
+}
+
+fn with_stages(base: Option<PlanSpec>, stages: &[StageSpec]) -> Result<PlanSpec, ControlError> {
+    if let Some(base) = base {
+        return Ok(PlanSpec {
+            stages: stages.to_vec(),
+            ..base
+        });
+    }
+    // Through the file's own reader, so that defaults are written down once.
+    serde_json::from_value(serde_json::json!({ "stages": stages }))
+        .map_err(|error| ControlError::Invalid(error.to_string()))
+}
+
+/// What of a new file takes a restart.
+fn restarts(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (old.spec(), new.spec());
+    let parts = [
+        ("listeners", old.listeners != new.listeners),
+        ("admin", old.admin != new.admin),
+        ("state", old.state != new.state),
+        ("workers", old.workers != new.workers),
+    ];
+    let changed = parts.iter().filter(|(_, changed)| *changed);
+    changed
+        .map(|(part, _)| format!("`{part}` has changed, which takes a restart"))
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! Reading the file again, off this thread.
+
+use std::sync::Arc;
+
+use crate::config::{self, Config, Diagnostics};
+
+use super::actor::{Askers, Control, FileRead, Load};
+use super::author::Author;
+use super::change::{Answer, Change, Draft};
+use super::command::Reply;
+use super::error::ControlError;
+use super::event::What;
+use super::reload::ReloadReport;
+use super::timestamp::Timestamp;
+
+/// Askers that wait for one reload.
+const ASKERS_MAX: usize = 64;
+
+impl Control {
+    /// Reads the file; if it is being read already, reads it once more after that, since it may
+    /// have changed in between.
+    pub(super) fn ask_for_load(&mut self, author: Author, reply: Reply<ReloadReport>) {
+        if self.load.is_none() && self.loaded.is_none() {
+            self.start_load(vec![(author, reply)]);
+        } else if self.load_again.len() < ASKERS_MAX {
+            self.load_again.push((author, reply));
+        } else {
+            // Whoever asked may have left.
+            let _ = reply.send(Err(ControlError::Busy));
+        }
+    }
+
+    fn start_load(&mut self, asked: Askers) {
+        let path = self.config.path().to_owned();
+        let reading = tokio::task::spawn_blocking(move || config::load(path));
+        self.load = Some(Load { reading, asked });
+    }
+
+    /// The file has been read.
+    pub(super) fn read(&mut self, read: FileRead) {
+        let Some(Load { asked, .. }) = self.load.take() else {
+            return;
+        };
+        match read {
+            Ok(Ok(file)) => self.loaded = Some((Arc::new(file), asked)),
+            Ok(Err(diagnostics)) => self.refuse_file(diagnostics, asked),
+            Err(error) => {
+                let why = format!("reading the config file failed: {error}");
+                answer(asked, &Err(ControlError::Invalid(why)));
+            }
+        }
+        self.load_next();
+    }
+
+    fn load_next(&mut self) {
+        if !self.load_again.is_empty() && self.load.is_none() && self.loaded.is_none() {
+            let asked = std::mem::take(&mut self.load_again);
+            self.start_load(asked);
+        }
+    }
+
+    fn refuse_file(&mut self, diagnostics: Diagnostics, asked: Askers) {
+        let first = diagnostics.as_slice().first().map(ToString::to_string);
+        self.tell(Draft {
+            route: None,
+            rollout: None,
+            author: author_of(&asked),
+            what: What::ConfigRefused {
+                errors: diagnostics.len() as u64,
+                first: first.unwrap_or_default(),
+            },
+        });
+        let refusal = Arc::new(diagnostics);
+        self.refusal = Some(Arc::clone(&refusal));
+        self.show();
+        answer(asked, &Err(ControlError::Config(refusal)));
+    }
+
+    /// Puts a file in force that has been read.
+    pub(super) fn submit_file(&mut self, file: Arc<Config>, asked: Askers) {
+        if file.fingerprint() == self.config.fingerprint() {
+            self.confirm_file(asked);
+        } else {
+            let (change, report) = self.ground().reload(file, &author_of(&asked));
+            let replies = asked.into_iter().map(|(_, reply)| reply).collect();
+            self.submit(Change {
+                answer: Answer::Reloaded(replies, report),
+                ..change
+            });
+        }
+        self.load_next();
+    }
+
+    /// The file says what it said before.
+    fn confirm_file(&mut self, asked: Askers) {
+        self.refusal = None;
+        self.loaded_at = Timestamp::now();
+        self.show();
+        let report = ReloadReport {
+            generation: self.desired.generation,
+            at: self.loaded_at,
+            changed: false,
+            notes: Vec::new(),
+        };
+        answer(asked, &Ok(report));
+    }
+}
+
+fn author_of(asked: &Askers) -> Author {
+    let first = asked.first().map(|(author, _)| author.clone());
+    first.unwrap_or_else(|| Author::new("file", None))
+}
+
+fn answer(asked: Askers, with: &Result<ReloadReport, ControlError>) {
+    for (_, reply) in asked {
+        // Whoever asked may have left.
+        let _ = reply.send(with.clone());
+    }
+}

@@ -1,0 +1,180 @@
+//! How control comes to be: store and file brought together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::mcp::SealKey;
+use crate::proxy::snapshot::{Blueprint, Snapshot, SnapshotCell};
+use crate::stats::Registry;
+use crate::store::{Contents, Store};
+
+use super::actor::{Control, Publisher, Times};
+use super::adopt;
+use super::desired::Desired;
+use super::error::ControlError;
+use super::handle::ControlHandle;
+use super::ledger::Ledger;
+use super::picture::{Readings, Sitters};
+use super::status::StoreHealth;
+use super::steps::Moment;
+use super::timestamp::Timestamp;
+
+/// Commands that may wait for the actor.
+const COMMANDS: usize = 64;
+/// Events that a subscriber may fall behind.
+const EVENTS: usize = 1024;
+
+/// What control is opened with.
+#[derive(Clone, Debug)]
+pub struct ControlOptions {
+    /// The file; its path is read again at a reload.
+    pub config: Config,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Where the workers count their calls.
+    pub registry: Arc<Registry>,
+}
+
+/// Control, ready to run.
+pub struct Opened {
+    /// The actor; to be run on the control thread.
+    pub control: Control,
+    /// The door to it.
+    pub handle: ControlHandle,
+    /// Where the workers find what they run by.
+    pub snapshots: Arc<SnapshotCell>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
+}
+
+/// Opens the state folder and makes the first snapshot. Blocks on the disk.
+///
+/// # Errors
+/// [`ControlError::Store`] when the folder cannot be used, [`ControlError::State`] when what
+/// is in it cannot be read.
+pub fn open(options: &ControlOptions) -> Result<Opened, ControlError> {
+    let folder = options.config.state_folder();
+    let opened = Store::open(&folder).map_err(|error| ControlError::Store(Arc::new(error)))?;
+    let cell = |first: &Blueprint| {
+        let cell = SnapshotCell::new(options.workers, Snapshot::compile(first));
+        let cell = Arc::new(cell);
+        let publish = Arc::clone(&cell);
+        let publisher: Publisher =
+            Box::new(move |blueprint| publish.publish(Snapshot::compile(blueprint)));
+        (cell, publisher)
+    };
+    let (control, handle, snapshots) = assemble(options, opened, cell)?;
+    Ok(Opened {
+        control,
+        handle,
+        snapshots,
+    })
+}
+
+/// Brings file and store together and makes the actor; `start` makes of the first blueprint
+/// where snapshots go.
+pub(super) fn assemble<T>(
+    options: &ControlOptions,
+    (store, contents): (Store, Contents),
+    start: impl FnOnce(&Blueprint) -> (T, Publisher),
+) -> Result<(Control, ControlHandle, T), ControlError> {
+    let started = Instant::now();
+    let moment = Moment {
+        now: started.elapsed(),
+        at: Timestamp::now(),
+    };
+    let (desired, drafts) = under_file(&saved(options, &contents)?, &options.config, moment);
+    let (command_sender, commands) = mpsc::channel(COMMANDS);
+    let config = Arc::new(options.config.clone());
+    let (events, _) = broadcast::channel(EVENTS);
+    let readings = Readings::default();
+    let picture = Sitters {
+        desired: &desired,
+        config: &config,
+        registry: &options.registry,
+        readings: &readings,
+        moment,
+        started_at: moment.at,
+        loaded_at: moment.at,
+        refusal: None,
+        store: &StoreHealth::Healthy,
+    };
+    let (status, status_reader) = watch::channel(Arc::new(picture.draw()));
+    let handle = ControlHandle {
+        commands: command_sender,
+        status: status_reader,
+        events: events.clone(),
+        history: store.reader(),
+    };
+    let mut control = Control {
+        desired,
+        config,
+        loaded_at: moment.at,
+        refusal: None,
+        evidence: BTreeMap::new(),
+        ledger: Ledger::new(store, contents.last_sequence),
+        registry: Arc::clone(&options.registry),
+        publisher: Box::new(|_| ()),
+        workers: options.workers,
+        seal_key: SealKey::new(&contents.seal_key),
+        wake: Arc::new(Notify::new()),
+        commands,
+        status,
+        events,
+        started,
+        started_at: moment.at,
+        readings,
+        queue: VecDeque::new(),
+        load: None,
+        load_again: Vec::new(),
+        loaded: None,
+        times: Times::new(started),
+    };
+    control.begin_trials(&BTreeMap::new());
+    let (cell, publisher) = start(&control.blueprint());
+    control.publisher = publisher;
+    for draft in drafts {
+        control.tell(draft);
+    }
+    // What was made of the two is written as soon as the actor runs; a disk that is full by
+    // then must not keep traffic from flowing.
+    control.ledger.dirty = true;
+    Ok((control, handle, cell))
+}
+
+fn saved(options: &ControlOptions, contents: &Contents) -> Result<Desired, ControlError> {
+    let Some(bytes) = &contents.state else {
+        return Ok(Desired::new());
+    };
+    Desired::parse(bytes).map_err(|why| ControlError::State {
+        folder: options.config.state_folder(),
+        why,
+    })
+}
+
+/// A restart is a reload of whatever the file has become.
+fn under_file(
+    saved: &Desired,
+    config: &Config,
+    moment: Moment,
+) -> (Desired, Vec<super::change::Draft>) {
+    let mut adopted = adopt::adopt(saved, config.spec());
+    let drafts = adopted.drafts(moment);
+    let mut desired = saved.clone();
+    desired.routes = adopted.routes;
+    // A new store is a change too: generation 0 is never in force.
+    let differs = desired.to_bytes().ok() != saved.to_bytes().ok();
+    if differs || saved.generation == crate::model::Generation::default() {
+        desired.generation = desired.generation.next();
+    }
+    (desired, drafts)
+}

@@ -1,0 +1,268 @@
+//! Drawing the status: desired state and counts, put side by side.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Diagnostics};
+use crate::model::{BackendName, Role, RouteName};
+use crate::proxy::spec::{ProtocolSpec, RouteSpec};
+
+use crate::rollout::Phase;
+use crate::stats::{CallKey, CallSummary, Registry, Traffic};
+
+use super::desired::{Desired, RouteState, Run};
+use super::shares;
+use super::status::{
+    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, RolloutPhase, RolloutStatus,
+    RouteStatus, ShadowStatus, Status, StoreHealth,
+};
+use super::steps::Moment;
+use super::timestamp::Timestamp;
+
+/// Time between the readings that `recent` is told from.
+const READING_EVERY: Duration = Duration::from_secs(2);
+/// Readings that are kept: ten seconds.
+const READINGS: usize = 6;
+
+/// The latest readings of every count, for telling what happened of late.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    taken: Option<Duration>,
+    by_key: BTreeMap<CallKey, VecDeque<CallSummary>>,
+}
+
+impl Readings {
+    /// Takes a reading when it is time for one.
+    pub(super) fn take(&mut self, registry: &Registry, now: Duration) {
+        if self
+            .taken
+            .is_some_and(|taken| now.saturating_sub(taken) < READING_EVERY)
+        {
+            return;
+        }
+        self.taken = Some(now);
+        for key in registry.keys() {
+            let sum = registry.sum(&key);
+            let readings = self.by_key.entry(key).or_default();
+            if readings.is_empty() {
+                // Before it was first seen there was nothing.
+                readings.push_back(CallSummary::default());
+            }
+            readings.push_back(sum);
+            if readings.len() > READINGS {
+                readings.pop_front();
+            }
+        }
+    }
+
+    fn since_oldest(&self, key: &CallKey, now: &CallSummary) -> CallSummary {
+        match self.by_key.get(key).and_then(VecDeque::front) {
+            Some(oldest) => now.since(oldest),
+            None => now.clone(),
+        }
+    }
+}
+
+/// Everything that a picture is drawn from.
+pub(super) struct Sitters<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) config: &'a Arc<Config>,
+    pub(super) registry: &'a Registry,
+    pub(super) readings: &'a Readings,
+    pub(super) moment: Moment,
+    pub(super) started_at: Timestamp,
+    pub(super) loaded_at: Timestamp,
+    pub(super) refusal: Option<&'a Arc<Diagnostics>>,
+    pub(super) store: &'a StoreHealth,
+}
+
+impl Sitters<'_> {
+    /// The whole picture.
+    pub(super) fn draw(&self) -> Status {
+        Status {
+            generation: self.desired.generation,
+            started_at: self.started_at,
+            uptime: self.moment.now,
+            config: ConfigStatus {
+                path: self.config.path().to_owned(),
+                in_force: Arc::clone(self.config),
+                loaded_at: self.loaded_at,
+                refusal: self.refusal.cloned(),
+            },
+            store: self.store.clone(),
+            routes: self.routes(),
+            backends: self.backends(),
+        }
+    }
+
+    /// Every route, in the order of the file.
+    fn routes(&self) -> Vec<RouteStatus> {
+        let routes = self.config.spec().routes.iter();
+        let drawn = routes.filter_map(|spec| {
+            let state = self.desired.routes.get(&spec.name)?;
+            Some(self.route(spec, state))
+        });
+        drawn.collect()
+    }
+
+    /// Every backend, by name.
+    fn backends(&self) -> Vec<BackendStatus> {
+        let file = self.config.spec();
+        let backends = file.backends.iter();
+        let drawn = backends.map(|(name, spec)| BackendStatus {
+            name: name.clone(),
+            endpoints: spec.endpoints.iter().map(ToString::to_string).collect(),
+            routes: routes_to(name, &file.routes),
+            calls: CallNumbers::from(&self.calls_of(name)),
+        });
+        drawn.collect()
+    }
+
+    fn calls_of(&self, backend: &BackendName) -> CallSummary {
+        let mut sum = CallSummary::default();
+        for key in self.registry.keys() {
+            if key.backend == *backend && key.traffic == Traffic::Real {
+                add(&mut sum, &self.registry.sum(&key));
+            }
+        }
+        sum
+    }
+
+    fn route(&self, spec: &RouteSpec, state: &RouteState) -> RouteStatus {
+        let all = shares::total(&state.now).max(1) as f64;
+        let arms = state.now.iter().map(|(backend, weight)| {
+            let (calls, recent) = self.numbers(&spec.name, backend, Traffic::Real);
+            ArmStatus {
+                backend: backend.clone(),
+                weight: *weight,
+                percent: f64::from(weight.share()) * 100.0 / all,
+                role: role(state, backend),
+                standing: standing(state, backend),
+                calls,
+                recent,
+            }
+        });
+        RouteStatus {
+            name: spec.name.clone(),
+            matches: in_words(spec),
+            protocol: match spec.protocol {
+                ProtocolSpec::Http => "http",
+                ProtocolSpec::Mcp => "mcp",
+            },
+            arms: arms.collect(),
+            shadow: self.shadow(spec),
+            rollout: state
+                .run
+                .as_deref()
+                .map(|run| self.rollout(&spec.name, run)),
+        }
+    }
+
+    fn shadow(&self, spec: &RouteSpec) -> Option<ShadowStatus> {
+        let shadow = spec.shadow.as_ref()?;
+        let (calls, recent) = self.numbers(&spec.name, &shadow.backend, Traffic::Shadow);
+        Some(ShadowStatus {
+            backend: shadow.backend.clone(),
+            percent: shadow.percent,
+            calls,
+            recent,
+        })
+    }
+
+    fn numbers(
+        &self,
+        route: &RouteName,
+        backend: &BackendName,
+        traffic: Traffic,
+    ) -> (CallNumbers, CallNumbers) {
+        let key = CallKey {
+            route: route.clone(),
+            backend: backend.clone(),
+            traffic,
+        };
+        let sum = self.registry.sum(&key);
+        let recent = self.readings.since_oldest(&key, &sum);
+        (CallNumbers::from(&sum), CallNumbers::from(&recent))
+    }
+
+    fn rollout(&self, route: &RouteName, run: &Run) -> RolloutStatus {
+        let view = run.state.view(&run.plan, self.moment.now);
+        let stage = view.stage.map(|index| index.saturating_add(1));
+        RolloutStatus {
+            id: run.id,
+            route: route.clone(),
+            stable: run.stable.clone(),
+            candidate: run.candidate.clone(),
+            plan_name: run.plan_name.clone(),
+            plan: Arc::new(run.plan.clone()),
+            phase: phase(run, view.paused, view.phase),
+            stage: stage.and_then(|number| u32::try_from(number).ok()),
+            percent: view.percent,
+            stage_elapsed: view.elapsed,
+            stage_left: view.time_left,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
+            author: run.author.clone(),
+            revert_reason: view.reason,
+            verdict: run.record.clone().map(Arc::new),
+        }
+    }
+}
+
+fn phase(run: &Run, paused: bool, in_stage: &str) -> RolloutPhase {
+    match run.state.phase() {
+        Phase::Promoted => RolloutPhase::Promoted,
+        Phase::Reverted { .. } => RolloutPhase::Reverted,
+        Phase::Aborted => RolloutPhase::Aborted,
+        Phase::Pending | Phase::Warmup | Phase::Stage { .. } if paused => RolloutPhase::Paused,
+        Phase::Pending | Phase::Warmup => RolloutPhase::Warmup,
+        Phase::Stage { .. } => match in_stage {
+            "extended" => RolloutPhase::Extended,
+            "awaiting_approval" => RolloutPhase::AwaitingApproval,
+            _ => RolloutPhase::Running,
+        },
+    }
+}
+
+fn role(state: &RouteState, backend: &BackendName) -> Option<Role> {
+    let run = state.running()?;
+    if *backend == run.candidate {
+        return Some(Role::Candidate);
+    }
+    (*backend == run.stable).then_some(Role::Stable)
+}
+
+fn standing(state: &RouteState, backend: &BackendName) -> ArmStanding {
+    if state.reverted.contains(backend) {
+        return ArmStanding::Reverted;
+    }
+    ArmStanding::Open
+}
+
+fn in_words(spec: &RouteSpec) -> String {
+    let matches = &spec.matches;
+    let host = matches.host.as_deref().unwrap_or("any host");
+    match (&matches.exact_path, &matches.path) {
+        (Some(path), _) => format!("{host} = {path}"),
+        (None, path) => format!("{host} {}", path.as_deref().unwrap_or("/")),
+    }
+}
+
+fn routes_to(backend: &BackendName, routes: &[RouteSpec]) -> Vec<RouteName> {
+    let names_it = |route: &&RouteSpec| {
+        let mirrors = route.shadow.as_ref().map(|shadow| &shadow.backend);
+        route.split.contains_key(backend) || mirrors == Some(backend)
+    };
+    let routes = routes.iter().filter(names_it);
+    routes.map(|route| route.name.clone()).collect()
+}
+
+fn add(sum: &mut CallSummary, more: &CallSummary) {
+    for (total, count) in sum.outcomes.iter_mut().zip(&more.outcomes) {
+        *total += count;
+    }
+    sum.latency.add(&more.latency);
+    sum.in_flight += more.in_flight;
+    sum.streams += more.streams;
+}

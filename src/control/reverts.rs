@@ -1,0 +1,230 @@
+//! Evidence judged, and the way back: what waits for nothing.
+
+use tokio::time::Instant;
+
+use crate::judge::Verdict;
+use crate::model::{RevertReason, RouteName};
+use crate::rollout::{Event as Step, Refusal};
+use crate::stats::{CallKey, Traffic};
+
+use super::actor::Control;
+use super::author::Author;
+use super::change::{Change, Draft};
+use super::command::{ActOnRollout, Changed, Reply, RolloutAction};
+use super::desired::RouteState;
+use super::error::ControlError;
+use super::event::What;
+use super::steps::{self, Stepped};
+
+impl Control {
+    /// Gives the judge what is new, and acts on a verdict to revert at once.
+    pub(super) fn judge_evidence(&mut self, seen: Instant) {
+        let now = self.moment().now;
+        let mut condemned = Vec::new();
+        for (route, evidence) in &mut self.evidence {
+            let state = self.desired.routes.get_mut(route);
+            let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
+                continue;
+            };
+            evidence.fold(&mut run.judge, now);
+            let time = run.state.stage_time(&run.plan, now);
+            if matches!(run.judge.verdict(time), Verdict::Revert { .. }) {
+                condemned.push(route.clone());
+            }
+        }
+        for route in condemned {
+            self.hear_judge(&route, seen);
+        }
+    }
+
+    /// Once a second: limits, time, and every rollout's next step.
+    pub(super) fn second(&mut self, seen: Instant) {
+        let now = self.moment().now;
+        for (route, evidence) in &mut self.evidence {
+            let state = self.desired.routes.get_mut(route);
+            let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
+                continue;
+            };
+            if evidence.wants_baseline(now) {
+                let key = CallKey {
+                    route: route.clone(),
+                    backend: run.stable.clone(),
+                    traffic: Traffic::Real,
+                };
+                let latency = self.registry.sum(&key).latency;
+                evidence.refresh(&latency, &run.judge, now);
+            }
+            evidence.second(&mut run.judge, now);
+        }
+        let routes: Vec<RouteName> = self.evidence.keys().cloned().collect();
+        for route in routes {
+            self.hear_judge(&route, seen);
+        }
+    }
+
+    /// Asks the judge about a route's rollout and lets the rollout take the step that follows.
+    pub(super) fn hear_judge(&mut self, route: &RouteName, seen: Instant) {
+        let now = self.moment().now;
+        let state = self.desired.routes.get_mut(route);
+        let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
+            return;
+        };
+        let record = run.judge.rule(run.state.stage_time(&run.plan, now));
+        let verdict = record.verdict;
+        run.record = Some(record);
+        let reverts = matches!(verdict, Verdict::Revert { .. });
+        // In the warm-up only a guard can speak; otherwise time goes by.
+        let step = if reverts || run.state.is_judged() {
+            Step::Verdict(verdict)
+        } else {
+            Step::Tick
+        };
+        let author = Author::new(if reverts { "judge" } else { "plan" }, None);
+        self.step(route, step, author, seen);
+    }
+
+    /// Lets a rollout take a step of its own accord.
+    fn step(&mut self, route: &RouteName, step: Step, author: Author, seen: Instant) {
+        let Ok((state, stepped)) = self.try_step(route, step) else {
+            // Only persons are refused anything.
+            return;
+        };
+        if stepped.goes_back() {
+            self.go_back(
+                route,
+                state,
+                stepped,
+                Asked {
+                    author,
+                    reply: None,
+                    seen,
+                },
+            );
+        } else if !stepped.acts {
+            self.tick_clock(route, state);
+        } else if self.ledger.saving.is_none() {
+            let change = Change::of_step(route, state, stepped, &author);
+            self.submit(change);
+        }
+        // Else the disk is busy: the same step is due again in a second.
+    }
+
+    /// Nothing but the rollout's clock has changed.
+    fn tick_clock(&mut self, route: &RouteName, state: RouteState) {
+        let changing = self
+            .ledger
+            .saving
+            .as_ref()
+            .and_then(|saving| saving.change.as_ref());
+        if changing.is_some_and(|change| change.routes.contains_key(route)) {
+            return;
+        }
+        self.desired.routes.insert(route.clone(), state);
+    }
+
+    fn try_step(&self, route: &RouteName, step: Step) -> Result<(RouteState, Stepped), Refusal> {
+        let state = self.desired.routes.get(route);
+        let mut state = state.cloned().ok_or(Refusal::NotStarted)?;
+        let stepped = steps::take(&mut state, step, self.moment())?;
+        Ok((state, stepped))
+    }
+
+    /// A person's revert or abort.
+    pub(super) fn go_back_by_hand(&mut self, asked: ActOnRollout, reply: Reply<Changed>) {
+        let seen = Instant::now();
+        match self.try_by_hand(&asked) {
+            Ok((route, state, stepped)) => {
+                let asked = Asked {
+                    author: asked.author,
+                    reply: Some(reply),
+                    seen,
+                };
+                self.go_back(&route, state, stepped, asked);
+            }
+            Err(error) => {
+                // Whoever asked may have left.
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    fn try_by_hand(
+        &self,
+        asked: &ActOnRollout,
+    ) -> Result<(RouteName, RouteState, Stepped), ControlError> {
+        self.ground().check_generation(asked.if_match)?;
+        let route = self.desired.route_of(asked.rollout).cloned();
+        let route = route.ok_or(ControlError::UnknownRollout {
+            rollout: asked.rollout,
+        })?;
+        let step = match asked.action {
+            RolloutAction::Abort => Step::Abort,
+            RolloutAction::Pause
+            | RolloutAction::Resume
+            | RolloutAction::Approve
+            | RolloutAction::Promote
+            | RolloutAction::Revert => Step::Revert(RevertReason::Manual),
+        };
+        let (state, stepped) =
+            self.try_step(&route, step)
+                .map_err(|refusal| ControlError::NotNow {
+                    action: asked.action,
+                    rollout: asked.rollout,
+                    refusal,
+                })?;
+        Ok((route, state, stepped))
+    }
+
+    /// Publishes first and leaves the disk for later: a revert waits for nothing.
+    fn go_back(&mut self, route: &RouteName, state: RouteState, stepped: Stepped, asked: Asked) {
+        self.desired.routes.insert(route.clone(), state);
+        self.desired.generation = self.desired.generation.next();
+        self.evidence.remove(route);
+        self.publish();
+        let taken_us = u64::try_from(asked.seen.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.overtake(route);
+        for mut what in stepped.whats {
+            if let What::RolloutReverted { actuation_us, .. } = &mut what {
+                *actuation_us = taken_us;
+            }
+            self.tell(Draft {
+                route: Some(route.clone()),
+                rollout: stepped.rollout,
+                author: asked.author.clone(),
+                what,
+            });
+        }
+        if let Some(reply) = asked.reply {
+            let changed = Changed {
+                generation: self.desired.generation,
+                rollout: stepped.rollout,
+            };
+            self.ledger.wait(reply, changed);
+        }
+        self.show();
+    }
+
+    /// A change of the same route that is still being written is dropped; any other one is
+    /// written again on top of this. A reload is planned again, since it is about everything.
+    fn overtake(&mut self, route: &RouteName) {
+        self.ledger.dirty = true;
+        let Some(saving) = &mut self.ledger.saving else {
+            return;
+        };
+        saving.stale = true;
+        let same = |change: &mut Change| change.file.is_none() && change.routes.contains_key(route);
+        if let Some(change) = saving.change.take_if(same) {
+            change.answer.refused(&ControlError::Conflict {
+                route: route.clone(),
+            });
+        }
+    }
+}
+
+/// Who goes back, and who waits to hear of it.
+struct Asked {
+    author: Author,
+    reply: Option<Reply<Changed>>,
+    /// When the reason for it was seen.
+    seen: Instant,
+}

@@ -1,0 +1,149 @@
+//! What the machine of a rollout wants done, done to what is desired.
+
+use std::time::Duration;
+
+use crate::model::RolloutId;
+use crate::rollout::{self, Action, Event, Finish, Note, Refusal, TrialUse};
+
+use super::desired::{RouteState, Run};
+use super::event::What;
+use super::timestamp::Timestamp;
+
+/// The two clocks: one to decide by, one to show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// Since control started.
+    pub(super) now: Duration,
+    /// On the wall.
+    pub(super) at: Timestamp,
+}
+
+/// What a step changed beside what is desired.
+#[derive(Debug, Default)]
+pub(super) struct Stepped {
+    /// The rollout that took the step.
+    pub(super) rollout: Option<RolloutId>,
+    /// What to tell.
+    pub(super) whats: Vec<What>,
+    /// The trial to begin.
+    pub(super) trial: Option<TrialUse>,
+    /// How the rollout ended.
+    pub(super) finish: Option<Finish>,
+    /// Whether more than the clock changed.
+    pub(super) acts: bool,
+}
+
+impl Stepped {
+    /// Whether stable got all of the traffic back: what waits for no disk.
+    pub(super) fn goes_back(&self) -> bool {
+        matches!(self.finish, Some(Finish::Reverted { .. } | Finish::Aborted))
+    }
+}
+
+/// Lets a route's rollout take one step.
+pub(super) fn take(
+    route: &mut RouteState,
+    event: Event,
+    moment: Moment,
+) -> Result<Stepped, Refusal> {
+    let Some(run) = route.run.as_deref_mut() else {
+        return Err(Refusal::NotStarted);
+    };
+    let step = rollout::step(&run.plan, &run.state, event, moment.now)?;
+    let mut stepped = Stepped {
+        rollout: Some(run.id),
+        acts: !step.actions.is_empty(),
+        ..Stepped::default()
+    };
+    run.state = step.state;
+    for action in step.actions {
+        let Some(run) = route.run.as_deref_mut() else {
+            break;
+        };
+        match action {
+            Action::SetPercent(percent) => {
+                let weights = run.weights_at(percent);
+                route.set_weights(weights);
+            }
+            Action::NewTrial(of) => {
+                if of == TrialUse::Stage {
+                    run.judge.begin_stage();
+                }
+                stepped.trial = Some(of);
+            }
+            Action::Record(note) => stepped.whats.push(told(note, run)),
+            Action::Finish(finish) => {
+                run.ended_at = Some(moment.at);
+                finished(route, finish, moment.at);
+                stepped.finish = Some(finish);
+            }
+        }
+    }
+    Ok(stepped)
+}
+
+fn finished(route: &mut RouteState, finish: Finish, at: Timestamp) {
+    let Some(run) = route.run.as_deref() else {
+        return;
+    };
+    match finish {
+        Finish::Reverted { .. } => {
+            route.reverted.insert(run.candidate.clone());
+            let until = at.after(run.plan.cooldown);
+            route.cooldowns.insert(run.candidate.clone(), until);
+        }
+        Finish::Promoted | Finish::Aborted => {}
+    }
+}
+
+fn told(note: Note, run: &Run) -> What {
+    let number = |stage: usize| u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1);
+    let verdict = || run.record.clone().map(Box::new);
+    match note {
+        Note::WarmupStarted { percent } => What::RolloutStarted {
+            stable: run.stable.clone(),
+            candidate: run.candidate.clone(),
+            plan: run.plan_name.clone(),
+            stages: stages(run),
+            percent,
+        },
+        // Without a warm-up the first stage is the start.
+        Note::StageStarted { stage: 0, percent } if run.plan.warmup.is_zero() => {
+            What::RolloutStarted {
+                stable: run.stable.clone(),
+                candidate: run.candidate.clone(),
+                plan: run.plan_name.clone(),
+                stages: stages(run),
+                percent,
+            }
+        }
+        Note::StageStarted { stage, percent } => What::RolloutAdvanced {
+            stage: number(stage),
+            stages: stages(run),
+            percent,
+            verdict: verdict(),
+        },
+        Note::Extended { stage } => What::RolloutExtended {
+            stage: number(stage),
+        },
+        Note::AwaitingApproval { stage } => What::RolloutAwaitingApproval {
+            stage: number(stage),
+        },
+        Note::Approved { stage } => What::RolloutApproved {
+            stage: number(stage),
+        },
+        Note::Paused => What::RolloutPaused,
+        Note::Resumed => What::RolloutResumed,
+        Note::Promoted => What::RolloutPromoted { verdict: verdict() },
+        Note::Reverted { reason } => What::RolloutReverted {
+            why: reason,
+            verdict: verdict(),
+            actuation_us: 0,
+        },
+        Note::Aborted => What::RolloutAborted,
+    }
+}
+
+fn stages(run: &Run) -> u32 {
+    u32::try_from(run.plan.stages().len()).unwrap_or(u32::MAX)
+}
