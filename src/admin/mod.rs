@@ -31,6 +31,8 @@ mod render_rollout;
 mod reply;
 mod server;
 mod stall;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use api::Deps;
