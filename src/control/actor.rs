@@ -37,6 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Time after which a running rollout's evidence is written, changed or not.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// How many times as long as drawing the status took nothing is drawn by a tick, so that a
+/// gateway with a thousand routes does not spend its time on pictures.
+const SHOW_REST: u32 = 20;
 /// Longest wait for the disk when stopping.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,8 @@ pub(super) struct Times {
     look_at: Option<Instant>,
     second: Instant,
     checkpoint: Instant,
+    /// Before this no tick draws a status.
+    show_after: Instant,
 }
 
 impl Times {
@@ -95,6 +100,7 @@ impl Times {
             look_at: None,
             second: now,
             checkpoint: now,
+            show_after: now,
         }
     }
 }
@@ -187,8 +193,11 @@ impl Control {
             self.times.checkpoint = now;
             self.ledger.dirty = true;
         }
-        self.readings.take(&self.registry, self.moment().now);
-        self.show();
+        if now >= self.times.show_after {
+            self.readings.take(&self.registry, self.moment().now);
+            self.show();
+            self.times.show_after = now + now.elapsed() * SHOW_REST;
+        }
     }
 
     /// The two clocks.

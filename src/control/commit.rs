@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::model::{Generation, RouteName};
 use crate::proxy::snapshot::Blueprint;
 use crate::rollout::TrialUse;
@@ -172,18 +173,32 @@ impl Control {
             }
         }
         self.desired = next;
+        let mut trials = change.trials;
         if let Some(file) = change.file {
+            trials.extend(self.judged_anew(&file));
             self.config = file;
             self.loaded_at = Timestamp::now();
             self.refusal = None;
         }
-        self.begin_trials(&change.trials);
+        self.begin_trials(&trials);
         self.publish();
         for event in events {
             self.ledger.last_sequence = event.sequence;
             self.spread(event);
         }
         change.answer.done(self.desired.generation);
+    }
+
+    /// Rollouts that need a new trial since the file counts other outcomes against backends.
+    fn judged_anew(&self, file: &Config) -> BTreeMap<RouteName, TrialUse> {
+        let before = &self.config.spec().routes;
+        let changed = file.spec().routes.iter().filter_map(|new| {
+            let old = before.iter().find(|old| old.name == new.name)?;
+            let of = self.evidence.get(&new.name)?.current_use()?;
+            let other = blueprint::bad_outcomes(old) != blueprint::bad_outcomes(new);
+            other.then(|| (new.name.clone(), of))
+        });
+        changed.collect()
     }
 
     /// Every running rollout has evidence, and no other route has.

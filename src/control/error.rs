@@ -90,9 +90,9 @@ pub enum ControlError {
     /// The config file has errors; the old config stays in force.
     #[error("the config file was refused")]
     Config(#[source] Arc<Diagnostics>),
-    /// The change could not be written, so it was not made; or, for a revert, it was made and
-    /// is not on disk yet.
-    #[error("the state could not be written")]
+    /// The store could not be opened or read; or the change could not be written, so it was
+    /// not made; or, for a revert, it was made and is not on disk yet.
+    #[error("the state store failed")]
     Store(#[source] Arc<StoreError>),
     /// The saved state cannot be read.
     #[error("the saved state in {} cannot be used: {why}", folder.display())]

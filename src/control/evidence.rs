@@ -67,6 +67,11 @@ impl Evidence {
         }
     }
 
+    /// From now on requests are assigned so.
+    pub(super) fn assign(&mut self, assignment: Assignment) {
+        self.assignment = assignment;
+    }
+
     /// The trial that requests are assigned in now.
     pub(super) fn current(&self) -> Option<&Arc<Trial>> {
         self.trials.back().map(|reading| &reading.trial)

@@ -136,10 +136,14 @@ impl StoreReader {
         };
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.upgrade().ok_or_else(stopped)?;
-        jobs.try_send(Job::Read(query, reply))
-            .map_err(|_| StoreError::Busy {
-                path: self.path.clone(),
-            })?;
+        let busy = || StoreError::Busy {
+            path: self.path.clone(),
+        };
+        // Readers never take the places that writes need.
+        if jobs.capacity() <= QUEUE / 2 {
+            return Err(busy());
+        }
+        jobs.try_send(Job::Read(query, reply)).map_err(|_| busy())?;
         drop(jobs);
         answer.await.map_err(|_| stopped())?
     }

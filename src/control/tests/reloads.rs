@@ -179,3 +179,18 @@ async fn what_takes_a_restart_is_said() {
         "{report:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_blames_other_outcomes_begins_a_new_trial() {
+    let rig = Rig::new();
+    rig.start(Cooldown::Respect).await.unwrap();
+    let before = rig.trial("search");
+    let file = FILE.replace("plan: quick }", "plan: quick, bad_outcomes: [timeout] }");
+
+    reload(&rig, &file).await.unwrap();
+
+    assert!(!std::sync::Arc::ptr_eq(&before, &rig.trial("search")));
+    rig.let_the_candidate_fail();
+    rig.pass(std::time::Duration::from_secs(1)).await;
+    assert_eq!(rig.rollout("search").phase, RolloutPhase::Running);
+}
