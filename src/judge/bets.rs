@@ -9,13 +9,16 @@ use super::thresholds::QUANTILES;
 
 /// How many times worse than tolerated each bet supposes the candidate to be.
 const RATIOS: [f64; 6] = [1.3, 1.7, 2.5, 5.0, 15.0, 100.0];
+/// How the capital of a test on labels is spread over [`RATIOS`]: less on what takes very many
+/// calls to see anyway, and on what is seen within three.
+const SPREAD: [f64; RATIOS.len()] = [0.08, 0.2, 0.22, 0.2, 0.2, 0.1];
 /// Multiples of the floor that the bets against the floor suppose.
 const FLOOR_RATIOS: [f64; 7] = [2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 900.0];
 /// Highest error rate that a bet against the floor supposes.
 const HIGHEST_RATE: f64 = 0.95;
 /// Capital that is bet from the start; the rest is bet bit by bit over the planned time, so
 /// that a candidate that turns bad late is not protected by its good record.
-const AT_START: f64 = 0.7;
+const AT_START: f64 = 0.8;
 /// Largest capital of one bet. Cutting wealth down keeps every guarantee.
 const MOST: f64 = 1e100;
 /// Largest factor of one batch; with [`MOST`] no product overflows.
@@ -146,9 +149,9 @@ impl Bets {
     pub(super) fn new() -> Self {
         Self {
             reserve: 1.0 - AT_START,
-            ratio: [AT_START / RATIOS.len() as f64; RATIOS.len()],
+            ratio: SPREAD.map(|part| AT_START * part),
             floor: [AT_START / FLOOR_RATIOS.len() as f64; FLOOR_RATIOS.len()],
-            slow: [[AT_START / RATIOS.len() as f64; RATIOS.len()]; QUANTILES.len()],
+            slow: [SPREAD.map(|part| AT_START * part); QUANTILES.len()],
         }
     }
 
@@ -156,16 +159,13 @@ impl Bets {
     pub(super) fn restart(&mut self, part: f64) {
         let moved = ((1.0 - AT_START) * part).clamp(0.0, self.reserve);
         self.reserve -= moved;
-        let spread = |capital: &mut [f64]| {
-            let each = moved / capital.len() as f64;
-            for capital in capital {
-                *capital += each;
+        for capital in std::iter::once(&mut self.ratio).chain(&mut self.slow) {
+            for (capital, part) in capital.iter_mut().zip(SPREAD) {
+                *capital += moved * part;
             }
-        };
-        spread(&mut self.ratio);
-        spread(&mut self.floor);
-        for slow in &mut self.slow {
-            spread(slow);
+        }
+        for capital in &mut self.floor {
+            *capital += moved / FLOOR_RATIOS.len() as f64;
         }
     }
 
