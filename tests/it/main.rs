@@ -7,10 +7,6 @@
     reason = "a test that cannot go on should stop there and say where"
 )]
 #![allow(
-    clippy::disallowed_methods,
-    reason = "tests run on plain threads and measure real time with the real clock"
-)]
-#![allow(
     clippy::format_push_string,
     clippy::needless_pass_by_value,
     reason = "in a test, short calls are worth an allocation"

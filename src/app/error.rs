@@ -1,0 +1,43 @@
+//! Why the gateway does not start.
+
+use std::io;
+
+use crate::admin::ListenError;
+use crate::config::Diagnostics;
+use crate::control::ControlError;
+use crate::listener::BindError;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The file has errors.
+    #[error("the config file is not valid")]
+    Config(#[source] Diagnostics),
+    /// The file cannot be watched.
+    #[error("watching the config file")]
+    Watch(#[source] io::Error),
+    /// The state folder cannot be used.
+    #[error("opening the state")]
+    State(#[source] ControlError),
+    /// A listener's address cannot be bound.
+    #[error("opening a listener")]
+    Listener(#[from] BindError),
+    /// The admin API's address cannot be used.
+    #[error("opening the admin API")]
+    Admin(#[from] ListenError),
+    /// A thread or its runtime could not be started.
+    #[error("starting thread {name}")]
+    Thread {
+        /// The thread.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals cannot be listened for.
+    #[error("listening for signals")]
+    Signals(#[source] io::Error),
+    /// The system's source of randomness failed.
+    #[error("reading random bytes")]
+    Random(#[source] io::Error),
+}

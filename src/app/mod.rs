@@ -1,0 +1,14 @@
+//! Wires the rooms together and runs them until told to stop.
+//!
+//! One thread a worker, one for control (the admin API, the judge, the file watch), one for
+//! the disk. Whoever wants the process to end tells [`Running`]: readiness turns first, then
+//! workers let what is under way end, and control goes last.
+
+mod error;
+mod limits;
+mod process;
+mod running;
+
+pub use error::AppError;
+pub use process::serve;
+pub use running::{Gateway, Running};
