@@ -215,7 +215,9 @@ impl Control {
                 continue;
             };
             let evidence = self.evidence.entry(spec.name.clone());
-            let evidence = evidence.or_insert_with(|| Evidence::new(blueprint::assignment(spec)));
+            let assignment = blueprint::assignment(spec);
+            let evidence = evidence.or_insert_with(|| Evidence::new(assignment));
+            evidence.assign(assignment);
             let wanted = asked.get(&spec.name).copied();
             let of = match (wanted, evidence.current_use()) {
                 (Some(of), _) => of,

@@ -4,6 +4,7 @@
 //! slow disk to the actor.
 
 mod commands;
+mod opening;
 mod reloads;
 mod reverts;
 mod rig;
