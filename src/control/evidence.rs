@@ -19,6 +19,10 @@ const TRIALS_MAX: usize = 8;
 const BAD_MAX: usize = 4096;
 /// How many seconds of requests tell the share of pinned traffic.
 const SHARE_SECONDS: usize = 10;
+/// How many of them tell it while it moves, where they hold enough calls.
+const SHARE_SECONDS_SHORT: usize = 2;
+/// How many calls are enough for that.
+const SHARE_CALLS_SHORT: u64 = 200;
 /// Requests that the assigned share counts for beside the observed ones.
 const SHARE_PRIOR: f64 = 20.0;
 
@@ -180,23 +184,42 @@ impl Reading {
         self.dropped = dropped;
     }
 
-    /// The candidate's share of the requests of the last ten seconds, this moment apart: what
-    /// the judge is told must not depend on what it is about to hear.
+    /// The candidate's share of the latest requests, this moment apart: what the judge is told
+    /// must not depend on what it is about to hear.
+    ///
+    /// After a stage begins, pinned traffic moves only as sessions end and begin, and a mean over
+    /// ten seconds lags behind: a candidate that has more than it is believed to have looks worse
+    /// than it is. So the last two seconds count too, where they hold enough, and the larger share is
+    /// the careful one.
     fn share(&self, assignment: Assignment) -> f64 {
         match assignment {
             Assignment::Drawn => self.weight,
             Assignment::Pinned => {
-                let oldest = self.seconds.front().copied().unwrap_or_default();
-                let latest = self.seconds.back().copied().unwrap_or_default();
-                let [stable, candidate] = [0, 1].map(|arm: usize| {
-                    let at = |counts: [u64; 2]| counts.get(arm).copied().unwrap_or(0);
-                    at(latest).saturating_sub(at(oldest))
-                });
-                let prior = (SHARE_PRIOR * self.weight).round() as u64;
-                let rest = (SHARE_PRIOR * (1.0 - self.weight)).round() as u64;
-                observed_share(candidate + prior, stable + rest)
+                let long = self.recent(SHARE_SECONDS);
+                let short = self.recent(SHARE_SECONDS_SHORT);
+                if short.iter().sum::<u64>() < SHARE_CALLS_SHORT {
+                    return self.believed(long);
+                }
+                self.believed(long).max(self.believed(short))
             }
         }
+    }
+
+    /// Calls of stable and candidate in the latest `seconds`.
+    fn recent(&self, seconds: usize) -> [u64; 2] {
+        let [stable_now, candidate_now] = self.seconds.back().copied().unwrap_or_default();
+        let before = self.seconds.len().saturating_sub(seconds + 1);
+        let [stable, candidate] = self.seconds.get(before).copied().unwrap_or_default();
+        [
+            stable_now.saturating_sub(stable),
+            candidate_now.saturating_sub(candidate),
+        ]
+    }
+
+    fn believed(&self, [stable, candidate]: [u64; 2]) -> f64 {
+        let prior = (SHARE_PRIOR * self.weight).round() as u64;
+        let rest = (SHARE_PRIOR * (1.0 - self.weight)).round() as u64;
+        observed_share(candidate + prior, stable + rest)
     }
 
     fn note_second(&mut self) {
