@@ -44,8 +44,12 @@ pub(super) struct Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Run the gateway, until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+    Serve(FileArgs),
     /// Check a config file and show everything wrong with it.
     Check(FileArgs),
+    /// Watch a bad version being switched back: servers, agents and a gateway in one process.
+    Demo(DemoArgs),
     /// Show routes, their splits and how their backends do.
     Status {
         /// Only this route.
@@ -81,6 +85,30 @@ pub(super) struct FileArgs {
     /// The config file. Default: ./switchback.yaml, when it exists.
     #[arg(short, long, env = "SWITCHBACK_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+}
+
+/// How the demo runs.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Print a line a second instead of drawing, and a table at the end; exit code 0 when the
+    /// expected happened. So it is when stdout is no terminal.
+    #[arg(long)]
+    pub(super) headless: bool,
+    /// Longest run, in seconds.
+    #[arg(long, value_name = "N", default_value_t = 75, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub(super) seconds: u64,
+    /// Let the new version be good, and watch it being promoted.
+    #[arg(long)]
+    pub(super) healthy: bool,
+    /// How many agents call, 1 to 1,000.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) agents: u16,
+    /// The gateway's port. Default: 8080 when it is free, else any free one.
+    #[arg(long, value_name = "PORT")]
+    pub(super) port: Option<u16>,
+    /// The admin API's port. Default: 9900 when it is free, else any free one.
+    #[arg(long, value_name = "PORT")]
+    pub(super) admin_port: Option<u16>,
 }
 
 /// New weights.

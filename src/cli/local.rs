@@ -10,10 +10,51 @@ use super::api::Api;
 use super::args::{Cli, FileArgs};
 use super::failure::{Exit, Failure};
 use super::output::Output;
+use crate::app::{self, AppError, Running};
 use crate::config::{self, Config, Render};
 
 /// The file that is used when none is named.
 const DEFAULT_FILE: &str = "switchback.yaml";
+
+/// `switchback serve`
+pub(super) fn serve(args: FileArgs, output: Output) -> Result<Exit, Failure> {
+    let path = file(args)?;
+    let tell = |running: &Running| {
+        let listening = json!({
+            "file": path,
+            "listeners": running.listener_addresses(),
+            "admin": running.admin_address(),
+        });
+        // The gateway runs also when nobody reads where.
+        let _ = output.answer(&listening, |_| started(&path, running));
+    };
+    match app::serve(&path, tell) {
+        Ok(()) => Ok(Exit::Done),
+        Err(AppError::Config(found)) => {
+            output.note(found.render(style(output)).trim_end());
+            Err(Failure::new(
+                Exit::Usage,
+                format!("the config file {} is not valid", path.display()),
+            ))
+        }
+        Err(error) => Err(Failure::new(Exit::Error, "cannot run the gateway").because(&error)),
+    }
+}
+
+fn started(path: &Path, running: &Running) -> String {
+    let addresses: Vec<String> = running
+        .listener_addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    format!(
+        "switchback {} by {}: traffic on {}, admin API on http://{}",
+        env!("CARGO_PKG_VERSION"),
+        path.display(),
+        addresses.join(", "),
+        running.admin_address(),
+    )
+}
 
 /// `switchback check`
 pub(super) fn check(args: FileArgs, output: Output) -> Result<Exit, Failure> {

@@ -9,6 +9,7 @@
 
 mod api;
 mod args;
+mod demo;
 mod failure;
 mod history;
 mod http;

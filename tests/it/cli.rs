@@ -47,8 +47,7 @@ routes: [{ name: all, split: { v1: 100 } }]
     let (code, stdout, _) = run(&["check", "-c", path, "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &answer["valid"]), (Some(2), &false.into()));
-    let message = answer["diagnostics"][0]["message"].as_str().unwrap();
-    assert!(message.contains("endpoint"), "{message}");
+    assert!(answer["diagnostics"][0]["line"].is_u64(), "{stdout}");
 }
 
 #[test]
