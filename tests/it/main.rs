@@ -7,18 +7,15 @@
     reason = "a test that cannot go on should stop there and say where"
 )]
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on plain threads and measure real time with the real clock"
+)]
+#![allow(
     clippy::format_push_string,
     clippy::needless_pass_by_value,
     reason = "in a test, short calls are worth an allocation"
 )]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop where it stands"
-)]
 
 mod cli;
 mod fakes;
