@@ -84,6 +84,9 @@ impl Forwarding {
             sent.append(VIA, VIA_US);
         }
         if !self.x_forwarded {
+            for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
+                sent.remove(name);
+            }
             return;
         }
         let chain = match believed.chain {

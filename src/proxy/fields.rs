@@ -1,11 +1,9 @@
 //! Header fields on their way through: what is passed on, what stays here.
 //!
-//! The map that came in is taken apart and a new one is built; nothing is passed on because
-//! nobody thought of it as long as it belongs to one connection only (RFC 9110, 7.6.1).
+//! Every field is looked at before any is passed on: what belongs to one connection only
+//! (RFC 9110, 7.6.1) stays here, and so does what imitates a field that is relied on.
 
-use std::cell::RefCell;
-
-use http::header::{CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use crate::upstream::MCP_SESSION_ID;
 
@@ -29,25 +27,20 @@ const KEPT: [&str; 9] = [
     "x-forwarded-proto",
 ];
 
-/// Whether a field is not passed on: it belongs to one connection only, or is written anew.
+/// Whether a field is not passed on: it belongs to one connection only.
 /// Told by length first, since this is asked for every field of every message.
 fn stays(name: &str, side: Side) -> bool {
-    let request = side == Side::Request;
     match name.len() {
         2 => name == "te",
-        4 => request && name == "host",
-        6 => request && name == "expect",
+        6 => side == Side::Request && name == "expect",
         7 => name == "trailer" || name == "upgrade",
         10 => name == "connection" || name == "keep-alive",
-        14 => name == "content-length" || name == "http2-settings" || is_alias(name),
-        15 => request && name == "x-forwarded-for" || is_alias(name),
-        16 => request && name == "x-forwarded-host" || name == "proxy-connection" || is_alias(name),
-        17 => {
-            request && name == "x-forwarded-proto" || name == "transfer-encoding" || is_alias(name)
-        }
+        14 => name == "http2-settings" || is_alias(name),
+        15 | 20 => is_alias(name),
+        16 => name == "proxy-connection" || is_alias(name),
+        17 => name == "transfer-encoding" || is_alias(name),
         18 => name == "proxy-authenticate",
         19 => name == "proxy-authorization",
-        20 => is_alias(name),
         _ => false,
     }
 }
@@ -80,24 +73,46 @@ fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
-/// Moves the fields of a message that are passed on into an empty map of their own. Of a
-/// request the host and the forwarding fields stay behind too, since they are written anew.
-pub(super) fn pass_on(fields: &mut HeaderMap, passed: &mut HeaderMap, side: Side) {
+/// Takes out of a message every field that is not passed on, after a look at each of them.
+///
+/// Done in place: moving what is left into a second map would say the same and cost as much as
+/// all the rest of a request's way through here. What is written anew (host, length, forwarding
+/// fields) is overwritten by whoever writes it.
+pub(super) fn take_out(fields: &mut HeaderMap, side: Side) {
     let listed = if fields.contains_key(CONNECTION) {
         listed(fields)
     } else {
         Vec::new()
     };
-    let mut last = None;
-    for (name, value) in fields.drain() {
-        if let Some(name) = name {
-            let goes = !stays(name.as_str(), side) && !listed.contains(&name);
-            last = goes.then_some(name);
-        }
-        if let Some(name) = &last {
-            passed.append(name, value);
-        }
+    let stays = |name: &&HeaderName| stays(name.as_str(), side) || listed.contains(name);
+    let out: Vec<HeaderName> = fields.keys().filter(stays).cloned().collect();
+    for name in out {
+        fields.remove(name);
     }
+}
+
+/// Keeps the length of a message only if it is what its body will have: one number, the right one.
+pub(super) fn check_length(fields: &mut HeaderMap, length: Option<u64>) {
+    let mut told = fields.get_all(CONTENT_LENGTH).iter();
+    let right = match (told.next(), told.next()) {
+        (None, _) => return,
+        (Some(only), None) => length.is_some() && number(only.as_bytes()) == length,
+        (Some(_), Some(_)) => false,
+    };
+    if !right {
+        fields.remove(CONTENT_LENGTH);
+    }
+}
+
+/// Digits and nothing else (RFC 9110, 8.6), as a number.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Which way a message goes.
@@ -107,40 +122,6 @@ pub(super) enum Side {
     Request,
     /// To a client.
     Response,
-}
-
-/// Emptied maps, kept for their memory: a request and its answer then need none of their own.
-#[derive(Debug, Default)]
-pub(super) struct SpareMaps {
-    maps: RefCell<Vec<HeaderMap>>,
-}
-
-impl SpareMaps {
-    /// Most maps that are kept.
-    const MAPS: usize = 64;
-    /// Largest map that is kept, in fields.
-    const FIELDS: usize = 64;
-
-    /// An empty map.
-    pub(super) fn take(&self) -> HeaderMap {
-        self.maps.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Gives an emptied map back.
-    pub(super) fn give(&self, map: HeaderMap) {
-        let mut maps = self.maps.borrow_mut();
-        if maps.len() < Self::MAPS && map.is_empty() && map.capacity() <= Self::FIELDS {
-            maps.push(map);
-        }
-    }
-
-    /// The fields of a message that are passed on, in a map of their own.
-    pub(super) fn passed_on(&self, mut fields: HeaderMap, side: Side) -> HeaderMap {
-        let mut passed = self.take();
-        pass_on(&mut fields, &mut passed, side);
-        self.give(fields);
-        passed
-    }
 }
 
 /// Joins the cookie fields of an HTTP/2 request into the one that HTTP/1.1 has (RFC 9113, 8.2.3).
@@ -173,13 +154,20 @@ mod tests {
         map
     }
 
+    fn passed(mut fields: HeaderMap, side: Side) -> HeaderMap {
+        take_out(&mut fields, side);
+        fields
+    }
+
     fn names(fields: &HeaderMap) -> Vec<&str> {
-        fields.keys().map(HeaderName::as_str).collect()
+        let mut names: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
     }
 
     #[test]
     fn fields_of_one_connection_stay_here() {
-        let passed = SpareMaps::default().passed_on(
+        let passed = passed(
             map(&[
                 ("connection", "close, X-Private"),
                 ("x-private", "1"),
@@ -188,7 +176,6 @@ mod tests {
                 ("upgrade", "h2c"),
                 ("http2-settings", "x"),
                 ("transfer-encoding", "chunked"),
-                ("content-length", "5"),
                 ("proxy-authorization", "x"),
                 ("proxy-connection", "keep-alive"),
                 ("trailer", "x"),
@@ -202,7 +189,7 @@ mod tests {
 
     #[test]
     fn connection_cannot_take_away_what_others_rely_on() {
-        let passed = SpareMaps::default().passed_on(
+        let passed = passed(
             map(&[
                 ("connection", "authorization, mcp-session-id"),
                 ("authorization", "a"),
@@ -216,7 +203,7 @@ mod tests {
 
     #[test]
     fn aliases_with_underscores_are_dropped() {
-        let passed = SpareMaps::default().passed_on(
+        let passed = passed(
             map(&[
                 ("mcp_session_id", "evil"),
                 ("x_forwarded_for", "1"),
@@ -230,7 +217,7 @@ mod tests {
 
     #[test]
     fn repeated_fields_keep_all_their_values_in_order() {
-        let passed = SpareMaps::default().passed_on(
+        let passed = passed(
             map(&[("set-cookie", "a"), ("set-cookie", "b")]),
             Side::Response,
         );
@@ -239,6 +226,26 @@ mod tests {
             passed.get_all("set-cookie").iter().collect::<Vec<_>>(),
             ["a", "b"]
         );
+    }
+
+    #[test]
+    fn a_length_is_kept_only_when_it_is_the_bodys() {
+        let kept = |lengths: &[&str], body| {
+            let pairs: Vec<_> = lengths
+                .iter()
+                .map(|length| ("content-length", *length))
+                .collect();
+            let mut fields = map(&pairs);
+            check_length(&mut fields, body);
+            fields.len()
+        };
+
+        assert_eq!(kept(&["5"], Some(5)), 1);
+        assert_eq!(kept(&["5"], Some(6)), 0);
+        assert_eq!(kept(&["5"], None), 0);
+        assert_eq!(kept(&["5", "5"], Some(5)), 0);
+        assert_eq!(kept(&["+5"], Some(5)), 0);
+        assert_eq!(kept(&["5, 5"], Some(5)), 0);
     }
 
     #[test]

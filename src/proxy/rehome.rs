@@ -8,7 +8,7 @@ use crate::mcp::{Home, Session};
 use crate::upstream::{self, OpenError, Template};
 
 use super::choice;
-use super::fields::{MCP_SESSION_ID, Side};
+use super::fields::{self, MCP_SESSION_ID, Side};
 use super::head::Head;
 use super::session::home_tags;
 use super::view::RouteView;
@@ -45,9 +45,8 @@ pub(super) async fn open_elsewhere(
         choice::by_split(worker, route, key).map_err(|_| RehomeError::NoBackend)?;
     let (backend, endpoint_tag) =
         home_tags(route, place, &endpoint).ok_or(RehomeError::NoBackend)?;
-    let mut sent = worker
-        .spare_maps()
-        .passed_on(asks.fields.clone(), Side::Request);
+    let mut sent = asks.fields.clone();
+    fields::take_out(&mut sent, Side::Request);
     sent.insert(HOST, asks.head.host.clone());
     let template = Template {
         target: asks.head.target.clone(),

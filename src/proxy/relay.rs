@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
+use http_body::Body;
 
 use crate::mcp::{self, Format, SessionRecord, Wish};
 use crate::model::Outcome;
@@ -12,7 +13,7 @@ use crate::upstream::AnswerBody;
 use super::answer::{Answer, Relayed, RequestGuard};
 use super::call::{Call, Counts};
 use super::catalogues;
-use super::fields::{MCP_SESSION_ID, Side};
+use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
 use super::watch::{Kept, Watch};
@@ -54,12 +55,10 @@ pub(super) fn relay(
     let endless = format == Some(Format::EventStream);
     body.pace().answered(endless);
     call.answered(parts.status.as_u16());
-    let length = keeps_length(&subject.method, parts.status)
-        .then(|| parts.headers.get(CONTENT_LENGTH).cloned())
-        .flatten();
-    let mut fields = worker.spare_maps().passed_on(parts.headers, Side::Response);
-    if let Some(length) = length {
-        fields.insert(CONTENT_LENGTH, length);
+    let mut fields = parts.headers;
+    fields::take_out(&mut fields, Side::Response);
+    if !keeps_length(&subject.method, parts.status) {
+        fields::check_length(&mut fields, body.size_hint().exact());
     }
     let mut relayed = Relayed {
         body,

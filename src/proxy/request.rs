@@ -17,14 +17,11 @@ pub(super) fn fields(
     downstream: &Downstream,
     decided: &Decided,
     head: &Head,
-    (version, came): (Version, HeaderMap),
+    (version, mut sent): (Version, HeaderMap),
 ) -> HeaderMap {
     let forwarding = &decided.route.snapshot().forwarding;
-    let believed = forwarding.believed(&downstream.peer, &came);
-    let mut sent = downstream
-        .worker
-        .spare_maps()
-        .passed_on(came, Side::Request);
+    let believed = forwarding.believed(&downstream.peer, &sent);
+    fields::take_out(&mut sent, Side::Request);
     if version == Version::HTTP_2 {
         fields::join_cookies(&mut sent);
     }
@@ -49,6 +46,7 @@ pub(super) fn fields(
 
 /// The request with these fields.
 pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+    fields::check_length(&mut sent, body.size_hint().exact());
     // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
     if body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
         sent.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

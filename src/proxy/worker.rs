@@ -22,7 +22,6 @@ use crate::upstream::{Endpoint, Pools};
 
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
-use super::fields::SpareMaps;
 use super::serve;
 use super::snapshot::SnapshotCell;
 use super::streams::Streams;
@@ -81,7 +80,6 @@ pub(super) struct Worker {
     edition: Cell<u64>,
     shared: Shared,
     streams: Streams,
-    spare_maps: SpareMaps,
     /// When the worker began: what coarse ticks count from.
     began: Instant,
     pools: Pools,
@@ -114,7 +112,6 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         edition: Cell::new(0),
         shared: options.shared,
         streams: Streams::default(),
-        spare_maps: SpareMaps::default(),
         began: Instant::now(),
         pools: Pools::default(),
         shadow_pools: Pools::default(),
@@ -195,10 +192,6 @@ impl Worker {
 
     pub(super) fn shadow_pools(&self) -> &Pools {
         &self.shadow_pools
-    }
-
-    pub(super) fn spare_maps(&self) -> &SpareMaps {
-        &self.spare_maps
     }
 
     pub(super) fn began(&self) -> Instant {

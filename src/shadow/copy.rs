@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use http_body_util::BodyExt;
@@ -37,6 +39,7 @@ pub struct Original {
 impl Original {
     fn template(&self, mirror: &Mirror) -> Template {
         let mut fields = self.fields.clone();
+        fields.remove(CONTENT_LENGTH);
         fields.insert(MARK, HeaderValue::from_static("true"));
         if !mirror.spec.credentials {
             fields.remove(AUTHORIZATION);

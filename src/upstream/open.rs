@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
@@ -99,6 +101,7 @@ fn request_of(
         MCP_PROTOCOL_VERSION,
         LAST_EVENT_ID,
         ACCEPT_ENCODING,
+        CONTENT_LENGTH,
     ] {
         sent.remove(own);
     }
