@@ -13,7 +13,7 @@ pub(super) fn line(board: &Board, now: Instant) -> String {
     let rollout = board.rollout().map_or_else(
         || "no rollout".to_owned(),
         |rollout| {
-            let state = rollout.state.as_str().replace('_', " ");
+            let stands = rollout.state.as_str().replace('_', " ");
             let evidence = rollout
                 .verdict
                 .as_ref()
@@ -23,7 +23,7 @@ pub(super) fn line(board: &Board, now: Instant) -> String {
             let stage = rollout.stage.map_or_else(String::new, |stage| {
                 format!(", stage {stage}/{}", rollout.stages.len())
             });
-            format!("{state}{stage}{evidence}")
+            format!("{stands}{stage}{evidence}")
         },
     );
     let arm = |name: &str, now: &super::board::Now| {
