@@ -12,12 +12,24 @@ use super::*;
 /// Names the folder in which a child process writes until it is killed.
 const CHILD: &str = "SWITCHBACK_TEST_STORE";
 
+/// Opens a store, again and again while it is taken: a process that another test starts holds
+/// our locks for the moment between its fork and its exec.
+fn open(folder: &Path) -> Result<(Store, Contents), StoreError> {
+    for _ in 0..100_000 {
+        match Store::open(folder) {
+            Err(StoreError::InUse { .. }) => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
+    Store::open(folder)
+}
+
 fn saved(store: &Store, batch: Batch) -> Result<(), StoreError> {
     store.save(batch).blocking_recv().unwrap()
 }
 
 fn state_of(folder: &Path) -> Option<String> {
-    let (_store, contents) = Store::open(folder).unwrap();
+    let (_store, contents) = open(folder).unwrap();
     contents
         .state
         .map(|bytes| String::from_utf8(bytes).unwrap())
@@ -53,12 +65,12 @@ fn database_file(folder: &Path) -> PathBuf {
 fn what_was_saved_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/state");
-    let (store, new) = Store::open(&path).unwrap();
+    let (store, new) = open(&path).unwrap();
     assert_eq!((new.state, new.last_sequence), (None, 0));
     saved(&store, events(1, &["a", "b"])).unwrap();
     drop(store);
 
-    let (_store, contents) = Store::open(&path).unwrap();
+    let (_store, contents) = open(&path).unwrap();
 
     assert_eq!(contents.state.unwrap(), b"{}");
     assert_eq!(contents.last_sequence, 2);
@@ -70,7 +82,7 @@ fn what_was_saved_is_there_after_a_restart() {
 fn nobody_else_may_read_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
-    let _store = Store::open(&path).unwrap();
+    let _store = open(&path).unwrap();
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
 
@@ -81,7 +93,7 @@ fn nobody_else_may_read_the_files() {
 #[test]
 fn a_second_process_is_told_that_the_folder_is_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(folder.path()).unwrap();
+    let (store, _) = open(folder.path()).unwrap();
 
     assert!(matches!(
         Store::open(folder.path()),
@@ -89,7 +101,7 @@ fn a_second_process_is_told_that_the_folder_is_taken() {
     ));
     drop(store);
 
-    assert!(Store::open(folder.path()).is_ok());
+    assert!(open(folder.path()).is_ok());
 }
 
 #[tokio::test]
@@ -206,7 +218,7 @@ fn a_hanging_disk_bounds_what_waits_for_it() {
 #[test]
 fn a_damaged_file_is_refused_with_advice_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Store::open(folder.path()).unwrap());
+    drop(open(folder.path()).unwrap());
     let file = database_file(folder.path());
     let whole = fs::read(&file).unwrap();
     let damages: [(&str, Vec<u8>); 4] = [
@@ -222,7 +234,7 @@ fn a_damaged_file_is_refused_with_advice_and_left_alone() {
     for (name, bytes) in damages {
         fs::write(&file, &bytes).unwrap();
 
-        let error = Store::open(folder.path()).unwrap_err();
+        let error = open(folder.path()).unwrap_err();
 
         assert!(
             matches!(error, StoreError::Corrupt { .. }),
@@ -236,7 +248,7 @@ fn a_damaged_file_is_refused_with_advice_and_left_alone() {
 #[test]
 fn no_damage_to_the_pages_ends_the_process() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(folder.path()).unwrap();
+    let (store, _) = open(folder.path()).unwrap();
     saved(&store, events(1, &["a", "b"])).unwrap();
     drop(store);
     let file = database_file(folder.path());
@@ -250,7 +262,7 @@ fn no_damage_to_the_pages_ends_the_process() {
         fs::write(&file, &bytes).unwrap();
 
         // Free pages may be damaged without harm; everything else is an error, not a panic.
-        if let Err(error) = Store::open(folder.path()) {
+        if let Err(error) = open(folder.path()) {
             assert!(
                 matches!(error, StoreError::Corrupt { .. }),
                 "page {page}: {error:?}"
@@ -262,12 +274,12 @@ fn no_damage_to_the_pages_ends_the_process() {
 #[test]
 fn a_file_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Store::open(folder.path()).unwrap());
+    drop(open(folder.path()).unwrap());
     let database = disk::open(&database_file(folder.path())).unwrap();
     tables::set_schema(&database, 7).unwrap();
     drop(database);
 
-    let error = Store::open(folder.path()).unwrap_err();
+    let error = open(folder.path()).unwrap_err();
 
     assert!(
         matches!(error, StoreError::NewerSchema { found: 7, .. }),
@@ -290,7 +302,7 @@ fn a_folder_that_cannot_be_written_is_an_error_with_its_path() {
     }
 
     for path in refused {
-        let error = Store::open(&path).unwrap_err();
+        let error = open(&path).unwrap_err();
 
         assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
         assert!(
@@ -314,7 +326,7 @@ fn child_that_writes_until_it_is_killed() {
     let Ok(folder) = std::env::var(CHILD) else {
         return;
     };
-    let (store, contents) = Store::open(Path::new(&folder)).unwrap();
+    let (store, contents) = open(Path::new(&folder)).unwrap();
     let text = contents
         .state
         .map(|state| String::from_utf8(state).unwrap());
@@ -369,7 +381,7 @@ fn a_kill_at_any_moment_leaves_the_last_acknowledged_state_or_the_next() {
             .last()
             .unwrap_or(last);
 
-        let (_store, contents) = Store::open(folder.path()).unwrap();
+        let (_store, contents) = open(folder.path()).unwrap();
         let state = String::from_utf8(contents.state.unwrap()).unwrap();
         let number: u64 = state.trim_end_matches('x').parse().unwrap();
 
