@@ -212,3 +212,22 @@ fn no_file_climbs_two_floors_or_grows_past_its_bound() {
 
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+#[test]
+fn the_plan_of_the_house_repeats_the_law() {
+    let mut table = String::from("| room | may import |\n|---|---|\n");
+    for (room, imports) in LAW {
+        let imports = match imports {
+            [] => "–".to_owned(),
+            some => some.join(", "),
+        };
+        table.push_str(&format!("| {room} | {imports} |\n"));
+    }
+
+    let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let plan = fs::read_to_string(plan).unwrap();
+    assert!(
+        plan.contains(&table),
+        "ARCHITECTURE.md should say:\n{table}"
+    );
+}

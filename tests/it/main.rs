@@ -20,5 +20,6 @@
 mod cli;
 mod fakes;
 mod floors;
+mod mishaps;
 mod papers;
 mod support;

@@ -60,11 +60,12 @@ impl Raw {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Writes a request with `Host`, the given fields and, unless it is empty, a body with its length.
+    /// Writes a request with the address as its `Host`, the given fields and, unless it is empty, a body with its length.
     pub fn send(&mut self, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) {
         let mut text = format!("{method} {target} HTTP/1.1\r\n");
         if !fields.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")) {
-            text.push_str("host: switchback.test\r\n");
+            let host = self.stream.get_ref().peer_addr().unwrap();
+            text.push_str(&format!("host: {host}\r\n"));
         }
         for (name, value) in fields {
             text.push_str(&format!("{name}: {value}\r\n"));
