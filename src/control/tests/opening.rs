@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::config;
-use crate::control::{ControlError, ControlOptions, SetWeights, open};
+use crate::control::{ControlError, ControlOptions, Opened, SetWeights, open};
 use crate::model::{Generation, Weight};
 use crate::stats::Registry;
 use crate::store::StoreError;
@@ -21,6 +21,17 @@ fn options(folder: &Path) -> ControlOptions {
         config: config::load(path).unwrap(),
         workers: 1,
         registry: Arc::new(Registry::default()),
+    }
+}
+
+/// A process that another test starts holds our locks between its fork and its exec.
+fn open_when_free(options: &ControlOptions) -> Result<Opened, ControlError> {
+    let taken = |error: &ControlError| matches!(error, ControlError::Store(cause) if matches!(**cause, StoreError::InUse { .. }));
+    loop {
+        match open(options) {
+            Err(error) if taken(&error) => std::thread::yield_now(),
+            opened => return opened,
+        }
     }
 }
 
@@ -50,7 +61,7 @@ async fn weights_outlive_the_process_in_the_state_folder() {
     );
     stop.send(()).unwrap();
     actor.await.unwrap();
-    let again = open(&options(folder.path())).unwrap();
+    let again = open_when_free(&options(folder.path())).unwrap();
     assert_eq!(again.snapshots.load().generation, changed.generation);
     let status = again.handle.status();
     assert_eq!(status.routes[0].arms[1].weight.share(), 7);
@@ -62,12 +73,17 @@ fn a_state_that_cannot_be_read_is_refused_with_the_folder_and_the_reason() {
     let options = options(folder.path());
     let state_folder = options.config.state_folder();
     for (state, why) in [("{}", "damaged"), (r#"{"version":99}"#, "version 99")] {
-        let (store, _) = crate::store::Store::open(&state_folder).unwrap();
+        let (store, _) = loop {
+            match crate::store::Store::open(&state_folder) {
+                Err(StoreError::InUse { .. }) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
         let written = store.save(crate::store::faulty::batch(state));
         written.blocking_recv().unwrap().unwrap();
         drop(store);
 
-        let error = open(&options).unwrap_err();
+        let error = open_when_free(&options).unwrap_err();
 
         assert!(matches!(error, ControlError::State { .. }), "{error:?}");
         assert!(error.to_string().contains(why), "{error}");
