@@ -17,6 +17,8 @@ pub(super) struct Head {
     pub(super) host: HeaderValue,
     /// The target, as it is sent on.
     pub(super) target: PathAndQuery,
+    /// The host is that of the `Host` field, which need not be written again.
+    pub(super) host_is_field: bool,
 }
 
 /// Why a request is not forwarded.
@@ -51,10 +53,12 @@ impl Head {
         let target = parts.uri.path_and_query().ok_or(HeadError::Target)?;
         check_target(&parts.method, target)?;
         let host = host_of(parts)?;
+        let host_is_field = parts.uri.authority().is_none();
         Ok(Self {
             method: parts.method.clone(),
             host,
             target: target.clone(),
+            host_is_field,
         })
     }
 
@@ -139,18 +143,26 @@ fn check_target(method: &Method, target: &PathAndQuery) -> Result<(), HeadError>
     if !whole.starts_with('/') || !whole.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(HeadError::Target);
     }
-    if hides_another_path(target.path()) {
+    let path = target.path();
+    if is_suspicious(path) && hides_another_path(path) {
         Err(HeadError::Target)
     } else {
         Ok(())
     }
 }
 
+/// Whether a path may hide another one: most do not even have the bytes for it.
+fn is_suspicious(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().any(|byte| {
+        let suspicious = matches!(byte, b'%' | b'\\') || byte == b'.' && before == b'/';
+        before = byte;
+        suspicious
+    })
+}
+
 /// Whether a path has dot segments, plain or encoded, or an encoded NUL.
 fn hides_another_path(path: &str) -> bool {
-    if !path.contains("/.") && !path.contains(['%', '\\']) {
-        return false;
-    }
     let lower = path.to_ascii_lowercase();
     if lower.contains("%00") {
         return true;

@@ -26,7 +26,9 @@ pub(super) fn fields(
         fields::join_cookies(&mut sent);
     }
     forwarding.write(&downstream.peer, believed, &head.host, &mut sent);
-    sent.insert(HOST, head.host.clone());
+    if !head.host_is_field {
+        sent.insert(HOST, head.host.clone());
+    }
     if decided.route.is_mcp() {
         // Answers are looked at, and nothing is ever unpacked to be looked at.
         sent.remove(ACCEPT_ENCODING);
