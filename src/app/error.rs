@@ -6,10 +6,14 @@ use crate::admin::ListenError;
 use crate::config::Diagnostics;
 use crate::control::ControlError;
 use crate::listener::BindError;
+use crate::telemetry::LogError;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// The log cannot be written, or its filter is not one.
+    #[error("starting the log")]
+    Log(#[from] LogError),
     /// The file has errors.
     #[error("the config file is not valid")]
     Config(#[source] Diagnostics),

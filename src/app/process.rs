@@ -6,11 +6,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config;
 use crate::filewatch::FileWatch;
-use crate::telemetry;
+use crate::telemetry::{self, Log, LogFormat};
 
 use super::error::AppError;
 use super::limits;
 use super::running::{Gateway, Running};
+
+/// The environment variable that says what is logged, such as `warn,switchback::control=debug`.
+const LOG_FILTER: &str = "SWITCHBACK_LOG";
 
 /// Runs the gateway by a file until SIGTERM or SIGINT. The first lets what is under way end, a
 /// second one ends at once; SIGHUP reads the file again. `started` is told when it runs.
@@ -18,6 +21,9 @@ use super::running::{Gateway, Running};
 /// # Errors
 /// [`AppError`] when it does not start.
 pub fn serve(path: &Path, started: impl FnOnce(&Running)) -> Result<(), AppError> {
+    let filter = std::env::var(LOG_FILTER).ok();
+    // Kept to the end: what is still queued is written when it is dropped.
+    let _log = Log::start(LogFormat::of_stderr(), filter.as_deref())?;
     telemetry::count_panics();
     limits::raise_open_files();
     // The watch first: a change between reading and watching would go unseen.
