@@ -20,6 +20,8 @@
 mod cli;
 mod fakes;
 mod floors;
+mod forwarding;
+mod messages;
 mod mishaps;
 mod papers;
 mod support;

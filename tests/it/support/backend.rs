@@ -93,6 +93,11 @@ impl Backend {
             })
     }
 
+    /// Waits until `fact` finds what it wants in the requests so far, their bodies included.
+    pub fn wait_for<R>(&self, what: &str, mut fact: impl FnMut(&[Request]) -> Option<R>) -> R {
+        self.recorder.0.wait_until(what, |log| fact(&log.requests))
+    }
+
     /// Connections that were ever opened.
     pub fn connections(&self) -> usize {
         self.recorder.0.read(|log| log.connections)

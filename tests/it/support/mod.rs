@@ -18,6 +18,7 @@ pub mod gate;
 pub mod gateway;
 pub mod mcp_client;
 pub mod ports;
+pub mod routes;
 pub mod wire;
 
 use std::time::Duration;
