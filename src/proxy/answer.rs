@@ -36,6 +36,8 @@ pub(super) struct Relayed {
     pub(super) watch: Option<(Format, Box<Watch>)>,
     /// Keeps a session's stream where a revert finds it.
     pub(super) stream: Option<StreamEntry>,
+    /// Why the answer breaks off, once what came before has been written.
+    pub(super) cut: Option<BodyError>,
     /// Told when the answer is over, so that the connection's idle time begins.
     #[expect(dead_code, reason = "kept for what its drop does")]
     pub(super) guard: RequestGuard,
@@ -75,6 +77,9 @@ impl Relayed {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.cut.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -89,7 +94,19 @@ impl Relayed {
             Some(Err(BodyError::Stalled)) => self.call.end(Outcome::Timeout),
             Some(Err(BodyError::Broken(_))) => self.call.end(Outcome::Broken),
         }
-        Poll::Ready(frame)
+        match frame {
+            Some(Err(error)) => self.cut(error, cx),
+            whole @ (None | Some(Ok(_))) => Poll::Ready(whole),
+        }
+    }
+
+    /// Breaks the answer off at the next poll. hyper writes what it holds in between; told at
+    /// once, it would drop the head too, and a client whose connection ends without a byte may
+    /// take its request for unread and send it again.
+    fn cut<T>(&mut self, error: BodyError, cx: &Context<'_>) -> Poll<T> {
+        self.cut = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn pass(&mut self, piece: &Bytes) {

@@ -66,6 +66,7 @@ pub(super) fn relay(
         by_status: by_status(parts.status),
         watch: None,
         stream: None,
+        cut: None,
         guard,
     };
     if decided.route.is_mcp() {

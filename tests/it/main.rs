@@ -19,6 +19,7 @@
 
 mod cli;
 mod fakes;
+mod faults;
 mod floors;
 mod forwarding;
 mod messages;
