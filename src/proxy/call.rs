@@ -53,7 +53,8 @@ struct Watched {
     role: Role,
     key: Option<u64>,
     open: OpenCalls,
-    slot: usize,
+    /// `None` once the call's latency is over.
+    slot: Option<usize>,
 }
 
 /// The calls of one worker that the judge watches while they are open: a call that hangs is
@@ -144,9 +145,17 @@ impl Call {
                 counts,
                 latency: self.started.elapsed(),
             };
-            if counts == Counts::No {
-                self.trial = None;
+            match counts {
+                Counts::Yes => self.settle(),
+                Counts::No => self.trial = None,
             }
+        }
+    }
+
+    /// The call's latency is over, though the call is not: it grows no slower from now on.
+    fn settle(&mut self) {
+        if let Some(watched) = &mut self.trial {
+            watched.settle(self.started.elapsed());
         }
     }
 
@@ -166,7 +175,7 @@ impl Call {
             }
         };
         self.endpoint.end();
-        if let Some(watched) = &self.trial {
+        if let Some(watched) = self.trial.take() {
             watched.end(outcome, latency);
         }
         if let Some(twin) = &self.twin {
@@ -207,20 +216,26 @@ impl Watched {
             role,
             key,
             open: open.clone(),
-            slot,
+            slot: Some(slot),
         }
     }
 
-    fn end(&self, outcome: Outcome, latency: Duration) {
-        let mut passed = self
-            .open
-            .calls
-            .borrow()
-            .get(self.slot)
-            .map_or(0, |call| call.passed.get());
-        if outcome != Outcome::Cancelled {
+    /// Counts how slow the call was, once: nobody looks at its age any more.
+    fn settle(&mut self, latency: Duration) {
+        if let Some(call) = self.leave() {
+            let mut passed = call.passed.get();
             self.trial
                 .mark(self.worker, self.role, latency, &mut passed);
+        }
+    }
+
+    fn leave(&mut self) -> Option<OpenCall> {
+        self.open.calls.borrow_mut().try_remove(self.slot.take()?)
+    }
+
+    fn end(mut self, outcome: Outcome, latency: Duration) {
+        if outcome != Outcome::Cancelled {
+            self.settle(latency);
         }
         self.trial.end(
             self.worker,
@@ -235,6 +250,78 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.open.calls.borrow_mut().try_remove(self.slot);
+        self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use crate::model::OutcomeSet;
+    use crate::stats::ArmCounts;
+    use crate::upstream::Pools;
+
+    use super::*;
+
+    /// A call on trial in which everything is slow, the calls it is one of, and its trial.
+    fn begun() -> (Call, OpenCalls, Arc<Trial>) {
+        let spec = r#"{"endpoints":["http://127.0.0.1:1"]}"#;
+        let endpoints = Pools::default().of_backend(
+            &"b".parse().unwrap(),
+            &serde_json::from_str(spec).unwrap(),
+        );
+        let trial = Arc::new(Trial::new(1, OutcomeSet::BAD, Arc::new(Notify::new())));
+        trial.set_limit(Role::Candidate, 0, Duration::ZERO);
+        let part = Part {
+            trial: Arc::clone(&trial),
+            worker: 0,
+            role: Role::Candidate,
+            key: None,
+        };
+        let open = OpenCalls::default();
+        let call = Call::begin(&Arc::default(), &endpoints[0], Some(part), &open);
+        (call, open, trial)
+    }
+
+    fn counts(trial: &Trial) -> (u64, u64) {
+        let ArmCounts { calls, slow, .. } = trial.counts(Role::Candidate);
+        (calls, slow[0])
+    }
+
+    #[test]
+    fn a_call_that_has_ended_grows_no_slower_while_its_answer_is_held() {
+        let (mut call, open, trial) = begun();
+
+        call.end(Outcome::Success);
+        open.sweep(0);
+
+        assert_eq!(counts(&trial), (1, 1));
+        assert_eq!(call.endpoint.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_stream_that_counts_is_as_slow_as_its_head_was() {
+        let (mut call, open, trial) = begun();
+
+        call.becomes_stream(Counts::Yes);
+        trial.set_limit(Role::Candidate, 1, Duration::ZERO);
+        open.sweep(0);
+        drop(call);
+
+        assert_eq!(counts(&trial), (1, 1));
+        assert_eq!(trial.counts(Role::Candidate).slow[1], 0);
+    }
+
+    #[test]
+    fn an_open_call_is_slow_before_it_ends_and_only_once() {
+        let (mut call, open, trial) = begun();
+
+        open.sweep(0);
+        assert_eq!(counts(&trial), (0, 1));
+        open.sweep(0);
+        call.end(Outcome::Success);
+
+        assert_eq!(counts(&trial), (1, 1));
     }
 }
