@@ -21,6 +21,8 @@ pub struct Pace {
     head: Duration,
     idle: Duration,
     sent: Cell<Sent>,
+    /// The answer's head has come: from then on the answer sets the pace.
+    answered: Cell<bool>,
     /// The answer is an event stream, which may be silent for as long as it likes.
     endless: Cell<bool>,
     /// The stream was told to end.
@@ -38,6 +40,7 @@ impl Pace {
             head,
             idle,
             sent: Cell::new(Sent::Whole),
+            answered: Cell::new(false),
             endless: Cell::new(false),
             ending: Cell::new(false),
         }
@@ -57,7 +60,11 @@ impl Pace {
     /// The request's body is complete.
     pub fn sent(&self) {
         self.sent.set(Sent::Whole);
-        self.deadline.set(self.head);
+        if self.answered.get() {
+            self.moved();
+        } else {
+            self.deadline.set(self.head);
+        }
     }
 
     /// The client's body broke off or stalled.
@@ -78,6 +85,7 @@ impl Pace {
 
     /// The answer's head has come. An `endless` answer may pause for as long as it likes.
     pub fn answered(&self, endless: bool) {
+        self.answered.set(true);
         self.endless.set(endless);
         self.moved();
     }
@@ -103,5 +111,45 @@ impl Pace {
     /// Whether the answer was told to end.
     pub fn is_ending(&self) -> bool {
         self.ending.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use crate::deadline::TICK;
+
+    use super::*;
+
+    fn has_passed_after(ticks: u32, deadlines: &Deadlines, pace: &Pace) -> bool {
+        (0..ticks).for_each(|_| deadlines.sweep());
+        let cx = Context::from_waker(Waker::noop());
+        pace.deadline().poll_passed(&cx).is_ready()
+    }
+
+    #[test]
+    fn a_body_that_ends_after_the_answers_head_sets_no_wait_for_a_head() {
+        let deadlines = Deadlines::default();
+        let pace = Pace::new(&deadlines, TICK, TICK * 100);
+        pace.sending();
+        pace.answered(false);
+
+        pace.sent();
+
+        assert!(!has_passed_after(50, &deadlines, &pace));
+        assert!(has_passed_after(60, &deadlines, &pace));
+    }
+
+    #[test]
+    fn an_event_stream_may_be_silent_whenever_the_body_ended() {
+        let deadlines = Deadlines::default();
+        let pace = Pace::new(&deadlines, TICK, TICK);
+        pace.sending();
+        pace.answered(true);
+
+        pace.sent();
+
+        assert!(!has_passed_after(100, &deadlines, &pace));
     }
 }
