@@ -91,8 +91,7 @@ impl Relayed {
                 }
             }
             None => self.end(),
-            Some(Err(BodyError::Stalled)) => self.call.end(Outcome::Timeout),
-            Some(Err(BodyError::Broken(_))) => self.call.end(Outcome::Broken),
+            Some(Err(error)) => self.call.end(self.blame(error)),
         }
         match frame {
             Some(Err(error)) => self.cut(error, cx),
@@ -107,6 +106,16 @@ impl Relayed {
         self.cut = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// How an answer that breaks off counts. One that began before the request's body was
+    /// complete breaks when the client's body does.
+    fn blame(&self, error: &BodyError) -> Outcome {
+        match error {
+            _ if self.body.pace().has_send_failed() => Outcome::Cancelled,
+            BodyError::Stalled => Outcome::Timeout,
+            BodyError::Broken(_) => Outcome::Broken,
+        }
     }
 
     fn pass(&mut self, piece: &Bytes) {

@@ -267,10 +267,8 @@ mod tests {
     /// A call on trial in which everything is slow, the calls it is one of, and its trial.
     fn begun() -> (Call, OpenCalls, Arc<Trial>) {
         let spec = r#"{"endpoints":["http://127.0.0.1:1"]}"#;
-        let endpoints = Pools::default().of_backend(
-            &"b".parse().unwrap(),
-            &serde_json::from_str(spec).unwrap(),
-        );
+        let endpoints = Pools::default()
+            .of_backend(&"b".parse().unwrap(), &serde_json::from_str(spec).unwrap());
         let trial = Arc::new(Trial::new(1, OutcomeSet::BAD, Arc::new(Notify::new())));
         trial.set_limit(Role::Candidate, 0, Duration::ZERO);
         let part = Part {

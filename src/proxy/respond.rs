@@ -64,6 +64,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Upstream(
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
+            | UpstreamError::Switched { .. }
             | UpstreamError::Broken { .. },
         ) => StatusCode::BAD_GATEWAY,
     }
@@ -84,6 +85,7 @@ fn refusal(error: &ProxyError) -> Refusal {
         ProxyError::Upstream(
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
+            | UpstreamError::Switched { .. }
             | UpstreamError::Broken { .. },
         ) => Refusal::BadGateway,
     }

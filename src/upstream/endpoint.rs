@@ -15,7 +15,6 @@ use crate::model::BackendName;
 
 use super::error::UpstreamError;
 use super::link::Link;
-use super::pace::Pace;
 use super::spec::{BackendSpec, EndpointUrl};
 
 /// One address of a backend as one worker sees it.
@@ -174,14 +173,18 @@ impl Endpoint {
         }
     }
 
-    /// The deadline of a call has passed before its answer: whose fault is it?
-    pub(super) fn head_timeout(&self, pace: &Pace) -> UpstreamError {
-        if pace.is_sent() {
-            UpstreamError::HeadTimeout {
-                endpoint: Arc::clone(&self.name),
-            }
-        } else {
-            UpstreamError::ClientBody
+    /// The deadline of a call has passed before its answer. A client whose body stalls has been
+    /// found out before: the body's own end is an error then.
+    pub(super) fn head_timeout(&self) -> UpstreamError {
+        UpstreamError::HeadTimeout {
+            endpoint: Arc::clone(&self.name),
+        }
+    }
+
+    /// The endpoint has switched to another protocol, which nobody asked for.
+    pub(super) fn switched(&self) -> UpstreamError {
+        UpstreamError::Switched {
+            endpoint: Arc::clone(&self.name),
         }
     }
 }

@@ -47,6 +47,12 @@ pub enum UpstreamError {
         #[source]
         source: hyper::Error,
     },
+    /// The endpoint switched to another protocol; it was not asked to (RFC 9110, 7.8).
+    #[error("endpoint {endpoint} switched protocols unasked")]
+    Switched {
+        /// The endpoint, as `http://host:port`.
+        endpoint: Arc<str>,
+    },
     /// The client's own body broke off or stalled; the backend is not to blame.
     #[error("reading the request's body")]
     ClientBody,
@@ -60,6 +66,7 @@ impl UpstreamError {
                 Outcome::Unreachable
             }
             Self::HeadTimeout { .. } => Outcome::Timeout,
+            Self::Switched { .. } => Outcome::ServerError,
             Self::Broken { source, .. } if source.is_parse() => Outcome::ServerError,
             Self::Broken { .. } => Outcome::Broken,
             Self::ClientBody => Outcome::Cancelled,

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -93,11 +93,14 @@ pub async fn send(
         };
         let answer = pace.deadline().guard(link.exchange(request)).await;
         let (unsent, error) = match answer {
+            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(endpoint.switched());
+            }
             Ok(Ok(answer)) => {
                 return Ok(answer.map(|body| AnswerBody::new(body, link, endpoint, pace)));
             }
             Ok(Err(refused)) => refused,
-            Err(_) => return Err(endpoint.head_timeout(pace)),
+            Err(_) => return Err(endpoint.head_timeout()),
         };
         if pace.has_send_failed() {
             return Err(UpstreamError::ClientBody);
@@ -107,5 +110,5 @@ pub async fn send(
             _ => return Err(endpoint.broken(error)),
         }
     }
-    Err(endpoint.head_timeout(pace))
+    Err(endpoint.head_timeout())
 }

@@ -60,6 +60,11 @@ impl Raw {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Writes these bytes again and again until the other side has closed.
+    pub fn write_until_closed(&mut self, bytes: impl AsRef<[u8]>) {
+        while self.stream.get_mut().write_all(bytes.as_ref()).is_ok() {}
+    }
+
     /// Writes a request with the address as its `Host`, the given fields and, unless it is empty, a body with its length.
     pub fn send(&mut self, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) {
         let mut text = format!("{method} {target} HTTP/1.1\r\n");
