@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
@@ -97,7 +96,13 @@ async fn proxy(
     };
     caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
 
-    let decided = decide(downstream, route, &head, &parts.headers).await?;
+    let asks = Asks {
+        downstream,
+        head: &head,
+        version: parts.version,
+        fields: &parts.headers,
+    };
+    let decided = decide(route, asks).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let (copy, twin) = mirrored::begin(worker, &decided, &subject, (&head, &sent, body.length()));
@@ -149,15 +154,13 @@ async fn take_in(
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.
-async fn decide(
-    downstream: &Downstream,
-    route: RouteView,
-    head: &Head,
-    fields: &HeaderMap,
-) -> Result<Decided, ProxyError> {
+async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError> {
+    let Asks {
+        downstream, fields, ..
+    } = asks;
     let worker = &downstream.worker;
     if route.is_mcp()
-        && let Some(pinned) = session::find(worker, &route, Asks { head, fields }).await?
+        && let Some(pinned) = session::find(worker, &route, asks).await?
     {
         let (place, endpoint, key) = (pinned.place, Rc::clone(&pinned.endpoint), Some(pinned.key));
         return Ok(Decided {

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderMap};
+use http::Version;
+use http::header::HeaderMap;
 
 use crate::mcp::{Home, Session};
 use crate::upstream::{self, OpenError, Template};
 
 use super::choice;
-use super::fields::{self, MCP_SESSION_ID, Side};
+use super::fields::MCP_SESSION_ID;
 use super::head::Head;
+use super::pipeline::Downstream;
+use super::request;
 use super::session::home_tags;
 use super::view::RouteView;
 use super::worker::Worker;
 
-/// The request that needs the session: its credentials and its path are the replay's too.
+/// The request that needs the session: its client, credentials and path are the replay's too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asks<'a> {
+    pub(super) downstream: &'a Downstream,
     pub(super) head: &'a Head,
+    pub(super) version: Version,
     pub(super) fields: &'a HeaderMap,
 }
 
@@ -46,8 +51,7 @@ pub(super) async fn open_elsewhere(
     let (backend, endpoint_tag) =
         home_tags(route, place, &endpoint).ok_or(RehomeError::NoBackend)?;
     let mut sent = asks.fields.clone();
-    fields::take_out(&mut sent, Side::Request);
-    sent.insert(HOST, asks.head.host.clone());
+    request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
     let template = Template {
         target: asks.head.target.clone(),
         fields: sent,

@@ -9,6 +9,7 @@ use crate::upstream::RequestBody;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::head::Head;
 use super::pipeline::{Decided, Downstream};
+use super::view::RouteView;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -19,16 +20,7 @@ pub(super) fn fields(
     head: &Head,
     (version, mut sent): (Version, HeaderMap),
 ) -> HeaderMap {
-    let forwarding = &decided.route.snapshot().forwarding;
-    let believed = forwarding.believed(&downstream.peer, &sent);
-    fields::take_out(&mut sent, Side::Request);
-    if version == Version::HTTP_2 {
-        fields::join_cookies(&mut sent);
-    }
-    forwarding.write(&downstream.peer, believed, &head.host, &mut sent);
-    if !head.host_is_field {
-        sent.insert(HOST, head.host.clone());
-    }
+    pass_on(downstream, &decided.route, head, (version, &mut sent));
     if decided.route.is_mcp() {
         // Answers are looked at, and nothing is ever unpacked to be looked at.
         sent.remove(ACCEPT_ENCODING);
@@ -44,6 +36,26 @@ pub(super) fn fields(
         }
     }
     sent
+}
+
+/// Makes the fields that a client sent into those that any backend may get: nothing of the
+/// client's connection, and of the client itself only what is known or believed.
+pub(super) fn pass_on(
+    downstream: &Downstream,
+    route: &RouteView,
+    head: &Head,
+    (version, sent): (Version, &mut HeaderMap),
+) {
+    let forwarding = &route.snapshot().forwarding;
+    let believed = forwarding.believed(&downstream.peer, sent);
+    fields::take_out(sent, Side::Request);
+    if version == Version::HTTP_2 {
+        fields::join_cookies(sent);
+    }
+    forwarding.write(&downstream.peer, believed, &head.host, sent);
+    if !head.host_is_field {
+        sent.insert(HOST, head.host.clone());
+    }
 }
 
 /// The request with these fields.

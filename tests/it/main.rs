@@ -26,4 +26,6 @@ mod forwarding;
 mod messages;
 mod mishaps;
 mod papers;
+mod sessions;
+mod split;
 mod support;

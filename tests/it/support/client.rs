@@ -1,9 +1,10 @@
 //! A client that writes exactly what it is told and shows exactly what came back.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 use super::wire::{Body, Fields, read_head};
@@ -40,7 +41,20 @@ impl Raw {
     }
 
     pub fn try_connect(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(to)?;
+        Self::over(TcpStream::connect(to)?)
+    }
+
+    /// Connects from this address, such as another one of loopback's. Linux alone has those.
+    pub fn connect_from(from: impl Into<IpAddr>, to: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::new(from.into(), 0).into())
+            .unwrap();
+        socket.connect(&to.into()).unwrap();
+        Self::over(socket.into()).unwrap()
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

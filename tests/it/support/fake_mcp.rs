@@ -101,6 +101,15 @@ impl FakeMcp {
         self.server.read(|server| server.opened)
     }
 
+    /// What it was sent by POST, message by message: the method of each, in the order of arrival.
+    pub fn methods(&self) -> Vec<String> {
+        let posted = self.backend.requests();
+        let posted = posted.iter().filter(|r| r.method == "POST");
+        posted
+            .map(|r| r.json()["method"].as_str().unwrap_or("").to_owned())
+            .collect()
+    }
+
     /// The open sessions' own ids.
     pub fn sessions(&self) -> Vec<String> {
         let open = |(id, session): (&String, &Session)| (!session.ended).then(|| id.clone());
@@ -219,7 +228,9 @@ fn post(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>
         return exchange.answer(202, &[], "");
     }
     match method.as_str() {
-        "ping" | "logging/setLevel" => reply(server, exchange, &message, json!({})),
+        "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => {
+            reply(server, exchange, &message, json!({}));
+        }
         "tools/list" => reply(server, exchange, &message, tools()),
         "tools/call" => call(server, exchange, &session, &message),
         _ => {

@@ -114,6 +114,20 @@ impl McpClient {
             .to_owned()
     }
 
+    /// Posts a message on a connection of its own, so that several can be under way.
+    pub fn post_aside(&self, message: &Value) -> Raw {
+        let mut stream = Raw::connect(self.to);
+        let fields = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", REVISION),
+            ("mcp-session-id", self.session.as_str()),
+        ];
+        let body = message.to_string();
+        stream.send("POST", &self.path, &fields, body.as_bytes());
+        stream
+    }
+
     /// Opens the session's GET stream on a connection of its own, past its head.
     pub fn listen(&self) -> Raw {
         let mut stream = Raw::connect(self.to);
