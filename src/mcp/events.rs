@@ -50,6 +50,7 @@ pub(super) struct EventReader {
     /// On the first line, which may begin with a byte order mark.
     first_line: bool,
     has_data: bool,
+    has_id: bool,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -63,7 +64,13 @@ impl EventReader {
             after_return: false,
             first_line: true,
             has_data: false,
+            has_id: false,
         }
+    }
+
+    /// Whether an event had an id, from which the stream can be taken up again elsewhere.
+    pub(super) fn can_be_resumed(&self) -> bool {
+        self.has_id
     }
 
     /// Reads on.
@@ -142,6 +149,10 @@ impl EventReader {
             Some(b"event") => {
                 self.kind.clear();
                 Field::Event
+            }
+            Some(b"id") => {
+                self.has_id = true;
+                Field::Other
             }
             Some(_) | None => Field::Other,
         }

@@ -81,6 +81,23 @@ impl AnswerScanner {
         }
         self.document.finding
     }
+
+    /// The body has ended: how the call went whose whole answer it is. What holds no response
+    /// is no answer, however fine its status is.
+    pub fn outcome(self) -> Outcome {
+        let unanswered = match &self.framing {
+            Framing::Json => Outcome::ServerError,
+            // The response comes in another stream, when the client asks for it.
+            Framing::EventStream(events) if events.can_be_resumed() => Outcome::Success,
+            Framing::EventStream(_) => Outcome::Broken,
+        };
+        let found = self.finish();
+        match found.worst {
+            Some(worst) => worst,
+            None if found.malformed => Outcome::ServerError,
+            None => unanswered,
+        }
+    }
 }
 
 /// The JSON text being read, and what the ones before it came to.

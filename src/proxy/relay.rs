@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body;
 
@@ -78,6 +78,10 @@ pub(super) fn relay(
             parts.status,
             &mut relayed,
         );
+        if fields.contains_key(CONTENT_ENCODING) {
+            // Nothing is ever unpacked to be looked at: such an answer tells no more than its head.
+            relayed.watch = None;
+        }
     } else if endless {
         relayed.call.becomes_stream(Counts::Yes);
     }
@@ -130,7 +134,7 @@ fn watch_mcp(
                 worker.sessions().close(id);
             }
         }
-        Method::POST if fine => {
+        Method::POST if fine && status != StatusCode::ACCEPTED => {
             let answers = subject
                 .facts
                 .as_ref()

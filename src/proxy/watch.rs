@@ -61,12 +61,7 @@ impl Watch {
     /// The body has ended before an answer was seen.
     pub(super) fn end(mut self: Box<Self>, format: Format) -> Outcome {
         self.tell(format);
-        let found = self.scanner.finish();
-        match found.worst {
-            Some(worst) => worst,
-            None if found.malformed => Outcome::ServerError,
-            None => Outcome::Success,
-        }
+        self.scanner.outcome()
     }
 
     fn tell(&mut self, format: Format) {

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
+    HeaderValue,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
@@ -91,9 +92,8 @@ pub(super) async fn send(
                 .headers
                 .get(CONTENT_TYPE)
                 .and_then(|kind| kind.to_str().ok());
-            let format = kind
-                .and_then(Format::of_content_type)
-                .filter(|_| original.json_rpc);
+            let readable = original.json_rpc && !parts.headers.contains_key(CONTENT_ENCODING);
+            let format = kind.and_then(Format::of_content_type).filter(|_| readable);
             let status = parts.status.as_u16();
             Ok((status, drain(body, status, format).await))
         }
@@ -121,12 +121,8 @@ async fn drain(mut body: AnswerBody, status: u16, format: Option<Format>) -> Out
             }
         }
     }
-    match scanner.map(AnswerScanner::finish) {
-        Some(found) if by_status == Outcome::Success => match found.worst {
-            Some(worst) => worst,
-            None if found.malformed => Outcome::ServerError,
-            None => Outcome::Success,
-        },
+    match scanner {
+        Some(scanner) if by_status == Outcome::Success => scanner.outcome(),
         Some(_) | None => by_status,
     }
 }

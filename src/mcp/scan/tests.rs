@@ -273,3 +273,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_ends_without_a_response_is_no_answer() {
+    let outcome = |format, text: &str| {
+        let mut scanner = AnswerScanner::new(format);
+        scanner.feed(text.as_bytes());
+        scanner.outcome()
+    };
+    for text in ["", "{}", "[]", r#"{"method":"x"}"#, "{"] {
+        assert_eq!(outcome(Format::Json, text), Outcome::ServerError, "{text}");
+    }
+    for text in ["", ": open\n\n", "data: {\"method\":\"x\"}\n\n"] {
+        let of = outcome(Format::EventStream, text);
+        assert_eq!(of, Outcome::Broken, "{text:?}");
+    }
+    let resumed = outcome(Format::EventStream, "id: 7\ndata:\n\n");
+    assert_eq!(resumed, Outcome::Success);
+    let answered = outcome(Format::EventStream, "data: {\"result\":1}\n\n");
+    assert_eq!(answered, Outcome::Success);
+}
