@@ -31,6 +31,8 @@ pub struct Session {
     record: ArcSwap<SessionRecord>,
     home: ArcSwapOption<Home>,
     gate: tokio::sync::Mutex<()>,
+    /// How often a new home was sought in vain; written by the gate's holder.
+    failures: AtomicU64,
     /// Tells this session from others that had the same id before.
     serial: u64,
     /// The tick of the last call; written by workers, read at eviction.
@@ -43,6 +45,7 @@ impl Session {
             record: ArcSwap::from_pointee(record),
             home: ArcSwapOption::empty(),
             gate: tokio::sync::Mutex::new(()),
+            failures: AtomicU64::new(0),
             serial,
             seen: AtomicU64::new(tick),
         }
@@ -67,6 +70,17 @@ impl Session {
     /// at [`Session::home`] again when it gets through.
     pub fn gate(&self) -> &tokio::sync::Mutex<()> {
         &self.gate
+    }
+
+    /// How often a new home was sought in vain. Whoever waited at the gate meanwhile need not
+    /// seek again.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// No new home was found. Called by the holder of the gate alone.
+    pub fn home_failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     fn touch(&self, tick: u64) {

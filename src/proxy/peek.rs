@@ -61,6 +61,8 @@ impl Taken {
                 if let Some(mut copy) = copy {
                     copy.end();
                 }
+                // The wait for the answer begins now: a session may have been re-homed before.
+                pace.sent();
                 RequestBody::Empty
             }
             Self::Unseen(body) => RequestBody::Upload(Box::new(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Version;
 use http::header::HeaderMap;
 
+use crate::deadline::Elapsed;
 use crate::mcp::{Home, Session};
 use crate::upstream::{self, OpenError, Template};
 
@@ -35,6 +36,9 @@ pub(super) enum RehomeError {
     /// The new backend would not have it.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The new backend took longer than a call may wait for its answer.
+    #[error("opening the session timed out")]
+    Elapsed(#[from] Elapsed),
 }
 
 /// Opens a session on the backend that the split gives it now. Nothing has changed when it fails.
@@ -52,13 +56,17 @@ pub(super) async fn open_elsewhere(
         home_tags(route, place, &endpoint).ok_or(RehomeError::NoBackend)?;
     let mut sent = asks.fields.clone();
     request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
+    let patience = route.route().response_head_timeout;
     let template = Template {
         target: asks.head.target.clone(),
         fields: sent,
-        patience: route.route().response_head_timeout,
+        patience,
     };
-    let id =
-        upstream::open_session(&endpoint, session.record(), &template, worker.deadlines()).await?;
+    let deadline = worker.deadlines().deadline();
+    deadline.set(patience);
+    let opening =
+        upstream::open_session(&endpoint, session.record(), &template, worker.deadlines());
+    let id = deadline.guard(opening).await??;
     let id = id.and_then(|id| id.to_str().ok().map(Into::into));
     Ok(Home {
         backend,

@@ -95,8 +95,10 @@ pub(super) fn relay(
 fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
     let id = fields.remove(MCP_SESSION_ID)?;
     let known = match &decided.session {
-        Some(session) => Some(session.client_id.clone()),
-        None => session::seal(&decided.route, decided.place, &decided.endpoint, &id),
+        Some(session) if session.backend_id.as_ref() == Some(&id) => {
+            Some(session.client_id.clone())
+        }
+        Some(_) | None => session::seal(&decided.route, decided.place, &decided.endpoint, &id),
     };
     if let Some(known) = &known {
         fields.insert(MCP_SESSION_ID, known.clone());

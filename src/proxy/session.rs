@@ -65,12 +65,15 @@ pub(super) async fn find(
         sealed::open(keys, &route.route().name, text).map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
     let home = session.as_ref().and_then(|session| session.home());
-    let (tags, id, rehomed) = match &home {
-        Some(home) => ((home.backend, home.endpoint), home.id.as_deref(), true),
-        None => ((opened.backend, opened.endpoint), Some(opened.id), false),
-    };
     let key = route.route().keys.hash(client_id.as_bytes());
-    if let Some((place, endpoint)) = lives_at(route, opened.key, tags) {
+    let (found, id) = match &home {
+        Some(home) => (home_at(route, home), home.id.as_deref()),
+        None => {
+            let tags = (opened.backend, opened.endpoint);
+            (lives_at(route, opened.key, tags), Some(opened.id))
+        }
+    };
+    if let Some((place, endpoint)) = found {
         let backend_id = id
             .map(HeaderValue::from_str)
             .transpose()
@@ -81,14 +84,13 @@ pub(super) async fn find(
             key,
             client_id: client_id.clone(),
             backend_id,
-            rehomed,
+            rehomed: home.is_some(),
         }));
     }
     let session = session.ok_or(ProxyError::UnknownSession)?;
     move_to_new_home(worker, route, &session, home.as_ref(), asks).await?;
     let home = session.home().ok_or(ProxyError::UnknownSession)?;
-    let (place, endpoint) =
-        lives_at(route, 0, (home.backend, home.endpoint)).ok_or(ProxyError::UnknownSession)?;
+    let (place, endpoint) = home_at(route, &home).ok_or(ProxyError::UnknownSession)?;
     let backend_id = home
         .id
         .as_deref()
@@ -111,9 +113,14 @@ async fn move_to_new_home(
     old: Option<&Arc<Home>>,
     asks: rehome::Asks<'_>,
 ) -> Result<(), ProxyError> {
+    let failures = session.failures();
     let _gate = session.gate().lock().await;
     if session.home().as_ref() != old {
         return Ok(());
+    }
+    if session.failures() != failures {
+        // Else each of those who wait would wait for one more failure than the one before.
+        return Err(ProxyError::UnknownSession);
     }
     match rehome::open_elsewhere(worker, route, session, asks).await {
         Ok(home) => {
@@ -122,11 +129,19 @@ async fn move_to_new_home(
             Ok(())
         }
         Err(error) => {
+            session.home_failed();
             metrics::counter!("switchback_sessions_lost_total").increment(1);
             tracing::warn!(route = %route.route().name, error = &error as &dyn std::error::Error, "a session could not be re-homed");
             Err(ProxyError::UnknownSession)
         }
     }
+}
+
+/// The arm and endpoint of a session's new home, if it may stay there. The key that named the
+/// home was the current one then, and may be an older one now.
+fn home_at(route: &RouteView, home: &Home) -> Option<(usize, Rc<Endpoint>)> {
+    (0..route.snapshot().session_keys.len())
+        .find_map(|key| lives_at(route, key, (home.backend, home.endpoint)))
 }
 
 /// The arm and endpoint of these tags, if the session may stay there.
