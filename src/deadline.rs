@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -129,9 +129,8 @@ impl Deadline {
     /// Waits for `future` until the deadline passes.
     ///
     /// # Errors
-    /// [`Elapsed`] when the deadline was first; the future is then dropped.
-    pub async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
+    /// [`Elapsed`] when the deadline was first.
+    pub async fn guard<F: Future>(&self, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending => self.poll_passed(cx).map(|()| Err(Elapsed)),
@@ -215,8 +214,9 @@ mod tests {
             }
         };
 
+        let mut hung = pending::<()>();
         tokio::select! {
-            ended = deadline.guard(pending::<()>()) => assert_eq!(ended, Err(Elapsed)),
+            ended = deadline.guard(Pin::new(&mut hung)) => assert_eq!(ended, Err(Elapsed)),
             () = sweeper => {}
         }
     }

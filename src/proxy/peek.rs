@@ -1,6 +1,7 @@
 //! A bounded look at the body of an MCP request, before anything is decided about it.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -89,13 +90,13 @@ pub(super) async fn look(
     mut body: Incoming,
     cap_bytes: usize,
     pace: &Pace,
-) -> Result<Looked, ProxyError> {
+) -> Result<Box<Looked>, ProxyError> {
     let mut peek = RequestPeek::new();
     let mut pieces = VecDeque::new();
     let mut seen = 0;
     while !body.is_end_stream() && seen < cap_bytes {
         pace.sending();
-        let Ok(frame) = pace.deadline().guard(body.frame()).await else {
+        let Ok(frame) = pace.deadline().guard(pin!(body.frame())).await else {
             return Err(ProxyError::Body);
         };
         let Some(frame) = frame else { break };
@@ -107,11 +108,12 @@ pub(super) async fn look(
         peek.feed(&piece);
         pieces.push_back(piece);
     }
-    Ok(Looked {
+    let facts = peek.finish().ok().map(Box::new);
+    Ok(Box::new(Looked {
         pieces,
         rest: body,
-        facts: peek.finish().ok().map(Box::new),
-    })
+        facts,
+    }))
 }
 
 impl Looked {

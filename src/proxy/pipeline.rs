@@ -1,5 +1,6 @@
 //! One request, in order: the page to read first.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use hyper::body::Incoming;
 
 use crate::listener::Connection;
 use crate::mcp::RequestFacts;
-use crate::upstream::{self, AnswerBody, Endpoint, Pace, RequestBody};
+use crate::upstream::{self, Endpoint, MCP_SESSION_ID, Pace};
 
 use super::answer::{Answer, RequestGuard};
 use super::call::{Call, Part};
@@ -62,14 +63,14 @@ pub(super) struct Subject {
 pub(super) async fn answer(
     downstream: Rc<Downstream>,
     request: Request<Incoming>,
-) -> Response<Answer> {
+) -> Result<Response<Answer>, Infallible> {
     let mut caller = Caller::default();
     let guard = RequestGuard::new(&downstream.connection);
     match proxy(&downstream, request, guard, &mut caller).await {
-        Ok(response) => response,
+        Ok(response) => Ok(response),
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
-            respond(&error, &caller)
+            Ok(respond(&error, &caller))
         }
     }
 }
@@ -108,8 +109,9 @@ async fn proxy(
     let (copy, twin) = mirrored::begin(worker, &decided, &subject, (&head, &sent, body.length()));
     let sent = request::build(head, sent, body.into_body(&pace, copy));
 
-    let call = begin(worker, &decided)?.with_twin(twin);
-    let (response, call) = exchange(&decided.endpoint, sent, &pace, call).await?;
+    let mut call = begin(worker, &decided)?.with_twin(twin);
+    let response = upstream::send(&decided.endpoint, sent, &pace).await;
+    let response = response.inspect_err(|error| call.end(error.outcome()))?;
     Ok(relay::relay(
         worker,
         decided,
@@ -148,9 +150,9 @@ async fn take_in(
         return Ok(Taken::Unseen(body));
     }
     let cap_bytes = route.snapshot().limits.peek_bytes;
-    Ok(Taken::Looked(Box::new(
-        peek::look(body, cap_bytes, pace).await?,
-    )))
+    Ok(Taken::Looked(
+        Box::pin(peek::look(body, cap_bytes, pace)).await?,
+    ))
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.
@@ -159,16 +161,15 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         downstream, fields, ..
     } = asks;
     let worker = &downstream.worker;
-    if route.is_mcp()
-        && let Some(pinned) = session::find(worker, &route, asks).await?
-    {
+    if route.is_mcp() && fields.contains_key(MCP_SESSION_ID) {
+        let pinned = Box::pin(session::find(worker, &route, asks)).await?;
         let (place, endpoint, key) = (pinned.place, Rc::clone(&pinned.endpoint), Some(pinned.key));
         return Ok(Decided {
             route,
             place,
             endpoint,
             key,
-            session: Some(Box::new(pinned)),
+            session: Some(pinned),
         });
     }
     let client = route
@@ -208,20 +209,4 @@ fn begin(worker: &Worker, decided: &Decided) -> Result<Call, ProxyError> {
         part,
         worker.open_calls(),
     ))
-}
-
-/// Sends the request and waits for the head of its answer; names the outcome when there is none.
-async fn exchange(
-    endpoint: &Rc<Endpoint>,
-    request: Request<RequestBody>,
-    pace: &Rc<Pace>,
-    mut call: Call,
-) -> Result<(Response<AnswerBody>, Call), ProxyError> {
-    match upstream::send(endpoint, request, pace).await {
-        Ok(response) => Ok((response, call)),
-        Err(error) => {
-            call.end(error.outcome());
-            Err(error.into())
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! A new home for a session whose old one is gone.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::Version;
@@ -66,7 +67,7 @@ pub(super) async fn open_elsewhere(
     deadline.set(patience);
     let opening =
         upstream::open_session(&endpoint, session.record(), &template, worker.deadlines());
-    let id = deadline.guard(opening).await??;
+    let id = deadline.guard(pin!(opening)).await??;
     let id = id.and_then(|id| id.to_str().ok().map(Into::into));
     Ok(Home {
         backend,

@@ -1,14 +1,11 @@
 //! From an accepted socket to requests.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,6 +18,7 @@ use crate::listener::{self, ClientStream, Connection, Limits, Version};
 
 use super::client::Peer;
 use super::pipeline::{self, Downstream};
+use super::spec::LimitsSpec;
 use super::worker::{Phase, Worker};
 
 /// How long accepting pauses after an error such as "too many open files".
@@ -100,51 +98,70 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
         key: worker.enter(&connection),
         worker: Rc::clone(&worker),
     };
-    let Ok(detected) = connection
-        .deadline
-        .guard(listener::detect(&mut socket))
-        .await
-    else {
+    let detected = {
+        let detecting = pin!(listener::detect(&mut socket));
+        connection.deadline.guard(detecting).await
+    };
+    let Ok(detected) = detected else {
         return Ok(());
     };
     let (version, first) = detected?;
     connection.begin(version == Version::Http2);
-    let stream = TokioIo::new(ClientStream::new(first, socket, Rc::clone(&connection)));
+    let stream = ClientStream::new(first, socket, Rc::clone(&connection));
+    let peer = Peer::new(peer.ip());
     let downstream = Rc::new(Downstream {
         worker,
-        connection: Rc::clone(&connection),
-        peer: Peer::new(peer.ip()),
-    });
-    let service = service_fn(move |request: Request<Incoming>| {
-        let downstream = Rc::clone(&downstream);
-        async move { Ok::<_, Infallible>(pipeline::answer(downstream, request).await) }
+        connection,
+        peer,
     });
     match version {
-        Version::Http1 => {
-            let served = http1::Builder::new()
-                .header_read_timeout(None)
-                .max_buf_size(limits.request_head_bytes)
-                .max_headers(limits.request_fields)
-                .serve_connection(stream, service);
-            drive(served, &connection, http1::Connection::graceful_shutdown).await;
-        }
-        Version::Http2 => {
-            let served = http2::Builder::new(LocalExecutor)
-                .max_concurrent_streams(MAX_STREAMS)
-                .max_send_buf_size(SEND_BUFFER_BYTES)
-                .initial_stream_window_size(WINDOW_BYTES)
-                .initial_connection_window_size(WINDOW_BYTES * 4)
-                .max_header_list_size(u32::try_from(limits.request_head_bytes).unwrap_or(u32::MAX))
-                .serve_connection(stream, service);
-            drive(served, &connection, http2::Connection::graceful_shutdown).await;
-        }
+        Version::Http1 => http1(stream, downstream, &limits).await,
+        // Boxed: its state is several times that of HTTP/1.1, which every connection would pay for.
+        Version::Http2 => Box::pin(http2(stream, downstream, &limits)).await,
     }
     Ok(())
 }
 
+async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
+    let connection = Rc::clone(&downstream.connection);
+    let service = service_fn(move |request| pipeline::answer(Rc::clone(&downstream), request));
+    let served = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(limits.request_head_bytes)
+        .max_headers(limits.request_fields)
+        .serve_connection(TokioIo::new(stream), service);
+    drive(
+        pin!(served),
+        &connection,
+        http1::Connection::graceful_shutdown,
+    )
+    .await;
+}
+
+async fn http2(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
+    let connection = Rc::clone(&downstream.connection);
+    let service = service_fn(move |request| pipeline::answer(Rc::clone(&downstream), request));
+    let served = http2::Builder::new(LocalExecutor)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES * 4)
+        .max_header_list_size(u32::try_from(limits.request_head_bytes).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(stream), service);
+    drive(
+        pin!(served),
+        &connection,
+        http2::Connection::graceful_shutdown,
+    )
+    .await;
+}
+
 /// Runs a connection to its end, its drain or its deadline.
-async fn drive<C: Future>(served: C, connection: &Connection, drain: impl Fn(Pin<&mut C>)) {
-    let mut served = pin!(served);
+async fn drive<C: Future>(
+    mut served: Pin<&mut C>,
+    connection: &Connection,
+    drain: impl Fn(Pin<&mut C>),
+) {
     let mut drains = false;
     poll_fn(|cx| {
         loop {

@@ -11,7 +11,7 @@ use crate::upstream::Endpoint;
 
 use super::error::ProxyError;
 use super::fields::MCP_SESSION_ID;
-use super::rehome;
+use super::rehome::{self, Asks};
 use super::snapshot::Standing;
 use super::view::RouteView;
 use super::worker::Worker;
@@ -32,21 +32,19 @@ pub(super) struct Pinned {
     pub(super) rehomed: bool,
 }
 
-/// The session id of a request, if it has one.
+/// The one session id of a request.
 ///
 /// # Errors
-/// [`ProxyError::UnknownSession`] for more than one id, or for one that is no text.
-fn id_of(fields: &HeaderMap) -> Result<Option<&HeaderValue>, ProxyError> {
+/// [`ProxyError::UnknownSession`] for none, or more than one.
+fn id_of(fields: &HeaderMap) -> Result<&HeaderValue, ProxyError> {
     let mut ids = fields.get_all(MCP_SESSION_ID).iter();
     match (ids.next(), ids.next()) {
-        (None, _) => Ok(None),
-        (Some(id), None) => Ok(Some(id)),
-        (Some(_), Some(_)) => Err(ProxyError::UnknownSession),
+        (Some(id), None) => Ok(id),
+        (None, _) | (Some(_), Some(_)) => Err(ProxyError::UnknownSession),
     }
 }
 
-/// Where the session of a request lives, if the request has one. A session whose home is gone
-/// is given a new one first.
+/// Where the session of a request lives. One whose home is gone is given a new one first.
 ///
 /// # Errors
 /// [`ProxyError::UnknownSession`] for an id that is not ours, and for a session that nothing
@@ -54,54 +52,44 @@ fn id_of(fields: &HeaderMap) -> Result<Option<&HeaderValue>, ProxyError> {
 pub(super) async fn find(
     worker: &Worker,
     route: &RouteView,
-    asks: rehome::Asks<'_>,
-) -> Result<Option<Pinned>, ProxyError> {
-    let Some(client_id) = id_of(asks.fields)? else {
-        return Ok(None);
-    };
+    asks: Asks<'_>,
+) -> Result<Box<Pinned>, ProxyError> {
+    let client_id = id_of(asks.fields)?;
     let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
     let keys = &route.snapshot().session_keys;
     let opened =
         sealed::open(keys, &route.route().name, text).map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
-    let home = session.as_ref().and_then(|session| session.home());
-    let key = route.route().keys.hash(client_id.as_bytes());
-    let (found, id) = match &home {
-        Some(home) => (home_at(route, home), home.id.as_deref()),
-        None => {
-            let tags = (opened.backend, opened.endpoint);
-            (lives_at(route, opened.key, tags), Some(opened.id))
+    let mut home = session.as_ref().and_then(|session| session.home());
+    let first = match &home {
+        Some(home) => home_at(route, home),
+        None => lives_at(route, opened.key, (opened.backend, opened.endpoint)),
+    };
+    let place = match (first, session) {
+        (Some(place), _) => Some(place),
+        (None, None) => None,
+        (None, Some(session)) => {
+            move_to_new_home(worker, route, &session, home.as_ref(), asks).await?;
+            home = session.home();
+            home.as_ref().and_then(|home| home_at(route, home))
         }
     };
-    if let Some((place, endpoint)) = found {
-        let backend_id = id
-            .map(HeaderValue::from_str)
-            .transpose()
-            .map_err(|_| ProxyError::UnknownSession)?;
-        return Ok(Some(Pinned {
-            place,
-            endpoint,
-            key,
-            client_id: client_id.clone(),
-            backend_id,
-            rehomed: home.is_some(),
-        }));
-    }
-    let session = session.ok_or(ProxyError::UnknownSession)?;
-    move_to_new_home(worker, route, &session, home.as_ref(), asks).await?;
-    let home = session.home().ok_or(ProxyError::UnknownSession)?;
-    let (place, endpoint) = home_at(route, &home).ok_or(ProxyError::UnknownSession)?;
-    let backend_id = home
-        .id
-        .as_deref()
-        .and_then(|id| HeaderValue::from_str(id).ok());
-    Ok(Some(Pinned {
+    let (place, endpoint) = place.ok_or(ProxyError::UnknownSession)?;
+    let id = match &home {
+        Some(home) => home.id.as_deref(),
+        None => Some(opened.id),
+    };
+    let backend_id = id
+        .map(HeaderValue::from_str)
+        .transpose()
+        .map_err(|_| ProxyError::UnknownSession)?;
+    Ok(Box::new(Pinned {
         place,
         endpoint,
-        key,
+        key: route.route().keys.hash(client_id.as_bytes()),
         client_id: client_id.clone(),
         backend_id,
-        rehomed: true,
+        rehomed: home.is_some(),
     }))
 }
 
@@ -111,7 +99,7 @@ async fn move_to_new_home(
     route: &RouteView,
     session: &Arc<Session>,
     old: Option<&Arc<Home>>,
-    asks: rehome::Asks<'_>,
+    asks: Asks<'_>,
 ) -> Result<(), ProxyError> {
     let failures = session.failures();
     let _gate = session.gate().lock().await;

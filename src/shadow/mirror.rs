@@ -1,5 +1,6 @@
 //! A route's mirror on one worker: decides whether a call is copied, and looks after the copies.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -135,9 +136,8 @@ impl Mirror {
         let deadline = self.deadlines.deadline();
         deadline.set(self.spec.timeout);
         self.calls.begin();
-        let ended = deadline
-            .guard(copy::send(self, &endpoint, original, pieces))
-            .await;
+        let sent = pin!(copy::send(self, &endpoint, original, pieces));
+        let ended = deadline.guard(sent).await;
         let (status, outcome) = match ended {
             Ok(Ok(ended)) => ended,
             Ok(Err(why)) => {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -25,9 +26,6 @@ pub(super) struct Link {
     requests: SendRequest<RequestBody>,
     wire: Pin<Box<Wire>>,
 }
-
-/// A request that came back unsent, if it did, and why.
-type Refused = (Option<Request<RequestBody>>, hyper::Error);
 
 impl Link {
     /// A link over a socket that has just connected.
@@ -52,21 +50,6 @@ impl Link {
         let mut cx = Context::from_waker(Waker::noop());
         self.poll_wire(&mut cx).is_pending() && self.requests.is_ready()
     }
-
-    async fn exchange(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Refused> {
-        let Self { requests, wire } = self;
-        let mut answer = pin!(requests.try_send_request(request));
-        poll_fn(|cx| {
-            // The wire first: it is what brings the answer. Its end is told by the answer.
-            let _ = wire.as_mut().poll(cx);
-            answer.as_mut().poll(cx)
-        })
-        .await
-        .map_err(|mut refused| (refused.take_message(), refused.into_error()))
-    }
 }
 
 /// Largest answer head that is read, in bytes.
@@ -89,18 +72,18 @@ pub async fn send(
     for last in (0..=UNSENT_RETRIES).rev() {
         let mut link = match endpoint.take_idle() {
             Some(link) if last > 0 => link,
-            _ => endpoint.connect().await?,
+            // Boxed: a call that finds a connection need not be large enough to make one.
+            _ => Box::pin(endpoint.connect()).await?,
         };
-        let answer = pace.deadline().guard(link.exchange(request)).await;
-        let (unsent, error) = match answer {
-            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        let (unsent, error) = match exchange(&mut link, &mut request, pace).await {
+            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(endpoint.switched());
             }
-            Ok(Ok(answer)) => {
+            Some(Ok(answer)) => {
                 return Ok(answer.map(|body| AnswerBody::new(body, link, endpoint, pace)));
             }
-            Ok(Err(refused)) => refused,
-            Err(_) => return Err(endpoint.head_timeout()),
+            Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
+            None => return Err(endpoint.head_timeout()),
         };
         if pace.has_send_failed() {
             return Err(UpstreamError::ClientBody);
@@ -111,4 +94,28 @@ pub async fn send(
         }
     }
     Err(endpoint.head_timeout())
+}
+
+/// Sends a request, which is taken out of its place, over a link; `None` when the deadline is
+/// first.
+fn exchange<'a>(
+    link: &'a mut Link,
+    request: &mut Request<RequestBody>,
+    pace: &'a Pace,
+) -> impl Future<Output = Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>> {
+    let Link { requests, wire } = link;
+    // hyper takes the request here already; what is left to wait for is small.
+    let answer = requests.try_send_request(std::mem::take(request));
+    async move {
+        let mut answer = pin!(answer);
+        poll_fn(|cx| {
+            // The wire first: it is what brings the answer. Its end is told by the answer.
+            let _ = wire.as_mut().poll(cx);
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => pace.deadline().poll_passed(cx).map(|()| None),
+            }
+        })
+        .await
+    }
 }
