@@ -2,11 +2,19 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Connections that may wait to be accepted, per socket.
 const BACKLOG: i32 = 4096;
+
+/// How a silent connection is asked whether anybody is still there: after a minute, every 15
+/// seconds, and given up after four times.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_mins(1))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// Why an address could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +53,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Whatever is accepted inherits this: a client that vanishes without a word would hold its
+    // stream, and its backend's, for ever.
+    socket.set_tcp_keepalive(&KEEP_ALIVE)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -63,6 +74,17 @@ mod tests {
             .collect();
 
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+    }
+
+    #[test]
+    fn silent_clients_are_asked_whether_they_are_still_there() {
+        let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        socket.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+
+        let (accepted, _) = socket.accept().unwrap();
+
+        assert!(socket2::SockRef::from(&accepted).keepalive().unwrap());
     }
 
     #[test]

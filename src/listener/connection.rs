@@ -62,7 +62,7 @@ impl Connection {
     /// The first bytes have come and told the version; the first head is awaited.
     pub fn begin(&self, multiplexed: bool) {
         self.multiplexed.set(multiplexed);
-        self.deadline.set(self.limits.request_head);
+        self.wait(self.limits.request_head);
     }
 
     /// A request's head is complete.
@@ -182,5 +182,31 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_drain_is_not_forgotten_when_the_first_bytes_come_after_it() {
+        let deadlines = Deadlines::default();
+        let limits = Limits {
+            first_byte: Duration::from_secs(10),
+            request_head: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(10),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let connection = Connection::new(address, address, &deadlines, limits);
+        connection.drain();
+
+        connection.begin(false);
+        deadlines.sweep();
+
+        let cx = Context::from_waker(Waker::noop());
+        assert!(connection.deadline.poll_passed(&cx).is_ready());
     }
 }
