@@ -63,8 +63,11 @@ fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
             if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
                 continue;
             }
+            // A list of many names that are not there must not cost more than reading it.
             if let Ok(name) = HeaderName::from_bytes(option)
+                && fields.contains_key(&name)
                 && !KEPT.contains(&name.as_str())
+                && !names.contains(&name)
             {
                 names.push(name);
             }

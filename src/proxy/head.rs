@@ -33,6 +33,9 @@ pub(super) enum HeadError {
     /// `:authority` and `Host` differ.
     #[error("the request names two different hosts")]
     TwoHosts,
+    /// More fields than a head may have.
+    #[error("the request has too many fields")]
+    Fields,
     /// A target that is not a path, or whose path may be read in two ways.
     #[error("the request's target is not valid")]
     Target,
@@ -46,7 +49,11 @@ impl Head {
     ///
     /// # Errors
     /// [`HeadError`] when the head is invalid or ambiguous.
-    pub(super) fn read(parts: &Parts) -> Result<Self, HeadError> {
+    pub(super) fn read(parts: &Parts, max_fields: usize) -> Result<Self, HeadError> {
+        if parts.headers.len() > max_fields {
+            // For HTTP/2, whose own bound is on bytes alone.
+            return Err(HeadError::Fields);
+        }
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(HeadError::Method);
         }
@@ -188,7 +195,7 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        Head::read(&request.body(()).unwrap().into_parts().0)
+        Head::read(&request.body(()).unwrap().into_parts().0, 4)
     }
 
     #[test]
@@ -241,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_counted_whatever_their_size() {
+        let request = |count: usize| {
+            let mut request = Request::builder().uri("http://h/").version(Version::HTTP_2);
+            for _ in 0..count {
+                request = request.header("cookie", "a");
+            }
+            Head::read(&request.body(()).unwrap().into_parts().0, 4)
+        };
+
+        assert!(request(4).is_ok());
+        assert_eq!(request(5).unwrap_err(), HeadError::Fields);
+    }
+
+    #[test]
     fn a_path_that_hides_another_is_refused() {
         for path in [
             "/a/../b",
@@ -282,7 +303,7 @@ mod tests {
                 .body(())
                 .unwrap();
             assert_eq!(
-                Head::read(&request.into_parts().0).unwrap_err(),
+                Head::read(&request.into_parts().0, 4).unwrap_err(),
                 HeadError::Method
             );
         }

@@ -84,8 +84,9 @@ async fn proxy(
 ) -> Result<Response<Answer>, ProxyError> {
     let worker = &downstream.worker;
     let (parts, incoming) = request.into_parts();
-    let head = Head::read(&parts)?;
-    let route = find_route(&worker.view(), &head).ok_or(ProxyError::NoRoute)?;
+    let view = worker.view();
+    let head = Head::read(&parts, view.snapshot.limits.request_fields)?;
+    let route = find_route(&view, &head).ok_or(ProxyError::NoRoute)?;
     caller.json_rpc = route.is_mcp();
 
     let pace = pace_of(worker, &route);
