@@ -39,6 +39,14 @@ enum State {
     Value(Field),
 }
 
+/// Whether a client can take the stream up again where it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resume {
+    Never,
+    /// An event had an id.
+    ById,
+}
+
 /// Finds events. An event that is cut before its empty line is none.
 #[derive(Clone, Debug)]
 pub(super) struct EventReader {
@@ -50,7 +58,7 @@ pub(super) struct EventReader {
     /// On the first line, which may begin with a byte order mark.
     first_line: bool,
     has_data: bool,
-    has_id: bool,
+    resume: Resume,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -64,13 +72,13 @@ impl EventReader {
             after_return: false,
             first_line: true,
             has_data: false,
-            has_id: false,
+            resume: Resume::Never,
         }
     }
 
     /// Whether an event had an id, from which the stream can be taken up again elsewhere.
     pub(super) fn can_be_resumed(&self) -> bool {
-        self.has_id
+        self.resume == Resume::ById
     }
 
     /// Reads on.
@@ -151,7 +159,7 @@ impl EventReader {
                 Field::Event
             }
             Some(b"id") => {
-                self.has_id = true;
+                self.resume = Resume::ById;
                 Field::Other
             }
             Some(_) | None => Field::Other,

@@ -56,7 +56,7 @@ impl SessionRecord {
     ///
     /// # Errors
     /// [`RecordError`] when something is out of its bounds.
-    pub fn new(initialize: Bytes, version: &str) -> Result<Self, RecordError> {
+    pub fn new(initialize: &[u8], version: &str) -> Result<Self, RecordError> {
         let length = initialize.len();
         if length > Self::INITIALIZE_BYTES {
             return Err(RecordError::TooLong { length });
@@ -65,7 +65,8 @@ impl SessionRecord {
             return Err(RecordError::Version);
         }
         Ok(Self {
-            initialize,
+            // Copied: the piece that came in keeps the whole buffer alive that it was read into.
+            initialize: Bytes::copy_from_slice(initialize),
             version: version.into(),
             log_level: None,
             subscriptions: Vec::new(),
@@ -78,7 +79,7 @@ impl SessionRecord {
         let mut next = self.clone();
         match wish {
             Wish::LogLevel(body) if body.len() > Self::LOG_LEVEL_BYTES => {}
-            Wish::LogLevel(body) => next.log_level = Some(body),
+            Wish::LogLevel(body) => next.log_level = Some(Bytes::copy_from_slice(&body)),
             Wish::Subscribe(uri) => {
                 let fits = uri.len() <= RequestFacts::URI_BYTES
                     && next.subscriptions.len() < Self::SUBSCRIPTIONS;
@@ -129,25 +130,36 @@ mod tests {
     use super::*;
 
     fn record() -> SessionRecord {
-        SessionRecord::new(Bytes::from_static(b"{}"), "2025-06-18").unwrap()
+        SessionRecord::new(b"{}", "2025-06-18").unwrap()
     }
 
     #[test]
     fn what_is_out_of_bounds_is_not_recorded() {
-        let long = Bytes::from(vec![b' '; SessionRecord::INITIALIZE_BYTES + 1]);
+        let long = vec![b' '; SessionRecord::INITIALIZE_BYTES + 1];
 
         assert!(matches!(
-            SessionRecord::new(long, "2025-06-18"),
+            SessionRecord::new(&long, "2025-06-18"),
             Err(RecordError::TooLong { .. })
         ));
         assert_eq!(
-            SessionRecord::new(Bytes::new(), &"2".repeat(65)),
+            SessionRecord::new(b"", &"2".repeat(65)),
             Err(RecordError::Version)
         );
         let level = Bytes::from(vec![b' '; SessionRecord::LOG_LEVEL_BYTES + 1]);
         assert_eq!(record().with(Wish::LogLevel(level)), record());
         let uri = "u".repeat(RequestFacts::URI_BYTES + 1).into();
         assert_eq!(record().with(Wish::Subscribe(uri)), record());
+    }
+
+    #[test]
+    fn a_record_holds_its_own_bytes_and_not_the_buffer_they_came_in() {
+        let buffer = Bytes::from(vec![b' '; 64 * 1024]);
+
+        let record = SessionRecord::new(&buffer.slice(..2), "2025-06-18").unwrap();
+        let record = record.with(Wish::LogLevel(buffer.slice(2..4)));
+
+        assert!(buffer.is_unique());
+        assert_eq!(record.size_bytes(), 2 + 10 + 2);
     }
 
     #[test]

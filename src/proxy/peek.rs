@@ -25,6 +25,8 @@ pub(super) enum Taken {
 
 /// Longest body that is kept for later, in bytes.
 const MAX_KEPT_BYTES: usize = SessionRecord::INITIALIZE_BYTES;
+/// Most pieces of a body that are looked at: one costs memory however short it is.
+const MAX_PIECES: usize = 4096;
 
 impl Taken {
     /// What the body is about, where that was looked at and is clear. Told once.
@@ -49,6 +51,9 @@ impl Taken {
             Self::Unseen(body) => body.size_hint().exact(),
             Self::Looked(looked) => {
                 let seen: u64 = looked.pieces.iter().map(|piece| piece.len() as u64).sum();
+                if looked.ended {
+                    return Some(seen);
+                }
                 looked.rest.size_hint().exact().map(|rest| seen + rest)
             }
         }
@@ -78,6 +83,8 @@ impl Taken {
 pub(super) struct Looked {
     pieces: VecDeque<Bytes>,
     rest: Incoming,
+    /// Nothing is left of the body: what has no length tells its end only when it is reached.
+    ended: bool,
     /// What the body is about, as far as that is clear.
     facts: Option<Box<RequestFacts>>,
 }
@@ -94,12 +101,17 @@ pub(super) async fn look(
     let mut peek = RequestPeek::new();
     let mut pieces = VecDeque::new();
     let mut seen = 0;
-    while !body.is_end_stream() && seen < cap_bytes {
+    let mut ended = body.is_end_stream();
+    while !ended && seen < cap_bytes && pieces.len() < MAX_PIECES {
         pace.sending();
         let Ok(frame) = pace.deadline().guard(pin!(body.frame())).await else {
             return Err(ProxyError::Body);
         };
-        let Some(frame) = frame else { break };
+        let Some(frame) = frame else {
+            ended = true;
+            break;
+        };
+        ended = body.is_end_stream();
         let Ok(piece) = frame.map_err(|_| ProxyError::Body)?.into_data() else {
             continue;
         };
@@ -112,6 +124,7 @@ pub(super) async fn look(
     Ok(Box::new(Looked {
         pieces,
         rest: body,
+        ended,
         facts,
     }))
 }
@@ -134,7 +147,7 @@ impl Looked {
     /// The body as a whole, when all of it has been read and it is at most `cap_bytes` long.
     fn whole(&self, cap_bytes: usize) -> Option<Bytes> {
         let length: usize = self.pieces.iter().map(Bytes::len).sum();
-        if !self.rest.is_end_stream() || length > cap_bytes {
+        if !self.ended || length > cap_bytes {
             return None;
         }
         if self.pieces.len() == 1 {
@@ -149,7 +162,7 @@ impl Looked {
 
     /// The body as it is sent on, copied on its way if that is wanted.
     fn into_body(mut self, pace: &Rc<Pace>, copy: Option<Copy>) -> RequestBody {
-        if self.rest.is_end_stream() && self.pieces.len() <= 1 {
+        if self.ended && self.pieces.len() <= 1 {
             pace.sent();
             let whole = self.pieces.pop_front().unwrap_or_default();
             if let Some(mut copy) = copy {

@@ -126,6 +126,11 @@ fn watch_mcp(
                     relayed.body.pace(),
                 ));
             }
+            let view = worker.view();
+            if decided.route.is_older_than(&view) {
+                // A revert may have come while the stream was being opened.
+                worker.streams().end_homeless(&view.snapshot);
+            }
         }
         Method::DELETE if fine => {
             if let Some(Ok(id)) = decided
@@ -161,7 +166,8 @@ fn keep(
     if facts.opens_session() {
         let (opened_with, id) = (subject.kept?, session_id?);
         let worker = Rc::clone(worker);
-        let reader = move |format, body: &[u8]| remember(&worker, opened_with, &id, (format, body));
+        let reader =
+            move |format, body: &[u8]| remember(&worker, &opened_with, &id, (format, body));
         return Some(Kept::new(MAX_KEPT_BYTES, reader));
     }
     if facts.method != mcp::Method::ToolsList {
@@ -176,7 +182,7 @@ fn keep(
 /// A session has been opened: keeps how, so that it can be opened again elsewhere.
 fn remember(
     worker: &Worker,
-    opened_with: bytes::Bytes,
+    opened_with: &[u8],
     id: &HeaderValue,
     (format, body): (Format, &[u8]),
 ) {

@@ -130,6 +130,11 @@ impl RouteView {
         &self.view.snapshot
     }
 
+    /// Whether something was published since the route's request began.
+    pub(super) fn is_older_than(&self, view: &Rc<View>) -> bool {
+        !Rc::ptr_eq(&self.view, view)
+    }
+
     /// The route as control wants it.
     #[expect(
         clippy::indexing_slicing,

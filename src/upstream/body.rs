@@ -47,6 +47,9 @@ pub struct Upload {
 /// Is told a copied body, or that there is none.
 type Done = dyn FnOnce(Option<Vec<Bytes>>);
 
+/// Most pieces of a copy: one costs memory however short it is.
+const MAX_PIECES: usize = 4096;
+
 /// A copy of a body, made while it passes, up to a cap.
 pub struct Copy {
     held: Vec<Bytes>,
@@ -67,7 +70,7 @@ impl Copy {
 
     /// A piece of the body passes.
     pub fn add(&mut self, piece: &Bytes) {
-        if piece.len() > self.left_bytes {
+        if piece.len() > self.left_bytes || self.held.len() == MAX_PIECES {
             self.finish(None);
             return;
         }
@@ -235,5 +238,11 @@ mod tests {
         );
         assert_eq!(copied(4, &["ab", "cde"], true), None);
         assert_eq!(copied(5, &["ab"], false), None);
+    }
+
+    #[test]
+    fn a_copy_is_bounded_in_pieces_too() {
+        assert!(copied(5000, &["x"; MAX_PIECES], true).is_some());
+        assert_eq!(copied(5000, &["x"; MAX_PIECES + 1], true), None);
     }
 }

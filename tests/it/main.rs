@@ -26,6 +26,7 @@ mod forwarding;
 mod messages;
 mod mishaps;
 mod papers;
+mod rehoming;
 mod sessions;
 mod split;
 mod support;

@@ -9,7 +9,7 @@ const OPENED: &[u8] =
     br#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
 
 fn record() -> SessionRecord {
-    SessionRecord::new(Bytes::from_static(INITIALIZE), "2025-06-18").unwrap()
+    SessionRecord::new(INITIALIZE, "2025-06-18").unwrap()
 }
 
 fn reply(status: u16, format: Format, body: &[u8]) -> ReplayReply<'_> {

@@ -1,13 +1,11 @@
 //! The table holds what it may and no more.
 
-use bytes::Bytes;
-
 use crate::mcp::sealed::SealKey;
 
 use super::*;
 
 fn record(bytes: usize) -> SessionRecord {
-    SessionRecord::new(Bytes::from(vec![b'x'; bytes]), "2025-06-18").unwrap()
+    SessionRecord::new(&vec![b'x'; bytes], "2025-06-18").unwrap()
 }
 
 fn table(sessions: usize, bytes: usize) -> SessionTable {
