@@ -48,8 +48,31 @@ fn stays(name: &str, side: Side) -> bool {
 /// Whether a name with underscores stands for a field that is relied on: some servers read
 /// `mcp_session_id` as `Mcp-Session-Id`.
 fn is_alias(name: &str) -> bool {
-    name.bytes().any(|byte| byte == b'_') && KEPT.contains(&name.replace('_', "-").as_str())
+    let underscore_at = |place: &usize| name.as_bytes().get(*place) == Some(&b'_');
+    DASHES.iter().any(underscore_at) && KEPT.contains(&name.replace('_', "-").as_str())
 }
+
+/// Where the names of [`KEPT`] have their dashes.
+const DASHES: [usize; 5] = [1, 3, 7, 11, 12];
+
+/// The one value of a field, `None` without any.
+///
+/// # Errors
+/// [`Several`] when the field comes more than once.
+pub(super) fn only<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, Several> {
+    // Most messages repeat no field at all, which costs nothing to tell.
+    if fields.len() != fields.keys_len() && fields.get_all(name).iter().nth(1).is_some() {
+        return Err(Several);
+    }
+    Ok(fields.get(name))
+}
+
+/// A field that may come once only comes more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Several;
 
 /// The names that `Connection` lists and that may be taken away.
 fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
@@ -96,11 +119,10 @@ pub(super) fn take_out(fields: &mut HeaderMap, side: Side) {
 
 /// Keeps the length of a message only if it is what its body will have: one number, the right one.
 pub(super) fn check_length(fields: &mut HeaderMap, length: Option<u64>) {
-    let mut told = fields.get_all(CONTENT_LENGTH).iter();
-    let right = match (told.next(), told.next()) {
-        (None, _) => return,
-        (Some(only), None) => length.is_some() && number(only.as_bytes()) == length,
-        (Some(_), Some(_)) => false,
+    let right = match only(fields, &CONTENT_LENGTH) {
+        Ok(None) => return,
+        Ok(Some(told)) => length.is_some() && number(told.as_bytes()) == length,
+        Err(Several) => false,
     };
     if !right {
         fields.remove(CONTENT_LENGTH);
@@ -216,6 +238,16 @@ mod tests {
         );
 
         assert_eq!(names(&passed), ["x_y"]);
+    }
+
+    #[test]
+    fn every_dash_of_a_name_that_is_relied_on_is_looked_at() {
+        for name in KEPT {
+            for (place, _) in name.match_indices('-') {
+                assert!(DASHES.contains(&place), "{name}");
+            }
+        }
+        assert!(is_alias("mcp-session_id") && is_alias("x_forwarded_for"));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 
+use super::fields::{Several, only};
+
 /// What a request is about, valid and unambiguous.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
@@ -81,11 +83,7 @@ impl Head {
 
 /// The one host of a request: the target's wins over the field (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
 fn host_of(parts: &Parts) -> Result<HeaderValue, HeadError> {
-    let mut fields = parts.headers.get_all(HOST).iter();
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(HeadError::HostCount);
-    }
+    let field = only(&parts.headers, &HOST).map_err(|Several| HeadError::HostCount)?;
     if let Some(field) = field {
         check_host(field.as_bytes())?;
     }

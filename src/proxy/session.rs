@@ -10,7 +10,7 @@ use crate::mcp::{BackendTag, EndpointTag, Home, Session, sealed};
 use crate::upstream::Endpoint;
 
 use super::error::ProxyError;
-use super::fields::MCP_SESSION_ID;
+use super::fields::{MCP_SESSION_ID, Several, only};
 use super::rehome::{self, Asks};
 use super::snapshot::Standing;
 use super::view::RouteView;
@@ -37,10 +37,9 @@ pub(super) struct Pinned {
 /// # Errors
 /// [`ProxyError::UnknownSession`] for none, or more than one.
 fn id_of(fields: &HeaderMap) -> Result<&HeaderValue, ProxyError> {
-    let mut ids = fields.get_all(MCP_SESSION_ID).iter();
-    match (ids.next(), ids.next()) {
-        (Some(id), None) => Ok(id),
-        (None, _) | (Some(_), Some(_)) => Err(ProxyError::UnknownSession),
+    match only(fields, &MCP_SESSION_ID) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) | Err(Several) => Err(ProxyError::UnknownSession),
     }
 }
 
