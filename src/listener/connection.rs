@@ -23,6 +23,8 @@ pub struct Limits {
     pub request_head: Duration,
     /// Between requests.
     pub keep_alive: Duration,
+    /// While bytes wait for the client to read them.
+    pub client_read: Duration,
 }
 
 /// One connection from downstream. Written by its own task, read by the worker's drain.
@@ -34,6 +36,7 @@ pub struct Connection {
     pub local: SocketAddr,
     /// Due when the connection has been silent for too long; fired to make it drain.
     pub deadline: Deadline,
+    deadlines: Deadlines,
     limits: Limits,
     open_requests: Cell<u32>,
     /// No byte of the next head has come yet.
@@ -51,6 +54,7 @@ impl Connection {
             peer,
             local,
             deadline,
+            deadlines: deadlines.clone(),
             limits,
             open_requests: Cell::new(0),
             between_heads: Cell::new(false),
@@ -94,6 +98,13 @@ impl Connection {
         self.draining.get()
     }
 
+    /// Due when the client has read nothing for too long.
+    fn read_deadline(&self) -> Deadline {
+        let deadline = self.deadlines.deadline();
+        deadline.set(self.limits.client_read);
+        deadline
+    }
+
     fn bytes_came(&self) {
         if !self.between_heads.get() {
             return;
@@ -121,6 +132,8 @@ pub struct ClientStream {
     first: Bytes,
     socket: TcpStream,
     connection: Rc<Connection>,
+    /// There while bytes wait for the client to read them.
+    unread: Option<Deadline>,
 }
 
 impl ClientStream {
@@ -130,7 +143,28 @@ impl ClientStream {
             first,
             socket,
             connection,
+            unread: None,
         }
+    }
+
+    /// Gives a write up that the client leaves unread for too long.
+    fn bounded(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let connection = &self.connection;
+        let unread = self
+            .unread
+            .get_or_insert_with(|| connection.read_deadline());
+        unread.poll_passed(cx).map(|()| {
+            metrics::counter!("switchback_clients_not_reading_total").increment(1);
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 }
 
@@ -161,7 +195,8 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.bounded(written, cx)
     }
 
     fn poll_write_vectored(
@@ -169,7 +204,8 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.bounded(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -198,6 +234,7 @@ mod tests {
             first_byte: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(10),
+            client_read: Duration::from_secs(10),
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let connection = Connection::new(address, address, &deadlines, limits);

@@ -92,6 +92,7 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
         first_byte: limits.first_byte,
         request_head: limits.request_head,
         keep_alive: limits.keep_alive,
+        client_read: limits.client_read,
     };
     let connection = Rc::new(Connection::new(peer, local, worker.deadlines(), bounds));
     let _entry = Entry {

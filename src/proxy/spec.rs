@@ -123,6 +123,11 @@ pub struct LimitsSpec {
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub keep_alive: Duration,
+    /// How long a client may leave what is sent to it unread, 1s to 1h; then its connection is
+    /// closed. Default 30s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub client_read: Duration,
     /// Most bytes of an MCP body that are looked at before it is passed on, 1,024 to
     /// 67,108,864. Default 1,048,576.
     pub peek_bytes: usize,
@@ -150,6 +155,8 @@ impl LimitsSpec {
         problems.number("request_fields", self.request_fields, 1..=1000);
         let day = Duration::from_secs(1)..=Duration::from_hours(24);
         problems.duration("keep_alive", self.keep_alive, day);
+        let hour = Duration::from_secs(1)..=Duration::from_hours(1);
+        problems.duration("client_read", self.client_read, hour);
         problems.number("peek_bytes", self.peek_bytes, KIB..=64 * 1024 * KIB);
         problems.duration(
             "drain",
@@ -171,6 +178,7 @@ impl Default for LimitsSpec {
             request_head_bytes: 64 * 1024,
             request_fields: 100,
             keep_alive: Duration::from_mins(5),
+            client_read: Duration::from_secs(30),
             peek_bytes: 1024 * 1024,
             drain: Duration::from_secs(30),
             session_records: 100_000,

@@ -19,6 +19,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Connections from downstream that the system did not hand over",
     ),
     (
+        "switchback_clients_not_reading_total",
+        "Connections closed because the client left what was sent to it unread",
+    ),
+    (
         "switchback_sessions_rehomed_total",
         "MCP sessions that were moved to another backend after a revert or a death",
     ),

@@ -30,3 +30,4 @@ mod rehoming;
 mod sessions;
 mod split;
 mod support;
+mod unread;
