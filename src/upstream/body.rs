@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_bounded_in_pieces_too() {
-        assert!(copied(5000, &["x"; MAX_PIECES], true).is_some());
-        assert_eq!(copied(5000, &["x"; MAX_PIECES + 1], true), None);
+        assert!(copied(5000, &vec!["x"; MAX_PIECES], true).is_some());
+        assert_eq!(copied(5000, &vec!["x"; MAX_PIECES + 1], true), None);
     }
 }

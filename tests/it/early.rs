@@ -54,7 +54,7 @@ fn a_backend_that_does_not_take_the_body_is_to_blame_for_the_wait() {
 
     // More than all buffers on the way hold; most of it is never written.
     client.write("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000\r\n\r\n");
-    client.write_until_closed([b'x'; 65536]);
+    client.write_until_closed(vec![b'x'; 65536]);
 
     wait_for_outcome(&gateway, "timeout");
     seen.open();
