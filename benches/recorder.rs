@@ -51,8 +51,8 @@ fn one_call_of_a_trial(bencher: Bencher<'_, '_>) {
     }
     let mut next = durations();
     bencher.bench_local(|| {
-        let mut passed = 0;
-        trial.mark(0, Role::Candidate, black_box(next()), &mut passed);
+        let mut marks = trial.begin(0, Role::Candidate);
+        trial.mark(0, Role::Candidate, black_box(next()), &mut marks);
         let call = BadCall {
             role: Role::Candidate,
             key: Some(7),

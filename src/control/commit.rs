@@ -203,6 +203,7 @@ impl Control {
 
     /// Every running rollout has evidence, and no other route has.
     pub(super) fn begin_trials(&mut self, asked: &BTreeMap<RouteName, TrialUse>) {
+        let now = self.moment().now;
         let desired = &self.desired;
         self.evidence.retain(|route, _| {
             let state = desired.routes.get(route);
@@ -217,7 +218,7 @@ impl Control {
             let evidence = self.evidence.entry(spec.name.clone());
             let assignment = blueprint::assignment(spec);
             let evidence = evidence.or_insert_with(|| Evidence::new(assignment));
-            evidence.assign(assignment);
+            evidence.assign(assignment, now);
             let wanted = asked.get(&spec.name).copied();
             let of = match (wanted, evidence.current_use()) {
                 (Some(of), _) => of,
@@ -228,7 +229,7 @@ impl Control {
             let bad = blueprint::bad_outcomes(spec);
             let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake));
             let share = run.state.percent(&run.plan).fraction();
-            evidence.begin(Arc::new(trial), of, share);
+            evidence.begin(Arc::new(trial), of, (share, now));
         }
     }
 

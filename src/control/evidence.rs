@@ -8,30 +8,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::judge::{Baseline, Batch, Judge, Limits, observed_share};
+use crate::judge::{Baseline, Batch, Judge, Limits, Share};
 use crate::model::Role;
 use crate::rollout::TrialUse;
-use crate::stats::{ArmCounts, BadCall, Latencies, Trial};
+use crate::stats::{ArmCounts, BadCall, LIMITS, Latencies, Trial};
+
+use super::windows::{Slow, Windows};
 
 /// Trials of one rollout that are read at once; older ones are let go.
 const TRIALS_MAX: usize = 8;
 /// Bad calls taken in at once; the rest waits for the next look, which follows at once.
 const BAD_MAX: usize = 4096;
-/// How many seconds of requests tell the share of pinned traffic.
-const SHARE_SECONDS: usize = 10;
-/// How many of them tell it while it moves, where they hold enough calls.
-const SHARE_SECONDS_SHORT: usize = 2;
-/// How many calls are enough for that.
-const SHARE_CALLS_SHORT: u64 = 200;
-/// Requests that the assigned share counts for beside the observed ones.
-const SHARE_PRIOR: f64 = 20.0;
-
 /// How requests are assigned to the arms of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Assignment {
     /// By a draw for each request: the weight is the share.
     Drawn,
-    /// By session or key: the share is what is observed.
+    /// By session or key: the share is what is counted.
     Pinned,
 }
 
@@ -54,8 +47,14 @@ struct Reading {
     weight: f64,
     seen: [ArmCounts; 2],
     dropped: u64,
-    /// Finished calls of stable and candidate at each of the last seconds, oldest first.
-    seconds: VecDeque<[u64; 2]>,
+    windows: Windows,
+}
+
+/// Whether new calls are still assigned in a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Newest,
+    Older,
 }
 
 impl Evidence {
@@ -72,8 +71,16 @@ impl Evidence {
     }
 
     /// From now on requests are assigned so.
-    pub(super) fn assign(&mut self, assignment: Assignment) {
+    pub(super) fn assign(&mut self, assignment: Assignment, now: Duration) {
+        if self.assignment == assignment {
+            return;
+        }
         self.assignment = assignment;
+        for reading in &mut self.trials {
+            // What has been weighed is not weighed again.
+            reading.windows.close(&reading.trial, now);
+            reading.windows.forget();
+        }
     }
 
     /// The trial that requests are assigned in now.
@@ -87,17 +94,23 @@ impl Evidence {
     }
 
     /// From now on requests are assigned in this trial, the candidate's share being `weight`.
-    pub(super) fn begin(&mut self, trial: Arc<Trial>, of: TrialUse, weight: f64) {
+    pub(super) fn begin(
+        &mut self,
+        trial: Arc<Trial>,
+        of: TrialUse,
+        (weight, now): (f64, Duration),
+    ) {
         if let Some(limits) = &self.limits {
             set_limits(&trial, limits);
         }
+        let before = self.trials.back().map_or(0.0, |last| last.windows.last());
         self.trials.push_back(Reading {
+            windows: Windows::new(&trial, weight, before, now),
             trial,
             of,
             weight,
             seen: [ArmCounts::default(); 2],
             dropped: 0,
-            seconds: VecDeque::new(),
         });
         while self.trials.len() > TRIALS_MAX {
             self.trials.pop_front();
@@ -108,26 +121,37 @@ impl Evidence {
     pub(super) fn fold(&mut self, judge: &mut Judge, now: Duration) {
         for reading in &mut self.trials {
             reading.fold(self.assignment, judge, now, &mut self.scratch);
+            match (self.assignment, &self.limits) {
+                (Assignment::Pinned, Some(limits)) => reading.fold_windows(limits, judge, now),
+                // Weighed as soon as they were seen, or not known to be slow.
+                (Assignment::Drawn, _) | (Assignment::Pinned, None) => reading.windows.forget(),
+            }
         }
     }
 
-    /// Once a second: notes how requests are shared, tells the judge the time, and lets go of
-    /// trials that nobody can write to any more.
+    /// Once a second: tells the judge the time and what waits for its window to be over, and lets
+    /// go of trials that nobody can write to any more.
     pub(super) fn second(&mut self, judge: &mut Judge, now: Duration) {
         self.fold(judge, now);
         match self.current_use() {
             Some(TrialUse::Warmup) => judge.warm_up(&Batch::tick(now)),
             Some(TrialUse::Stage) | None => judge.weigh(&Batch::tick(now)),
         }
-        for reading in &mut self.trials {
-            reading.note_second();
-        }
         let newest = self.trials.len().saturating_sub(1);
+        for (place, reading) in self.trials.iter_mut().enumerate() {
+            let age = if place == newest {
+                Age::Newest
+            } else {
+                Age::Older
+            };
+            reading.turn(age, now);
+        }
         let mut place = 0;
         self.trials.retain(|reading| {
             place += 1;
-            // Snapshots and calls hold the trial; without any, it has been read to its end above.
-            place > newest || Arc::strong_count(&reading.trial) > 1
+            // Snapshots and calls hold the trial; without any, it has been read to its end above,
+            // windows that wait to be known apart.
+            place > newest || reading.windows.wait() || Arc::strong_count(&reading.trial) > 1
         });
     }
 
@@ -168,69 +192,63 @@ impl Reading {
         }
         let [stable, candidate] = counts;
         let [stable_seen, candidate_seen] = self.seen;
+        let mut arms = [stable.since(&stable_seen), candidate.since(&candidate_seen)];
+        let share = match assignment {
+            Assignment::Drawn => Share::exact(self.weight),
+            Assignment::Pinned => {
+                // The share of their window is known once it is over: slow calls wait for it.
+                for arm in &mut arms {
+                    arm.slow = [0; LIMITS];
+                }
+                self.windows.share(&self.trial, now)
+            }
+        };
+        let [stable, candidate] = arms;
         let batch = Batch {
             now,
-            share: self.share(assignment),
-            stable: stable.since(&stable_seen),
-            candidate: candidate.since(&candidate_seen),
+            share,
+            stable,
+            candidate,
             bad: scratch,
             dropped: dropped.saturating_sub(self.dropped),
         };
-        match self.of {
-            TrialUse::Warmup => judge.warm_up(&batch),
-            TrialUse::Stage => judge.weigh(&batch),
-        }
+        weigh(judge, self.of, &batch);
         self.seen = counts;
         self.dropped = dropped;
     }
 
-    /// The candidate's share of the latest requests, this moment apart: what the judge is told
-    /// must not depend on what it is about to hear.
-    ///
-    /// After a stage begins, pinned traffic moves only as sessions end and begin, and a mean over
-    /// ten seconds lags behind: a candidate that has more than it is believed to have looks worse
-    /// than it is. So the last two seconds count too, where they hold enough, and the larger share is
-    /// the careful one.
-    fn share(&self, assignment: Assignment) -> f64 {
-        match assignment {
-            Assignment::Drawn => self.weight,
-            Assignment::Pinned => {
-                let long = self.recent(SHARE_SECONDS);
-                let short = self.recent(SHARE_SECONDS_SHORT);
-                if short.iter().sum::<u64>() < SHARE_CALLS_SHORT {
-                    return self.believed(long);
-                }
-                self.believed(long).max(self.believed(short))
-            }
-        }
+    /// Weighs the slow calls of the windows about which all is known.
+    fn fold_windows(&mut self, limits: &Limits, judge: &mut Judge, now: Duration) {
+        let (of, limits) = (self.of, limits.of(Role::Candidate));
+        let known = |share, [stable, candidate]: Slow| {
+            let arm = |slow| ArmCounts {
+                slow,
+                ..ArmCounts::default()
+            };
+            let batch = Batch {
+                share: Share::exact(share),
+                stable: arm(stable),
+                candidate: arm(candidate),
+                ..Batch::tick(now)
+            };
+            weigh(judge, of, &batch);
+        };
+        self.windows.read(&self.trial, (&limits, now), known);
     }
 
-    /// Calls of stable and candidate in the latest `seconds`.
-    fn recent(&self, seconds: usize) -> [u64; 2] {
-        let [stable_now, candidate_now] = self.seconds.back().copied().unwrap_or_default();
-        let before = self.seconds.len().saturating_sub(seconds + 1);
-        let [stable, candidate] = self.seconds.get(before).copied().unwrap_or_default();
-        [
-            stable_now.saturating_sub(stable),
-            candidate_now.saturating_sub(candidate),
-        ]
-    }
-
-    fn believed(&self, [stable, candidate]: [u64; 2]) -> f64 {
-        let prior = (SHARE_PRIOR * self.weight).round() as u64;
-        let rest = (SHARE_PRIOR * (1.0 - self.weight)).round() as u64;
-        observed_share(candidate + prior, stable + rest)
-    }
-
-    fn note_second(&mut self) {
-        if self.seconds.is_empty() {
-            self.seconds.push_back([0, 0]);
+    /// Once a second: lets the open window be over if it may.
+    fn turn(&mut self, age: Age, now: Duration) {
+        match age {
+            Age::Newest => self.windows.turn(&self.trial, now),
+            Age::Older => self.windows.close(&self.trial, now),
         }
-        let [stable, candidate] = self.seen;
-        self.seconds.push_back([stable.calls, candidate.calls]);
-        while self.seconds.len() > SHARE_SECONDS + 1 {
-            self.seconds.pop_front();
-        }
+    }
+}
+
+fn weigh(judge: &mut Judge, of: TrialUse, batch: &Batch<'_>) {
+    match of {
+        TrialUse::Warmup => judge.warm_up(batch),
+        TrialUse::Stage => judge.weigh(batch),
     }
 }
 

@@ -41,6 +41,7 @@ mod ledger;
 mod loads;
 mod open;
 mod picture;
+mod pinned;
 mod reload;
 mod reverts;
 mod shares;
@@ -49,6 +50,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod windows;
 
 pub use actor::Control;
 pub use author::Author;

@@ -14,6 +14,7 @@
 mod bets;
 mod keys;
 mod pass;
+mod share;
 pub mod spec;
 mod terms;
 mod thresholds;
@@ -24,9 +25,10 @@ mod verdict;
 mod tests;
 
 pub use pass::calls_to_pass;
+pub use share::Share;
 pub use terms::{Terms, TermsError};
 pub use thresholds::{Baseline, Limits, QUANTILES};
-pub use trial::{Batch, Judge, observed_share};
+pub use trial::{Batch, Judge};
 pub use verdict::{
     ArmRecord, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime, Verdict,
 };

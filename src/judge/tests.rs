@@ -8,9 +8,9 @@ use crate::model::{Outcome, RevertReason, Role};
 use crate::stats::{ArmCounts, BadCall, Histogram, LIMITS, Latencies};
 
 use super::spec::JudgeSpec;
-use super::trial::{Batch, Judge, observed_share};
+use super::trial::{Batch, Judge};
 use super::verdict::{HoldReason, StageTime, Verdict};
-use super::{Baseline, Record, Terms, TermsError};
+use super::{Baseline, Record, Share, Terms, TermsError};
 
 const SHARE: f64 = 0.05;
 
@@ -42,7 +42,7 @@ fn failures(bad: &[BadCall]) -> Batch<'_> {
     let count = bad.len() as u64;
     Batch {
         now: at(1),
-        share: SHARE,
+        share: Share::exact(SHARE),
         stable: calls(count, count),
         candidate: calls(count, count - unreachable.count() as u64),
         bad,
@@ -115,7 +115,7 @@ fn failures_of_both_arms_alike_are_nobodys_fault() {
         bad.extend([call(Role::Stable, None, Outcome::ServerError); 19]);
         judge.weigh(&Batch {
             now: at(second),
-            share: SHARE,
+            share: Share::exact(SHARE),
             stable: calls(19, 19),
             candidate: calls(1, 1),
             bad: &bad,
@@ -212,7 +212,7 @@ fn slow_batch(second: u64, stable: [u64; LIMITS], candidate: [u64; LIMITS]) -> B
         slow,
     };
     Batch {
-        share: 0.1,
+        share: Share::exact(0.1),
         stable: arm(90, stable),
         candidate: arm(10, candidate),
         ..Batch::tick(at(second))
@@ -294,7 +294,7 @@ fn a_candidate_with_all_or_none_of_the_traffic_is_not_compared() {
     for share in [0.0, 1.0] {
         let mut judge = judge();
         judge.weigh(&Batch {
-            share,
+            share: Share::exact(share),
             ..failures(&failed([None; 30], Outcome::ServerError))
         });
 
@@ -369,12 +369,29 @@ fn a_judge_is_small() {
 }
 
 #[test]
-fn an_observed_share_is_never_below_the_true_count() {
-    for (candidate, stable) in [(0, 0), (0, 100), (5, 95), (100, 0)] {
-        let share = observed_share(candidate, stable);
-        let counted = candidate as f64 / (candidate + stable).max(1) as f64;
-        assert!(share >= counted && share <= 1.0);
-    }
+fn of_an_uncertain_share_each_side_gets_the_worse() {
+    let bad = failed([None; 3], Outcome::ToolError);
+    let e_values = |share| {
+        let mut judge = judge();
+        judge.weigh(&Batch {
+            share,
+            ..failures(&bad)
+        });
+        let mut bad = bad.clone();
+        bad.extend([call(Role::Stable, None, Outcome::ToolError); 9]);
+        judge.weigh(&Batch {
+            share,
+            ..failures(&bad)
+        });
+        let errors = judge.rule(StageTime::Running).errors;
+        [errors.ratio_e_value, errors.pass_e_value].map(f64::to_bits)
+    };
+
+    let [worse, good] = e_values(Share::between([0.2, 0.1, 0.3]));
+    let [least, most] = [0.1, 0.3].map(|share| e_values(Share::exact(share)));
+
+    assert_eq!([worse, good], [most[0], least[1]]);
+    assert!(least[0] != most[0] && least[1] != most[1]);
 }
 
 #[test]
@@ -429,7 +446,7 @@ proptest! {
     ) {
         let mut judge = judge();
         for (stable, candidate, bad, share, now, dropped) in &batches {
-            let batch = Batch { now: Duration::from_nanos(*now), share: *share, stable: *stable, candidate: *candidate, bad, dropped: *dropped };
+            let batch = Batch { now: Duration::from_nanos(*now), share: Share::exact(*share), stable: *stable, candidate: *candidate, bad, dropped: *dropped };
             judge.weigh(&batch);
             let record = judge.rule(StageTime::Over);
 

@@ -10,6 +10,7 @@ use crate::stats::{ArmCounts, BadCall};
 use super::bets::{Bets, Evidence, Labels};
 use super::keys::{Culprits, Heard, RecentKeys};
 use super::pass::{Pass, StageEvidence};
+use super::share::Share;
 use super::terms::Terms;
 use super::thresholds::{Limits, QUANTILES};
 use super::verdict::{
@@ -30,9 +31,9 @@ const GUARD_CALLERS: u32 = 2;
 pub struct Batch<'a> {
     /// The time since the process began.
     pub now: Duration,
-    /// The candidate's share, 0 to 1, of the requests when these were assigned: the weight, or
-    /// for pinned traffic [`observed_share`].
-    pub share: f64,
+    /// The candidate's share of the requests when these were assigned: the weight, or for pinned
+    /// traffic what was counted.
+    pub share: Share,
     /// Stable's new counts.
     pub stable: ArmCounts,
     /// The candidate's new counts.
@@ -48,23 +49,13 @@ impl Batch<'_> {
     pub fn tick(now: Duration) -> Self {
         Self {
             now,
-            share: 0.0,
+            share: Share::exact(0.0),
             stable: ArmCounts::default(),
             candidate: ArmCounts::default(),
             bad: &[],
             dropped: 0,
         }
     }
-}
-
-/// The candidate's share of recent requests where keys or sessions are pinned and the weight
-/// does not tell.
-///
-/// Counts one request more for the candidate than there was: the larger its share is believed
-/// to be, the less its failures weigh, so a short count errs on the side of the candidate.
-pub fn observed_share(candidate: u64, stable: u64) -> f64 {
-    let candidate = candidate as f64 + 1.0;
-    candidate / (candidate + stable as f64)
 }
 
 /// Calls in a row that found no connection.
@@ -172,7 +163,7 @@ impl Judge {
         let evidence = self.evidence(batch, told);
         self.bets.settle(&self.terms, &evidence);
         let stage = StageEvidence {
-            share: batch.share,
+            share: batch.share.least,
             calls: Labels {
                 stable: batch.stable.calls,
                 candidate: batch.candidate.calls,
@@ -326,7 +317,7 @@ impl Judge {
 
     fn count(&mut self, batch: &Batch<'_>, told: Told) {
         self.share = if batch.has_calls() {
-            batch.share
+            batch.share.most
         } else {
             self.share
         };
@@ -364,7 +355,7 @@ impl Judge {
         let good = batch.candidate.calls.saturating_sub(not_good);
         self.owed = not_good.saturating_sub(batch.candidate.calls);
         Evidence {
-            share: batch.share,
+            share: batch.share.most,
             bad: told.counted,
             good,
             slow: std::array::from_fn(|slot| slow_at(batch, slot)),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::model::{Outcome, Role};
 use crate::shadow::Twin;
-use crate::stats::{BadCall, CallStats, Trial};
+use crate::stats::{BadCall, CallStats, Marks, Trial};
 use crate::upstream::Endpoint;
 
 /// One call to a backend. Dropped before its end it counts as cancelled.
@@ -53,7 +53,7 @@ struct Watched {
     role: Role,
     key: Option<u64>,
     open: OpenCalls,
-    /// `None` once the call's latency is over.
+    /// `None` once the call's latency is over, or if it tells nothing.
     slot: Option<usize>,
 }
 
@@ -69,7 +69,7 @@ struct OpenCall {
     trial: Arc<Trial>,
     role: Role,
     started: Instant,
-    passed: Cell<u8>,
+    marks: Cell<Marks>,
 }
 
 impl OpenCalls {
@@ -81,14 +81,14 @@ impl OpenCalls {
         }
         let now = Instant::now();
         for (_, call) in calls.iter() {
-            let mut passed = call.passed.get();
+            let mut marks = call.marks.get();
             call.trial.mark(
                 worker,
                 call.role,
                 now.duration_since(call.started),
-                &mut passed,
+                &mut marks,
             );
-            call.passed.set(passed);
+            call.marks.set(marks);
         }
     }
 }
@@ -100,6 +100,17 @@ pub(super) struct Part {
     pub(super) worker: usize,
     pub(super) role: Role,
     pub(super) key: Option<u64>,
+    pub(super) latency: Latency,
+}
+
+/// Whether the latency of a call says how fast its backend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Latency {
+    /// It does.
+    Tells,
+    /// What opens and closes sessions is not like other calls, and while a share changes one arm
+    /// has more of it than the other.
+    TellsNothing,
 }
 
 impl Call {
@@ -202,30 +213,32 @@ impl Watched {
             worker,
             role,
             key,
+            latency,
         } = part;
-        let call = OpenCall {
-            trial: Arc::clone(&trial),
-            role,
-            started,
-            passed: Cell::new(0),
-        };
-        let slot = open.calls.borrow_mut().insert(call);
+        let slot = (latency == Latency::Tells).then(|| {
+            let call = OpenCall {
+                trial: Arc::clone(&trial),
+                role,
+                started,
+                marks: Cell::new(trial.begin(worker, role)),
+            };
+            open.calls.borrow_mut().insert(call)
+        });
         Self {
             trial,
             worker,
             role,
             key,
             open: open.clone(),
-            slot: Some(slot),
+            slot,
         }
     }
 
     /// Counts how slow the call was, once: nobody looks at its age any more.
     fn settle(&mut self, latency: Duration) {
         if let Some(call) = self.leave() {
-            let mut passed = call.passed.get();
-            self.trial
-                .mark(self.worker, self.role, latency, &mut passed);
+            let mut marks = call.marks.get();
+            self.trial.mark(self.worker, self.role, latency, &mut marks);
         }
     }
 
@@ -276,6 +289,7 @@ mod tests {
             worker: 0,
             role: Role::Candidate,
             key: None,
+            latency: Latency::Tells,
         };
         let open = OpenCalls::default();
         let call = Call::begin(&Arc::default(), &endpoints[0], Some(part), &open);

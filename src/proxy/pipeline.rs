@@ -13,7 +13,7 @@ use crate::mcp::RequestFacts;
 use crate::upstream::{self, Endpoint, MCP_SESSION_ID, Pace};
 
 use super::answer::{Answer, RequestGuard};
-use super::call::{Call, Part};
+use super::call::{Call, Latency, Part};
 use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
@@ -110,7 +110,7 @@ async fn proxy(
     let (copy, twin) = mirrored::begin(worker, &decided, &subject, (&head, &sent, body.length()));
     let sent = request::build(head, sent, body.into_body(&pace, copy));
 
-    let mut call = begin(worker, &decided)?.with_twin(twin);
+    let mut call = begin(worker, &decided, &subject)?.with_twin(twin);
     let response = upstream::send(&decided.endpoint, sent, &pace).await;
     let response = response.inspect_err(|error| call.end(error.outcome()))?;
     Ok(relay::relay(
@@ -188,7 +188,7 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
     })
 }
 
-fn begin(worker: &Worker, decided: &Decided) -> Result<Call, ProxyError> {
+fn begin(worker: &Worker, decided: &Decided, subject: &Subject) -> Result<Call, ProxyError> {
     let route = decided.route.route();
     let none = || ProxyError::NoBackend {
         route: route.name.clone(),
@@ -203,6 +203,7 @@ fn begin(worker: &Worker, decided: &Decided) -> Result<Call, ProxyError> {
             worker: worker.number(),
             role,
             key: decided.key,
+            latency: latency_of(&decided.route, subject),
         });
     Ok(Call::begin(
         &view.stats,
@@ -210,4 +211,17 @@ fn begin(worker: &Worker, decided: &Decided) -> Result<Call, ProxyError> {
         part,
         worker.open_calls(),
     ))
+}
+
+/// Of MCP only messages within a session that want an answer tell how fast a backend is.
+fn latency_of(route: &RouteView, subject: &Subject) -> Latency {
+    let tells = match &subject.facts {
+        Some(facts) => !facts.opens_session() && facts.expects_answer(),
+        None => !route.is_mcp() || subject.method == Method::POST,
+    };
+    if tells {
+        Latency::Tells
+    } else {
+        Latency::TellsNothing
+    }
 }

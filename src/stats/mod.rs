@@ -13,10 +13,12 @@ mod histogram;
 mod mirror;
 mod registry;
 mod trial;
+mod window;
 
 pub use calls::{CallStats, CallSummary};
 pub use counter::{Counter, Gauge};
 pub use histogram::{Histogram, Latencies};
 pub use mirror::{Comparison, MirrorDrop, MirrorStats};
 pub use registry::{CallKey, Registry, Traffic};
-pub use trial::{ArmCounts, BadCall, LIMITS, Trial, TrialArm};
+pub use trial::{ArmCounts, BadCall, LIMITS, Marks, Trial, TrialArm};
+pub use window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};

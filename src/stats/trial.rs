@@ -4,7 +4,7 @@
 //! at the share that its assignment had, however long it runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::model::{Outcome, OutcomeSet, Role};
 
 use super::counter::Counter;
+use super::window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};
 
 /// How many slowness limits an arm has; the judge says what each means.
 pub const LIMITS: usize = 6;
@@ -32,11 +33,32 @@ pub struct BadCall {
 }
 
 /// One worker's counts of one arm.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TrialArm {
     calls: Counter,
     reached: Counter,
     slow: [Counter; LIMITS],
+    /// By the place of the window.
+    windows: Box<[TrialWindow]>,
+}
+
+impl Default for TrialArm {
+    fn default() -> Self {
+        Self {
+            calls: Counter::default(),
+            reached: Counter::default(),
+            slow: Default::default(),
+            windows: (0..WINDOWS).map(|_| TrialWindow::default()).collect(),
+        }
+    }
+}
+
+/// One open call as the trial knows it; whoever holds the call keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    window: WindowNumber,
+    /// The limits that the call has passed, a bit each.
+    passed: u8,
 }
 
 /// The counts of one arm, summed over workers.
@@ -73,6 +95,8 @@ pub struct Trial {
     workers: Vec<[TrialArm; 2]>,
     /// In µs, by [`Role::index`]; written by control, read by workers.
     limits: [[AtomicU64; LIMITS]; 2],
+    /// The window that calls begin in now; written by control, read by workers.
+    window: AtomicU32,
     bad_outcomes: OutcomeSet,
     bad: ArrayQueue<BadCall>,
     dropped: AtomicU64,
@@ -86,6 +110,7 @@ impl Trial {
         Self {
             workers: (0..workers).map(|_| Default::default()).collect(),
             limits: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(u64::MAX))),
+            window: AtomicU32::new(0),
             bad_outcomes,
             bad: ArrayQueue::new(QUEUE),
             dropped: AtomicU64::new(0),
@@ -103,22 +128,66 @@ impl Trial {
         }
     }
 
+    /// Control: calls that begin from now on belong to the window after the latest one. Returns
+    /// its number.
+    ///
+    /// What its place holds at this moment belongs to older windows; read it before.
+    pub fn open_window(&self) -> WindowNumber {
+        let next = self.window().next();
+        self.window.store(next.get(), Ordering::Relaxed);
+        next
+    }
+
+    /// The window that calls begin in now.
+    pub fn window(&self) -> WindowNumber {
+        WindowNumber::new(self.window.load(Ordering::Relaxed))
+    }
+
+    /// Control: what was counted for `role` in the place that `window` has, the windows that
+    /// had it before included.
+    pub fn window_counts(&self, window: WindowNumber, role: Role) -> WindowCounts {
+        let arms = self
+            .workers
+            .iter()
+            .filter_map(|arms| arms.get(role.index()));
+        let mut sum = WindowCounts::default();
+        for counted in arms.filter_map(|arm| arm.windows.get(window.place())) {
+            counted.add_to(&mut sum);
+        }
+        sum
+    }
+
+    /// Worker: a call begins whose latency tells something.
+    pub fn begin(&self, worker: usize, role: Role) -> Marks {
+        let window = self.window();
+        let arm = self.arm(worker, role);
+        if let Some(counted) = arm.and_then(|arm| arm.windows.get(window.place())) {
+            counted.begin();
+        }
+        Marks { window, passed: 0 }
+    }
+
     /// Worker: a call of `role` has taken `age` so far. Counts each limit that it has passed
-    /// and that is not yet in `passed`, a bit set that the caller keeps for the call.
-    pub fn mark(&self, worker: usize, role: Role, age: Duration, passed: &mut u8) {
+    /// since the last time, in total and for the window that the call began in.
+    pub fn mark(&self, worker: usize, role: Role, age: Duration, marks: &mut Marks) {
         let us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
         let (Some(limits), Some(arm)) = (self.limits.get(role.index()), self.arm(worker, role))
         else {
             return;
         };
-        let before = *passed;
+        let before = marks.passed;
+        let window = (arm.windows.get(marks.window.place()))
+            .filter(|_| marks.window.keeps_its_place(self.window()));
         for (index, (limit, slow)) in limits.iter().zip(&arm.slow).enumerate() {
-            if *passed & (1 << index) == 0 && us > limit.load(Ordering::Relaxed) {
-                *passed |= 1 << index;
+            if before & (1 << index) == 0 && us > limit.load(Ordering::Relaxed) {
+                marks.passed |= 1 << index;
                 slow.add(1);
+                if let Some(window) = window {
+                    window.mark(index);
+                }
             }
         }
-        if role == Role::Candidate && *passed != before {
+        if role == Role::Candidate && marks.passed != before {
             self.wake.notify_one();
         }
     }
@@ -196,13 +265,46 @@ mod tests {
     fn a_call_is_slow_once_however_often_it_is_looked_at() {
         let trial = trial();
         trial.set_limit(Role::Candidate, 0, Duration::from_millis(10));
-        let mut passed = 0;
+        let mut marks = trial.begin(0, Role::Candidate);
 
         for ms in [5, 11, 20, 30] {
-            trial.mark(0, Role::Candidate, Duration::from_millis(ms), &mut passed);
+            trial.mark(0, Role::Candidate, Duration::from_millis(ms), &mut marks);
         }
 
         assert_eq!(trial.counts(Role::Candidate).slow, [1, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_call_is_slow_in_the_window_that_it_began_in() {
+        let trial = trial();
+        trial.set_limit(Role::Stable, 2, Duration::from_millis(10));
+        let first = trial.window();
+        let mut marks = trial.begin(0, Role::Stable);
+        let second = trial.open_window();
+        trial.begin(1, Role::Stable);
+        trial.begin(1, Role::Stable);
+
+        trial.mark(0, Role::Stable, Duration::from_millis(11), &mut marks);
+
+        let [first, second] = [first, second].map(|w| trial.window_counts(w, Role::Stable));
+        assert_eq!((first.begun, first.slow), (1, [0, 0, 1, 0, 0, 0]));
+        assert_eq!((second.begun, second.slow), (2, [0; LIMITS]));
+    }
+
+    #[test]
+    fn a_call_that_outlived_its_window_is_slow_in_no_other() {
+        let trial = trial();
+        trial.set_limit(Role::Stable, 0, Duration::from_millis(10));
+        let mut marks = trial.begin(0, Role::Stable);
+        (0..WINDOWS).for_each(|_| {
+            trial.open_window();
+        });
+
+        trial.mark(0, Role::Stable, Duration::from_secs(99), &mut marks);
+
+        let in_its_place = trial.window_counts(trial.window(), Role::Stable);
+        assert_eq!(in_its_place.slow, [0; LIMITS]);
+        assert_eq!(trial.counts(Role::Stable).slow, [1, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use switchback::judge::{Baseline, Batch, Judge, Limits, Record, StageTime, Terms, Verdict};
+use switchback::judge::{Baseline, Batch, Judge, Limits, Record, Share, StageTime, Terms, Verdict};
 use switchback::model::{Outcome, Role};
 use switchback::stats::{ArmCounts, BadCall, Histogram, LIMITS, Latencies};
 
@@ -97,7 +97,7 @@ impl Gatherer {
     pub(crate) fn flush(&mut self, now: Duration, share: f64, weigh: impl FnOnce(&Batch<'_>)) {
         weigh(&Batch {
             now,
-            share,
+            share: Share::exact(share),
             stable: self.stable,
             candidate: self.candidate,
             bad: &self.bad,

@@ -5,7 +5,9 @@
 
 mod commands;
 mod opening;
+mod pinned;
 mod reloads;
 mod reverts;
 mod rig;
 mod rollouts;
+mod traffic;

@@ -256,8 +256,13 @@ impl Rig {
         let of_candidate = (200.0 * share) as u64;
         self.calls(Role::Candidate, Outcome::Success, of_candidate);
         self.calls(Role::Stable, Outcome::Success, 200 - of_candidate);
-        for _ in 0..(200 - of_candidate) / 20 {
-            trial.mark(0, Role::Stable, Duration::from_millis(40), &mut 0);
+        for _ in 0..of_candidate {
+            trial.begin(0, Role::Candidate);
+        }
+        for number in 0..200 - of_candidate {
+            let mut marks = trial.begin(0, Role::Stable);
+            let ms = if number % 20 == 0 { 40 } else { 10 };
+            trial.mark(0, Role::Stable, Duration::from_millis(ms), &mut marks);
         }
     }
 
