@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::stats::Registry;
 
 use super::calls::render_calls;
+use super::copies::render_copies;
 use super::counters::Counters;
 use super::page::Page;
 use super::process::{render_process, started_at};
@@ -31,6 +32,7 @@ impl Metrics {
         let mut page = Page::default();
         add(&mut page);
         render_calls(&self.registry, &mut page);
+        render_copies(&self.registry, &mut page);
         render_process(&mut page);
         page.finish(&self.counters.render())
     }

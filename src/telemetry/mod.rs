@@ -10,6 +10,7 @@
 //! which `admin` adds to the page from control's status.
 
 mod calls;
+mod copies;
 mod counters;
 mod escape;
 mod log;

@@ -28,6 +28,7 @@ mod mishaps;
 mod papers;
 mod rehoming;
 mod sessions;
+mod shadow;
 mod split;
 mod support;
 mod unread;
