@@ -81,9 +81,23 @@ impl Raw {
 
     /// Writes a request with the address as its `Host`, the given fields and, unless it is empty, a body with its length.
     pub fn send(&mut self, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) {
+        let sent = self.try_send(method, target, fields, body);
+        assert!(sent, "sending {method} {target}: the connection is closed");
+    }
+
+    /// The same; tells whether the connection still took it.
+    pub fn try_send(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> bool {
         let mut text = format!("{method} {target} HTTP/1.1\r\n");
         if !fields.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")) {
-            let host = self.stream.get_ref().peer_addr().unwrap();
+            let Ok(host) = self.stream.get_ref().peer_addr() else {
+                return false;
+            };
             text.push_str(&format!("host: {host}\r\n"));
         }
         for (name, value) in fields {
@@ -95,7 +109,7 @@ impl Raw {
         text.push_str("\r\n");
         let mut bytes = text.into_bytes();
         bytes.extend(body);
-        self.write(bytes);
+        self.stream.get_mut().write_all(&bytes).is_ok()
     }
 
     /// Reads the head of an answer to a request with this method; its body stays to be read.
