@@ -34,7 +34,7 @@ pub(super) struct Relayed {
     pub(super) by_status: Outcome,
     /// Looks for the outcome inside the answer.
     pub(super) watch: Option<(Format, Box<Watch>)>,
-    /// Keeps a session's stream where a revert finds it.
+    /// Keeps an event stream where a revert and the worker's end find it.
     pub(super) stream: Option<StreamEntry>,
     /// Why the answer breaks off, once what came before has been written.
     pub(super) cut: Option<BodyError>,

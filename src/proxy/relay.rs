@@ -16,6 +16,7 @@ use super::catalogues;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
+use super::streams::Kind;
 use super::watch::{Kept, Watch};
 use super::worker::Worker;
 
@@ -84,6 +85,7 @@ pub(super) fn relay(
         }
     } else if endless {
         relayed.call.becomes_stream(Counts::Yes);
+        enter_stream(worker, &decided, &mut relayed, Kind::Plain);
     }
     let mut ours = Response::new(relayed.begun());
     *ours.status_mut() = parts.status;
@@ -118,14 +120,7 @@ fn watch_mcp(
     match subject.method {
         Method::GET if fine && format == Some(Format::EventStream) => {
             relayed.call.becomes_stream(Counts::No);
-            if let Some((arm, _)) = decided.route.arm(decided.place) {
-                let route = &decided.route.route().name;
-                relayed.stream = Some(worker.streams().enter(
-                    route,
-                    &arm.backend,
-                    relayed.body.pace(),
-                ));
-            }
+            enter_stream(worker, &decided, relayed, Kind::Session);
             let view = worker.view();
             if decided.route.is_older_than(&view) {
                 // A revert may have come while the stream was being opened.
@@ -152,6 +147,15 @@ fn watch_mcp(
             }
         }
         _ => {}
+    }
+}
+
+/// Keeps an event stream where a revert and the worker's end find it.
+fn enter_stream(worker: &Worker, decided: &Decided, relayed: &mut Relayed, kind: Kind) {
+    if let Some((arm, _)) = decided.route.arm(decided.place) {
+        let of = (&decided.route.route().name, &arm.backend);
+        let entry = worker.streams().enter(of, relayed.body.pace(), kind);
+        relayed.stream = Some(entry);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The open streams of MCP sessions on one worker, where a revert finds them.
+//! The open event streams of one worker, where a revert and the worker's end find them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,6 +21,16 @@ struct Stream {
     route: RouteName,
     backend: BackendName,
     pace: Rc<Pace>,
+    kind: Kind,
+}
+
+/// Whose a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An MCP session's, which follows it to a new home.
+    Session,
+    /// Any other: no revert cuts it.
+    Plain,
 }
 
 /// A stream's place on the list; leaves it when dropped.
@@ -31,17 +41,18 @@ pub(super) struct StreamEntry {
 }
 
 impl Streams {
-    /// A session's stream has opened.
+    /// A stream has opened.
     pub(super) fn enter(
         &self,
-        route: &RouteName,
-        backend: &BackendName,
+        (route, backend): (&RouteName, &BackendName),
         pace: &Rc<Pace>,
+        kind: Kind,
     ) -> StreamEntry {
         let stream = Stream {
             route: route.clone(),
             backend: backend.clone(),
             pace: Rc::clone(pace),
+            kind,
         };
         StreamEntry {
             key: self.open.borrow_mut().insert(stream),
@@ -49,10 +60,21 @@ impl Streams {
         }
     }
 
-    /// Ends the streams to backends that were reverted, or are gone: their clients open them
+    /// Ends every stream, since the worker is about to end; tells whether there is any.
+    pub(super) fn end_all(&self) -> bool {
+        let open = self.open.borrow();
+        for (_, stream) in open.iter() {
+            stream.pace.end();
+        }
+        !open.is_empty()
+    }
+
+    /// Ends the sessions' streams to backends that were reverted, or are gone: their clients open them
     /// again and are let in at the session's new home.
     pub(super) fn end_homeless(&self, snapshot: &Snapshot) {
-        for (_, stream) in self.open.borrow().iter() {
+        let open = self.open.borrow();
+        let sessions = open.iter().filter(|(_, s)| s.kind == Kind::Session);
+        for (_, stream) in sessions {
             let route = snapshot
                 .routes
                 .iter()

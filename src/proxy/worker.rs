@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 use tokio::net::TcpListener;
@@ -29,6 +31,9 @@ use super::view::View;
 
 /// Sweeps of the deadline table between two sweeps of the idle connections.
 const POOL_SWEEP: u64 = 20;
+
+/// How long event streams may take to end when the worker does.
+const STREAMS_END: Duration = Duration::from_millis(500);
 
 /// What a worker needs to run.
 #[derive(Debug)]
@@ -275,7 +280,8 @@ impl Worker {
         self.connections.borrow_mut().try_remove(key);
     }
 
-    /// Tells every connection to end after what is under way, and waits for that or for [`Phase::Stop`].
+    /// Tells every connection to end after what is under way, and waits for that or for
+    /// [`Phase::Stop`]. Event streams that are still open then end as they should, not cut.
     async fn drain(&self, phase: &mut watch::Receiver<Phase>) {
         let emptied = async {
             while !self.connections.borrow().is_empty() {
@@ -287,9 +293,14 @@ impl Worker {
                 tokio::time::sleep(TICK).await;
             }
         };
+        let mut emptied = pin!(emptied);
         tokio::select! {
-            () = emptied => {}
+            () = &mut emptied => return,
             _ = phase.wait_for(|phase| *phase == Phase::Stop) => {}
+        }
+        if self.streams.end_all() {
+            // Told or not: the time is over.
+            let _ = tokio::time::timeout(STREAMS_END, emptied).await;
         }
     }
 }

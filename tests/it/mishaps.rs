@@ -338,3 +338,21 @@ fn a_full_disk_stops_changes_by_hand_but_neither_traffic_nor_a_revert() {
         .admin
         .wait_for("/v1/status", |seen| healthy(seen).filter(|well| *well));
 }
+
+#[test]
+fn a_stream_that_outlasts_the_drain_ends_as_it_should() {
+    let (feeder, script) = fed("text/event-stream");
+    let backend = Backend::start(script);
+    let body = route("http", &backend.url(), &backend.url(), (1, 0));
+    let gateway = Gateway::start(&format!("{body}limits: {{ drain: 0s }}\n"));
+    let mut client = gateway.connect();
+    client.send("GET", "/", &[], b"");
+    client.read_head("GET");
+    feeder.event("first");
+    client.read_until("first");
+
+    gateway.signal("TERM");
+
+    assert_eq!(client.read_piece(), None);
+    drop(feeder);
+}
