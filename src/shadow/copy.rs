@@ -8,7 +8,7 @@ use http::header::{
     HeaderValue,
 };
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 
 use crate::mcp::{AnswerScanner, Format};
@@ -19,6 +19,9 @@ use crate::upstream::{self, AnswerBody, Endpoint, MCP_SESSION_ID, Pace, RequestB
 use super::mirror::Mirror;
 use super::session::{self, RealSession};
 
+/// Longest part of a copy's answer that is read, in bytes: a shadow that sends without end would
+/// keep the worker busy. A longer answer is told by its status alone.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Marks a copy, so that a server can tell.
 const MARK: HeaderName = HeaderName::from_static("x-switchback-shadow");
 
@@ -95,6 +98,9 @@ pub(super) async fn send(
             let readable = original.json_rpc && !parts.headers.contains_key(CONTENT_ENCODING);
             let format = kind.and_then(Format::of_content_type).filter(|_| readable);
             let status = parts.status.as_u16();
+            if let (StatusCode::NOT_FOUND, Some(real)) = (parts.status, &original.session) {
+                session::forget(endpoint, &mirror.sessions, real);
+            }
             Ok((status, drain(body, status, format).await))
         }
         Err(error) => Ok((0, error.outcome())),
@@ -109,11 +115,17 @@ async fn drain(mut body: AnswerBody, status: u16, format: Option<Format>) -> Out
         _ => Outcome::Success,
     };
     let mut scanner = format.map(AnswerScanner::new);
+    let mut left_bytes = MAX_ANSWER_BYTES;
     body.pace().answered(false);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Outcome::Broken;
         };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        let Some(left) = left_bytes.checked_sub(length) else {
+            return by_status;
+        };
+        left_bytes = left;
         if let (Some(scanner), Some(piece)) = (&mut scanner, frame.data_ref()) {
             scanner.feed(piece);
             if scanner.response_seen() && format == Some(Format::EventStream) {

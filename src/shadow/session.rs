@@ -19,6 +19,16 @@ pub struct RealSession {
     pub record: Arc<SessionRecord>,
 }
 
+/// The shadow does not know a session any more: the next copy opens it again.
+pub(super) fn forget(endpoint: &Endpoint, sessions: &SessionTable, real: &RealSession) {
+    sessions.close(&name(endpoint, real));
+}
+
+/// Names a session at the shadow, by endpoint too: another one does not know it.
+fn name(endpoint: &Endpoint, real: &RealSession) -> String {
+    format!("{}\n{}", endpoint.name(), real.id)
+}
+
 /// The session of a caller at the shadow, opened now if it is not there yet.
 ///
 /// # Errors
@@ -30,8 +40,7 @@ pub(super) async fn session_at(
     template: &Template,
     (deadlines, tick): (&Deadlines, u64),
 ) -> Result<Option<HeaderValue>, MirrorDrop> {
-    // Named by endpoint too: another endpoint of the shadow does not know the session.
-    let id = format!("{}\n{}", endpoint.name(), real.id);
+    let id = name(endpoint, real);
     let session = match sessions.find(&id, tick) {
         Some(session) => session,
         None => sessions.open(&id, SessionRecord::clone(&real.record), tick),

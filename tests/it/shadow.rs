@@ -372,3 +372,36 @@ fn notifications_and_sessions_ends_are_not_copied() {
             .all(|r| r.method == "POST")
     );
 }
+
+#[test]
+fn a_shadow_that_has_forgotten_a_session_is_told_it_again() {
+    let house = mcp("");
+    let mut client = McpClient::open(house.gateway.address, "/mcp");
+    client.request("ping", json!({}));
+    wait_for_copies(&house.gateway, "success", 1);
+
+    house.v2.forget(&house.v2.sessions()[0]);
+    client.request("ping", json!({}));
+    wait_for_copies(&house.gateway, "client_error", 1);
+    client.request("ping", json!({}));
+
+    wait_for_copies(&house.gateway, "success", 2);
+    assert_eq!(house.v2.initializes(), 2);
+}
+
+#[test]
+fn a_shadow_that_answers_without_end_is_not_listened_to_for_ever() {
+    let v1 = Backend::fixed(200, "v1");
+    let v2 = Backend::start(|exchange| {
+        exchange.begin(200, &[]);
+        while !exchange.is_closed() {
+            exchange.chunk([b'x'; 65536]);
+        }
+    });
+    let gateway = mirrored("http", &v1.url(), &v2.url(), ", timeout: 10m");
+
+    assert_eq!(gateway.get("/").text(), "v1");
+
+    wait_for_copies(&gateway, "success", 1);
+    v2.wait_for_open_connections(0);
+}
