@@ -23,6 +23,7 @@ mod fakes;
 mod faults;
 mod floors;
 mod forwarding;
+mod framing;
 mod life;
 mod messages;
 mod mishaps;
