@@ -395,7 +395,7 @@ fn a_shadow_that_answers_without_end_is_not_listened_to_for_ever() {
     let v2 = Backend::start(|exchange| {
         exchange.begin(200, &[]);
         while !exchange.is_closed() {
-            exchange.chunk([b'x'; 65536]);
+            exchange.chunk([b'x'; 16384]);
         }
     });
     let gateway = mirrored("http", &v1.url(), &v2.url(), ", timeout: 10m");

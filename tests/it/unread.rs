@@ -13,7 +13,7 @@ fn a_client_that_does_not_read_holds_its_backend_no_longer_than_it_may() {
     let backend = Backend::start(|exchange: &mut Exchange| {
         exchange.begin(200, &[]);
         while !exchange.is_closed() {
-            exchange.chunk([b'x'; 65536]);
+            exchange.chunk([b'x'; 16384]);
         }
     });
     let config = format!("{}limits: {{ client_read: 1s }}\n", through(&backend.url()));
@@ -32,8 +32,8 @@ fn a_client_that_does_not_read_holds_its_backend_no_longer_than_it_may() {
 fn a_client_that_reads_slowly_gets_everything() {
     let backend = Backend::start(|exchange: &mut Exchange| {
         exchange.begin(200, &[]);
-        for _ in 0..200 {
-            exchange.chunk([b'x'; 65536]);
+        for _ in 0..800 {
+            exchange.chunk([b'x'; 16384]);
         }
         exchange.end();
     });
@@ -45,11 +45,11 @@ fn a_client_that_reads_slowly_gets_everything() {
     client.read_head("GET");
     let mut read = 0;
     while let Some(piece) = client.read_piece() {
-        if read % (64 * 65536) == 0 {
+        if read % (256 * 16384) == 0 {
             pass(Duration::from_millis(500));
         }
         read += piece.len();
     }
 
-    assert_eq!(read, 200 * 65536);
+    assert_eq!(read, 800 * 16384);
 }
