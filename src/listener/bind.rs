@@ -31,9 +31,11 @@ pub struct BindError {
 /// With port 0 all of them get the same free port.
 ///
 /// # Errors
-/// [`BindError`] when any of them cannot be bound; none is then left open.
+/// [`BindError`] when any of them cannot be bound, or somebody listens there already; none is
+/// then left open.
 pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError { address, source };
+    refuse_to_share(address).map_err(failed)?;
     let mut sockets = Vec::with_capacity(workers);
     let mut bound = address;
     for _ in 0..workers {
@@ -44,13 +46,26 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, Bin
     Ok(sockets)
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+/// Fails when somebody listens on `address`.
+///
+/// Sockets that share a port do so with any process of the same user: a second gateway would
+/// silently take half of the first one's connections. A socket that does not share is told.
+fn refuse_to_share(address: SocketAddr) -> io::Result<()> {
+    socket(address)?.bind(&address.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     // Whatever is accepted inherits this: a client that vanishes without a word would hold its
@@ -74,6 +89,18 @@ mod tests {
             .collect();
 
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+    }
+
+    #[test]
+    fn a_second_gateway_does_not_share_the_port_of_the_first() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = first[0].local_addr().unwrap();
+
+        let second = bind(address, 2);
+
+        assert_eq!(second.unwrap_err().source.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(bind(address, 2).is_ok(), "the port is free again");
     }
 
     #[test]
