@@ -56,7 +56,7 @@ fn a_kept_connection_is_closed_by_a_drain() {
 
 #[test]
 fn a_drain_ends_in_its_time_whoever_is_still_there() {
-    let (feeder, script) = fed("text/event-stream");
+    let (feeder, script) = fed("text/plain");
     let backend = Backend::start(script);
     let mut gateway = Gateway::start(&(through(&backend.url()) + "limits: { drain: 300ms }\n"));
     let mut raw = gateway.connect();
@@ -70,7 +70,7 @@ fn a_drain_ends_in_its_time_whoever_is_still_there() {
     assert!(gateway.wait().success());
     assert!(
         raw.try_read_piece().is_err(),
-        "a stream that was cut does not look whole"
+        "an answer that was cut does not look whole"
     );
     drop(feeder);
 }
