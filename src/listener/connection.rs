@@ -178,6 +178,10 @@ impl AsyncRead for ClientStream {
             let taken = self.first.len().min(into.remaining());
             into.put_slice(self.first.get(..taken).unwrap_or_default());
             self.first.advance(taken);
+            // What is there already goes along: a reader that is given two dozen bytes first
+            // makes its buffer twice as large for the rest. Whatever else there is to tell of the
+            // socket, the next read tells.
+            let _ = Pin::new(&mut self.socket).poll_read(cx, into);
             return Poll::Ready(Ok(()));
         }
         let before = into.filled().len();
