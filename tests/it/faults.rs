@@ -206,10 +206,12 @@ fn an_answers_head_without_bound_is_502() {
 
 #[test]
 fn connections_that_the_backend_closed_cost_no_request() {
-    let gate = Gate::new();
-    let closing = gate.clone();
+    let (all_here, gate) = (Gate::new(), Gate::new());
+    let (answering, closing) = (all_here.clone(), gate.clone());
     let backend = Backend::start(move |exchange| {
         exchange.read_body();
+        // Not before each caller has a connection of its own.
+        answering.wait();
         exchange.answer(200, &[], "fine");
         closing.wait();
         exchange.cut();
@@ -219,6 +221,8 @@ fn connections_that_the_backend_closed_cost_no_request() {
     for caller in &mut callers {
         caller.send("GET", "/", &[], b"");
     }
+    backend.wait_for_requests(8);
+    all_here.open();
     for caller in &mut callers {
         assert_eq!(caller.read("GET").status, 200);
     }

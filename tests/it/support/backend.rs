@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 pub use super::exchange::{Exchange, Request};
 use super::gate::Board;
+use super::ports::{ReservedPort, reserve};
 
 /// What a backend does with each request.
 pub type Script = dyn Fn(&mut Exchange) + Send + Sync;
@@ -21,6 +22,8 @@ pub struct Backend {
     recorder: Recorder,
     stopping: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
+    /// Keeps the port from other tests for as long as connections to it have to be refused.
+    _port: Option<ReservedPort>,
 }
 
 impl Backend {
@@ -29,18 +32,22 @@ impl Backend {
         Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script)
     }
 
-    /// The same on a given address, such as that of a backend which was stopped before.
+    /// The same on a given address, such as that of a backend which was stopped before; port 0
+    /// stands for any.
     pub fn start_at(
         address: SocketAddr,
         script: impl Fn(&mut Exchange) + Send + Sync + 'static,
     ) -> Self {
+        let port = (address.port() == 0).then(reserve);
+        let address = port.as_ref().map_or(address, |port| port.address);
         let listener = TcpListener::bind(address).expect("binding a backend");
         let mut backend = Self {
-            address: listener.local_addr().unwrap(),
+            address,
             script: Arc::new(RwLock::new(Arc::new(script))),
             recorder: Recorder::default(),
             stopping: Arc::default(),
             acceptor: None,
+            _port: port,
         };
         let (script, recorder, stopping) = (
             Arc::clone(&backend.script),
