@@ -138,6 +138,8 @@ fn compared(traffic: Traffic, reason: RevertReason) -> [u64; 2] {
     calls
 }
 
+/// Twice as many at most: while a stage is young the candidate is believed to have all of its
+/// weight, of which pinned sessions give it only a part, so each failure weighs less.
 #[test]
 fn a_failing_candidate_is_found_about_as_soon_as_with_drawn_calls() {
     for rate in [20.0, 100.0, 400.0] {
@@ -151,7 +153,7 @@ fn a_failing_candidate_is_found_about_as_soon_as_with_drawn_calls() {
 
             let [pinned, drawn] = compared(failing, RevertReason::ErrorRateHigh);
 
-            assert!(pinned * 2 <= drawn * 3 + 2, "{pinned} {drawn}");
+            assert!(pinned <= drawn * 2 + 1, "{pinned} {drawn}");
         }
     }
 }
