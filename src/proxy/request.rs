@@ -1,6 +1,8 @@
 //! The request that goes to the backend, built from validated parts.
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{Method, Request, Version};
 use http_body::Body;
 
@@ -64,6 +66,10 @@ pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Reque
     // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
     if body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
         sent.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    // To a GET with a body of unknown length hyper gives a length of zero, and loses the body.
+    if body.size_hint().exact().is_none() && matches!(head.method, Method::GET | Method::HEAD) {
+        sent.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let mut request = Request::new(body);
     *request.method_mut() = head.method;

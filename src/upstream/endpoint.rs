@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -16,6 +17,14 @@ use crate::model::BackendName;
 use super::error::UpstreamError;
 use super::link::Link;
 use super::spec::{BackendSpec, EndpointUrl};
+
+/// How a silent connection is asked whether the backend is still there, so that one that
+/// vanished without a word does not hold its event streams for ever: after a minute, every 15
+/// seconds, and given up after four times.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_mins(1))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// One address of a backend as one worker sees it.
 #[derive(Debug)]
@@ -132,6 +141,7 @@ impl Endpoint {
         let socket = socket.map_err(|source| self.unreachable(source))?;
         socket
             .set_nodelay(true)
+            .and_then(|()| SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE))
             .map_err(|source| self.unreachable(source))?;
         Link::new(socket)
             .await

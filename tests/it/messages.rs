@@ -44,6 +44,22 @@ fn a_request_in_chunks_flows_to_the_backend_as_it_comes() {
 }
 
 #[test]
+fn a_get_keeps_its_body_too() {
+    let backend = Backend::start(|exchange| {
+        let body = exchange.read_piece().unwrap_or_default();
+        exchange.answer(200, &[], body);
+    });
+    let gateway = house(&backend);
+    let mut raw = gateway.connect();
+
+    raw.write(
+        "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    );
+
+    assert_eq!(raw.read("GET").text(), "body");
+}
+
+#[test]
 fn an_answer_in_chunks_flows_to_the_client_as_it_comes() {
     let (feeder, script) = fed("application/octet-stream");
     let backend = Backend::start(script);
