@@ -150,6 +150,7 @@ impl Diagnostics {
             let drawing = Drawing {
                 diagnostic,
                 source: self.source.named(),
+                lines: self.source.lines_for(diagnostic.span),
             };
             if handler.render_report(&mut out, &drawing).is_err() {
                 // Writing to a string does not fail; a handler that gave up still leaves the words.
@@ -184,11 +185,18 @@ impl Serialize for Diagnostics {
 /// `file:line:column: message (code)`, on one line.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_place(f)?;
+        write!(f, ": {} ({})", self.message, self.code)
+    }
+}
+
+impl Diagnostic {
+    fn write_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
-        write!(f, ": {} ({})", self.message, self.code)
+        Ok(())
     }
 }
 
@@ -228,6 +236,22 @@ impl Source {
         (line, column)
     }
 
+    fn lines_for(&self, span: Option<(usize, usize)>) -> Lines {
+        let Some((start, end)) = span else {
+            return Lines::Hidden;
+        };
+        let before = self.text.get(..start).unwrap_or_default();
+        let after = self.text.get(end..).unwrap_or_default();
+        // Two more pieces on either side: what is left of its own lines, and the next ones.
+        let nearby = before.rsplit('\n').take(2).chain(after.split('\n').take(2));
+        let inside = self.text.get(start..end).unwrap_or_default().split('\n');
+        if nearby.chain(inside).all(|line| line.len() <= WIDEST_BYTES) {
+            Lines::Shown
+        } else {
+            Lines::Hidden
+        }
+    }
+
     /// The byte at a line and a column of bytes, both from 1.
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
         let lines = self.text.split_inclusive('\n');
@@ -255,9 +279,21 @@ impl Source {
     }
 }
 
+/// Widest piece of a line that is drawn. What a machine wrote on one line is no help to a person,
+/// may be drawn a hundred times over, and is more than the drawing bears beyond column 65,535.
+const WIDEST_BYTES: usize = 1000;
+
+/// Whether a diagnostic is drawn with its lines of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lines {
+    Shown,
+    Hidden,
+}
+
 /// One diagnostic with the file's text, as miette wants it.
 struct Drawing<'a> {
     diagnostic: &'a Diagnostic,
+    lines: Lines,
     source: NamedSource<Arc<str>>,
 }
 
@@ -269,15 +305,11 @@ impl fmt::Debug for Drawing<'_> {
 
 impl fmt::Display for Drawing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.diagnostic.span.is_some() {
-            return f.write_str(&self.diagnostic.message);
+        if self.lines == Lines::Hidden {
+            self.diagnostic.write_place(f)?;
+            f.write_str(": ")?;
         }
-        write!(
-            f,
-            "{}: {}",
-            self.diagnostic.file.display(),
-            self.diagnostic.message
-        )
+        f.write_str(&self.diagnostic.message)
     }
 }
 
@@ -294,12 +326,14 @@ impl miette::Diagnostic for Drawing<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.diagnostic.span?;
-        Some(&self.source)
+        (self.lines == Lines::Shown).then_some(&self.source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let (start, end) = self.diagnostic.span?;
+        let (start, end) = self
+            .diagnostic
+            .span
+            .filter(|_| self.lines == Lines::Shown)?;
         let span = LabeledSpan::underline(start..end);
         Some(Box::new(std::iter::once(span)))
     }

@@ -291,3 +291,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_mistake_far_along_a_line_is_told_without_drawing_the_line() {
+    let wide = format!("{{ \"a\": \"{}\", \"b\": 1 }}", "x".repeat(70_000));
+
+    let diagnostics = yaml(&wide, &Told::default()).unwrap_err();
+
+    let drawn = diagnostics.render(Render::Plain);
+    assert!(
+        drawn.contains("test.yaml:1:70012: unknown key `b`"),
+        "{drawn}"
+    );
+    assert!(drawn.len() < 5_000, "{} bytes", drawn.len());
+}
