@@ -7,7 +7,7 @@ use super::args::HistoryArgs;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::words::{self, Lean, Table};
-use crate::admin::wire::HistoryBody;
+use crate::admin::wire::{EventBody, HistoryBody};
 
 /// Lists what happened, latest first.
 pub(super) async fn list(api: Api, args: HistoryArgs, output: Output) -> Result<Exit, Failure> {
@@ -50,8 +50,39 @@ fn text(history: &HistoryBody) -> String {
             or_dash(event.route.as_ref().map(ToString::to_string)),
             or_dash(event.rollout.map(|id| id.to_string())),
             event.who.clone(),
-            event.message.clone(),
+            message(event),
         ]);
     }
     table.render("")
+}
+
+/// What happened, and why when somebody said so.
+fn message(event: &EventBody) -> String {
+    match &event.reason {
+        Some(reason) if !reason.is_empty() => format!("{} ({reason})", event.message),
+        Some(_) | None => event.message.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_that_was_given_is_shown() {
+        let history = serde_json::from_value(json!({ "events": [{
+            "sequence": 2, "at": "2026-11-21T04:31:27Z", "kind": "rollout_aborted",
+            "generation": 3, "route": "search", "rollout": "r-1", "who": "alice",
+            "reason": "customers complain", "message": "rollout aborted", "details": {},
+        }]}));
+
+        let shown = text(&history.unwrap());
+
+        assert!(
+            shown.contains("alice  rollout aborted (customers complain)"),
+            "{shown}"
+        );
+    }
 }

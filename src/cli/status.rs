@@ -11,7 +11,8 @@ use super::output::Output;
 use super::rollout;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
-    ArmBody, CallsBody, Lifecycle, RouteBody, StandingBody, StatusBody, WeightsBody, WeightsReply,
+    ArmBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, StandingBody, StatusBody,
+    WeightsBody, WeightsReply,
 };
 use crate::model::{Outcome, OutcomeSet, RouteName};
 
@@ -98,9 +99,25 @@ fn gateway_text(status: &StatusBody) -> String {
     for warning in &status.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
+    for mistake in &status.config.refused {
+        text.push_str(&mistake_text(mistake));
+    }
     for route in &status.routes {
         text.push('\n');
         text.push_str(&route_text(route));
+    }
+    text
+}
+
+/// One thing wrong with the file, and what to do about it.
+fn mistake_text(mistake: &DiagnosticBody) -> String {
+    let mut text = format!("  {}", mistake.file);
+    if let (Some(line), Some(column)) = (mistake.line, mistake.column) {
+        let _ = write!(text, ":{line}:{column}");
+    }
+    let _ = writeln!(text, ": {} ({})", mistake.message, mistake.code);
+    if let Some(hint) = &mistake.hint {
+        let _ = writeln!(text, "    hint: {hint}");
     }
     text
 }

@@ -60,6 +60,11 @@ impl Control {
     }
 
     fn refuse_file(&mut self, diagnostics: Diagnostics, asked: Askers) {
+        // The event has the first one; whoever has only the log needs them all.
+        for mistake in diagnostics.as_slice() {
+            let hint = mistake.hint.as_deref();
+            tracing::error!(%mistake, hint, "a mistake in the config file");
+        }
         let first = diagnostics.as_slice().first().map(ToString::to_string);
         self.tell(Draft {
             route: None,

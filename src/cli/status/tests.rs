@@ -72,3 +72,22 @@ fn a_gateway_shows_what_an_operator_must_know_first() {
 
     insta::assert_snapshot!(gateway_text(&status));
 }
+
+#[test]
+fn a_refused_file_shows_every_mistake_with_its_place_and_what_to_do() {
+    let mistakes: Vec<DiagnosticBody> = serde_json::from_value(json!([
+        { "code": "unknown-key", "message": "unknown key `splt`", "hint": "did you mean `split`?",
+          "file": "switchback.yaml", "line": 4, "column": 37 },
+        { "code": "unreadable", "message": "cannot read the file", "file": "switchback.yaml" },
+    ]))
+    .unwrap();
+
+    let text: String = mistakes.iter().map(mistake_text).collect();
+
+    assert_eq!(
+        text,
+        "  switchback.yaml:4:37: unknown key `splt` (unknown-key)\n    \
+         hint: did you mean `split`?\n  \
+         switchback.yaml: cannot read the file (unreadable)\n"
+    );
+}
