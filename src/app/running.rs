@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{self, AdminListener, Deps, Readiness};
 use crate::config::Config;
-use crate::control::{self, Author, Control, ControlHandle, ControlOptions};
+use crate::control::{self, Author, Control, ControlError, ControlHandle, ControlOptions};
 use crate::filewatch::FileWatch;
 use crate::listener;
 use crate::mcp::{SessionBounds, SessionTable};
@@ -23,6 +23,8 @@ use crate::telemetry::Metrics;
 
 use super::error::AppError;
 
+/// Time between attempts to put a file in force that the state store could not take.
+const RELOAD_AGAIN: Duration = Duration::from_secs(2);
 /// Most sessions that are kept for shadows; an evicted one is opened there again.
 const SHADOW_SESSIONS: usize = 10_000;
 
@@ -284,21 +286,45 @@ async fn follow_file(control: ControlHandle, watch: Option<FileWatch>) {
     };
     loop {
         watch.changed().await;
-        reload(&control, "file").await;
+        while reload(&control, "file").await == Reloaded::NotYet {
+            // The file is fine, but cannot be put in force; nobody would touch it again.
+            tokio::select! {
+                () = watch.changed() => {}
+                () = tokio::time::sleep(RELOAD_AGAIN) => {}
+            }
+        }
     }
 }
 
-async fn reload(control: &ControlHandle, who: &str) {
+/// What came of reading the file again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reloaded {
+    /// It is in force, or was refused for what it says.
+    Done,
+    /// The state cannot be written or control is busy: the same file may be taken later.
+    NotYet,
+}
+
+async fn reload(control: &ControlHandle, who: &str) -> Reloaded {
     match control.reload(Author::new(who, None)).await {
         Ok(report) if report.changed => {
             tracing::info!(generation = %report.generation, "the config file is in force");
+            Reloaded::Done
         }
-        Ok(_) => tracing::debug!("the config file says nothing new"),
+        Ok(_) => {
+            tracing::debug!("the config file says nothing new");
+            Reloaded::Done
+        }
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the config file is not in force"
             );
+            if matches!(error, ControlError::Store(_) | ControlError::Busy) {
+                Reloaded::NotYet
+            } else {
+                Reloaded::Done
+            }
         }
     }
 }

@@ -256,3 +256,18 @@ fn a_route_that_a_file_adds_or_takes_away_is_there_or_gone() {
     gateway.admin.post("/v1/config/reload", &json!({}));
     assert_eq!(gateway.get("/other").status, 404);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_changes_while_the_disk_is_full_is_put_in_force_when_there_is_room() {
+    let (v1, v2) = (Backend::fixed(200, "v1"), Backend::fixed(200, "v2"));
+    let gateway = Gateway::start(&through(&v1.url()));
+    let changed = pointed_at(&gateway, &v1, &v2);
+
+    gateway.fill_disk();
+    fs::write(gateway.config_file(), changed).unwrap();
+    gateway.wait_for_line("the config file is not in force");
+    gateway.empty_disk();
+
+    wait_for_answer(&gateway, "v2");
+}
