@@ -3,8 +3,8 @@
 use std::future::pending;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
 
 use super::api::{Api, ApiError, Events};
 use super::failure::{Exit, Failure};
@@ -20,39 +20,51 @@ const WITHOUT_STREAM: Duration = Duration::from_secs(1);
 /// How long a gateway may be away, such as for a restart, before the wait is given up.
 const AWAY: Duration = Duration::from_mins(1);
 
-/// Why a wait goes on.
-enum Woken {
-    /// Something happened.
-    Event(Box<EventBody>),
-    /// The stream has ended.
-    StreamEnded,
-    /// Time to ask.
-    Tick,
-    /// The wait has lasted long enough.
-    Deadline,
-    /// The person at the keyboard has had enough.
-    Interrupted,
-}
+/// Shortest bound of a wait, so that a rollout that is over is told also with `--timeout 0s`.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Waits until the rollout is over, says how it ended and returns the exit code for it.
 ///
 /// # Errors
-/// When the gateway refuses, or is away for a minute.
+/// When the gateway refuses, is away for a minute, or Ctrl-C ends the wait.
 pub(super) async fn until_over(
     api: &Api,
     id: RolloutId,
     timeout: Option<Duration>,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    // From here on, so that no Ctrl-C is missed between two waits.
     let mut interrupt = signal(SignalKind::interrupt())
         .map_err(|error| Failure::new(Exit::Error, "cannot listen for Ctrl-C").because(&error))?;
+    let late = async {
+        match timeout {
+            Some(timeout) => sleep(timeout.max(LEAST)).await,
+            None => pending().await,
+        }
+    };
+    // The two may end it at any point, also while a gateway that hangs is asked.
+    tokio::select! {
+        over = follow(api, id, output) => finish(&over?, output),
+        () = late => {
+            output.note(&format!(
+                "timed out; rollout {id} goes on without being waited for"
+            ));
+            Ok(Exit::TimedOut)
+        }
+        _ = interrupt.recv() => Err(Failure::new(
+            Exit::Error,
+            format!("no longer waiting; rollout {id} goes on"),
+        )
+        .mend(format!("`switchback rollout revert {id}` switches back"))),
+    }
+}
+
+/// The rollout once it is over; what happens until then is told.
+async fn follow(api: &Api, id: RolloutId, output: Output) -> Result<RolloutBody, Failure> {
     let mut last_answer = Instant::now();
     let mut events = api.events().await.ok();
     loop {
         match ask(api, id).await {
-            Ok(rollout) if rollout.state.is_over() => return finish(&rollout, output),
+            Ok(rollout) if rollout.state.is_over() => return Ok(rollout),
             Ok(_) => last_answer = Instant::now(),
             Err(ApiError::Http(_)) if last_answer.elapsed() < AWAY => {}
             Err(error) => {
@@ -62,64 +74,41 @@ pub(super) async fn until_over(
         if events.is_none() {
             events = api.events().await.ok();
         }
-        match next(&mut events, deadline, &mut interrupt).await {
+        match next(&mut events).await {
             Woken::Event(event) if event.rollout == Some(id) => output.note(&event.message),
             Woken::Event(_) | Woken::Tick => {}
             Woken::StreamEnded => {
                 events = None;
                 sleep(WITHOUT_STREAM).await;
             }
-            Woken::Deadline => {
-                output.note(&format!(
-                    "timed out; rollout {id} goes on without being waited for"
-                ));
-                return Ok(Exit::TimedOut);
-            }
-            Woken::Interrupted => {
-                return Err(Failure::new(
-                    Exit::Error,
-                    format!("no longer waiting; rollout {id} goes on"),
-                )
-                .mend(format!("`switchback rollout revert {id}` switches back")));
-            }
         }
     }
+}
+
+/// Why a wait goes on.
+enum Woken {
+    /// Something happened.
+    Event(Box<EventBody>),
+    /// The stream has ended.
+    StreamEnded,
+    /// Time to ask.
+    Tick,
 }
 
 async fn ask(api: &Api, id: RolloutId) -> Result<RolloutBody, ApiError> {
     api.get(&format!("/v1/rollouts/{id}")).await
 }
 
-async fn next(
-    events: &mut Option<Events>,
-    deadline: Option<Instant>,
-    interrupt: &mut Signal,
-) -> Woken {
-    let pause = if events.is_some() {
-        WITH_STREAM
-    } else {
-        WITHOUT_STREAM
+async fn next(events: &mut Option<Events>) -> Woken {
+    let Some(events) = events else {
+        sleep(WITHOUT_STREAM).await;
+        return Woken::Tick;
     };
-    let event = async {
-        match events {
-            Some(events) => events.next().await,
-            None => pending().await,
-        }
-    };
-    let late = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => pending().await,
-        }
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Woken::Interrupted,
-        () = late => Woken::Deadline,
-        event = event => match event {
-            Some(event) => serde_json::from_str(&event.data).map_or(Woken::Tick, |event| Woken::Event(Box::new(event))),
-            None => Woken::StreamEnded,
-        },
-        () = sleep(pause) => Woken::Tick,
+    match tokio::time::timeout(WITH_STREAM, events.next()).await {
+        Ok(Some(event)) => serde_json::from_str(&event.data)
+            .map_or(Woken::Tick, |event| Woken::Event(Box::new(event))),
+        Ok(None) => Woken::StreamEnded,
+        Err(_) => Woken::Tick,
     }
 }
 

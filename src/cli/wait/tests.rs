@@ -105,3 +105,25 @@ async fn a_refusal_has_its_own_code_and_a_stranger_does_not() {
     assert_eq!(wait(&[(404, refusal)], None).await, Exit::Refused);
     assert_eq!(wait(&[(404, json!("what?"))], None).await, Exit::Error);
 }
+
+#[tokio::test]
+async fn a_gateway_that_hangs_does_not_make_the_wait_longer() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = Api::new(silent.local_addr().unwrap().into());
+    let began = Instant::now();
+
+    let waited = until_over(
+        &api,
+        RolloutId(3),
+        Some(Duration::from_millis(20)),
+        output(),
+    )
+    .await;
+
+    assert_eq!(waited, Ok(Exit::TimedOut));
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
