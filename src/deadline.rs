@@ -15,6 +15,7 @@ use slab::Slab;
 
 /// How often [`Deadlines::sweep`] is to be called.
 pub const TICK: Duration = Duration::from_millis(100);
+const TICKS_A_SECOND: u64 = 10;
 /// A due time that never comes.
 const NEVER: u64 = u64::MAX;
 
@@ -85,7 +86,7 @@ impl Deadlines {
 impl Deadline {
     /// Due `after` from now; replaces what was set before.
     pub fn set(&self, after: Duration) {
-        let ticks = u64::try_from(after.as_millis().div_ceil(TICK.as_millis())).unwrap_or(NEVER);
+        let ticks = ticks_in(after);
         // One more: the sweep under way may be about to end.
         let due = self.table.now.get().saturating_add(ticks).saturating_add(1);
         self.change(|slot| {
@@ -145,6 +146,15 @@ impl Deadline {
     }
 }
 
+/// The ticks in which a duration is over, the last one begun counted as whole. In 64 bits, since
+/// this is done several times a request.
+fn ticks_in(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(TICKS_A_SECOND);
+    whole.saturating_add(u64::from(
+        duration.subsec_nanos().div_ceil(TICK.subsec_nanos()),
+    ))
+}
+
 impl Drop for Deadline {
     fn drop(&mut self) {
         self.table.slots.borrow_mut().try_remove(self.key);
@@ -175,6 +185,16 @@ mod tests {
         });
 
         assert_eq!(sweeps, Some(4));
+    }
+
+    #[test]
+    fn a_duration_is_over_in_whole_ticks() {
+        let ticks = |nanos| ticks_in(Duration::from_nanos(nanos));
+
+        assert_eq!([0, 1, 100_000_000, 100_000_001].map(ticks), [0, 1, 1, 2]);
+        assert_eq!([1_000_000_000, 2_500_000_000].map(ticks), [10, 25]);
+        assert_eq!(ticks_in(Duration::MAX), u64::MAX);
+        assert_eq!(u128::from(TICKS_A_SECOND) * TICK.as_millis(), 1000);
     }
 
     #[test]
