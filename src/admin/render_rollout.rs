@@ -69,8 +69,9 @@ fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::Extended => format!("{at}, which goes on until there is enough evidence"),
         RolloutPhase::Paused => format!("{at}, paused"),
         RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
-        RolloutPhase::Promoted => format!("{candidate} has all of the traffic"),
-        RolloutPhase::Aborted => format!("aborted; {stable} has all of the traffic"),
+        // In the past tense: a shift or the file may have given the traffic to others since.
+        RolloutPhase::Promoted => format!("{candidate} was given all of the traffic"),
+        RolloutPhase::Aborted => "ended before the candidate was promoted".to_owned(),
         RolloutPhase::Reverted => {
             let reason = rollout
                 .revert_reason
