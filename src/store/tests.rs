@@ -401,3 +401,18 @@ fn a_kill_at_any_moment_leaves_the_last_acknowledged_state_or_the_next() {
         last = number;
     }
 }
+
+#[test]
+fn nothing_is_acknowledged_in_a_file_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (store, _) = open(&state).unwrap();
+    saved(&store, batch("first")).unwrap();
+
+    fs::remove_dir_all(&state).unwrap();
+
+    assert!(matches!(
+        saved(&store, batch("second")),
+        Err(StoreError::Io { .. })
+    ));
+}

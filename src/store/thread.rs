@@ -1,6 +1,7 @@
 //! The thread that does the disk's work, and the two doors to it.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -58,6 +59,7 @@ impl Store {
             path: path.clone(),
             open,
             database: None,
+            identity: identity(&path),
         };
         let contents = worker.contents()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -155,6 +157,17 @@ struct Worker {
     open: Opener,
     /// `None` after a failure, until the next job opens it anew.
     database: Option<Database>,
+    /// The file that was opened; `None` where there is no file.
+    identity: Option<Identity>,
+}
+
+/// What tells a file from another one of the same name: device and inode.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path)
+        .ok()
+        .map(|file| (file.dev(), file.ino()))
 }
 
 impl Worker {
@@ -162,7 +175,9 @@ impl Worker {
         while let Some(job) = queue.blocking_recv() {
             match job {
                 Job::Save(batch, reply) => {
-                    let saved = self.with("writing", |database| tables::save(database, &batch));
+                    let saved = self.is_in_place().and_then(|()| {
+                        self.with("writing", |database| tables::save(database, &batch))
+                    });
                     let _ = reply.send(saved);
                 }
                 Job::Read(query, reply) => {
@@ -171,6 +186,19 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Somebody may have removed or replaced the file under us: what is written to it then is
+    /// not there at the next start, so it must not be acknowledged.
+    fn is_in_place(&self) -> Result<(), StoreError> {
+        if self.identity.is_none() || identity(&self.path) == self.identity {
+            return Ok(());
+        }
+        let gone = io::Error::new(
+            io::ErrorKind::NotFound,
+            "the file was removed or replaced; start the gateway again to make a new one",
+        );
+        Err(StoreError::io("writing", &self.path, gone))
     }
 
     fn contents(&mut self) -> Result<Contents, StoreError> {
