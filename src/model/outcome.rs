@@ -50,6 +50,15 @@ impl Outcome {
     /// How many outcomes there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// What a status line alone says.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            500.. => Self::ServerError,
+            400.. => Self::ClientError,
+            _ => Self::Success,
+        }
+    }
+
     /// A dense number below [`Outcome::COUNT`], for tables of counters.
     pub fn index(self) -> usize {
         self as usize

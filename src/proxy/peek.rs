@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::mcp::{Method, RequestFacts, RequestPeek, SessionRecord};
-use crate::upstream::{Copy, Pace, RequestBody, Upload};
+use crate::upstream::{self, Copy, Pace, RequestBody, Upload};
 
 use super::error::ProxyError;
 
@@ -150,14 +150,7 @@ impl Looked {
         if !self.ended || length > cap_bytes {
             return None;
         }
-        if self.pieces.len() == 1 {
-            return self.pieces.front().cloned();
-        }
-        let mut whole = BytesMut::with_capacity(length);
-        for piece in &self.pieces {
-            whole.extend_from_slice(piece);
-        }
-        Some(whole.freeze())
+        Some(upstream::join(self.pieces.iter()))
     }
 
     /// The body as it is sent on, copied on its way if that is wanted.

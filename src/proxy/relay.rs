@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body;
 
 use crate::mcp::{self, Format, SessionRecord, Wish};
 use crate::model::Outcome;
-use crate::upstream::AnswerBody;
+use crate::upstream::{self, AnswerBody};
 
 use super::answer::{Answer, Relayed, RequestGuard};
 use super::call::{Call, Counts};
@@ -52,7 +52,7 @@ pub(super) fn relay(
     guard: RequestGuard,
 ) -> Response<Answer> {
     let (parts, body) = response.into_parts();
-    let format = format_of(&parts.headers);
+    let format = upstream::format_of(&parts.headers);
     let endless = format == Some(Format::EventStream);
     body.pace().answered(endless);
     call.answered(parts.status.as_u16());
@@ -64,7 +64,7 @@ pub(super) fn relay(
     let mut relayed = Relayed {
         body,
         call,
-        by_status: by_status(parts.status),
+        by_status: Outcome::of_status(parts.status.as_u16()),
         watch: None,
         stream: None,
         cut: None,
@@ -201,21 +201,4 @@ fn remember(
 /// Whether an answer has a length and no body (RFC 9110, 8.6).
 fn keeps_length(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD || status == StatusCode::NOT_MODIFIED
-}
-
-fn format_of(fields: &HeaderMap) -> Option<Format> {
-    fields
-        .get(CONTENT_TYPE)?
-        .to_str()
-        .ok()
-        .and_then(Format::of_content_type)
-}
-
-/// What a status line alone says.
-fn by_status(status: StatusCode) -> Outcome {
-    match status.as_u16() {
-        500.. => Outcome::ServerError,
-        400.. => Outcome::ClientError,
-        _ => Outcome::Success,
-    }
 }

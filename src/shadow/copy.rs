@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
-    HeaderValue,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
@@ -45,14 +44,14 @@ impl Original {
         let mut fields = self.fields.clone();
         fields.remove(CONTENT_LENGTH);
         fields.insert(MARK, HeaderValue::from_static("true"));
-        if !mirror.spec.credentials {
+        if !mirror.parts.spec.credentials {
             fields.remove(AUTHORIZATION);
             fields.remove(COOKIE);
         }
         Template {
             target: self.target.clone(),
             fields,
-            patience: mirror.spec.timeout,
+            patience: mirror.parts.spec.timeout,
         }
     }
 }
@@ -73,33 +72,30 @@ pub(super) async fn send(
     let mut template = original.template(mirror);
     template.fields.remove(MCP_SESSION_ID);
     if let Some(real) = &original.session {
-        let now = (&mirror.deadlines, mirror.tick());
-        let id = session::session_at(endpoint, &mirror.sessions, real, &template, now).await?;
+        let now = (&mirror.parts.deadlines, mirror.tick());
+        let id =
+            session::session_at(endpoint, &mirror.parts.sessions, real, &template, now).await?;
         if let Some(id) = id {
             template.fields.insert(MCP_SESSION_ID, id);
         }
     }
-    let mut request = Request::new(RequestBody::whole(join(pieces)));
+    let mut request = Request::new(RequestBody::whole(upstream::join(pieces.iter())));
     *request.method_mut() = original.method;
     *request.uri_mut() = Uri::from(template.target);
     *request.headers_mut() = template.fields;
     let pace = Rc::new(Pace::new(
-        &mirror.deadlines,
-        mirror.spec.timeout,
-        mirror.spec.timeout,
+        &mirror.parts.deadlines,
+        mirror.parts.spec.timeout,
+        mirror.parts.spec.timeout,
     ));
     match upstream::send(endpoint, request, &pace).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
-            let kind = parts
-                .headers
-                .get(CONTENT_TYPE)
-                .and_then(|kind| kind.to_str().ok());
             let readable = original.json_rpc && !parts.headers.contains_key(CONTENT_ENCODING);
-            let format = kind.and_then(Format::of_content_type).filter(|_| readable);
+            let format = upstream::format_of(&parts.headers).filter(|_| readable);
             let status = parts.status.as_u16();
             if let (StatusCode::NOT_FOUND, Some(real)) = (parts.status, &original.session) {
-                session::forget(endpoint, &mirror.sessions, real);
+                session::forget(endpoint, &mirror.parts.sessions, real);
             }
             Ok((status, drain(body, status, format).await))
         }
@@ -109,11 +105,7 @@ pub(super) async fn send(
 
 /// Reads an answer to its end, or to the response inside it, and names its outcome.
 async fn drain(mut body: AnswerBody, status: u16, format: Option<Format>) -> Outcome {
-    let by_status = match status {
-        500.. => Outcome::ServerError,
-        400.. => Outcome::ClientError,
-        _ => Outcome::Success,
-    };
+    let by_status = Outcome::of_status(status);
     let mut scanner = format.map(AnswerScanner::new);
     let mut left_bytes = MAX_ANSWER_BYTES;
     body.pace().answered(false);
@@ -137,15 +129,4 @@ async fn drain(mut body: AnswerBody, status: u16, format: Option<Format>) -> Out
         Some(scanner) if by_status == Outcome::Success => scanner.outcome(),
         Some(_) | None => by_status,
     }
-}
-
-fn join(pieces: Vec<Bytes>) -> Bytes {
-    if let [only] = &pieces[..] {
-        return only.clone();
-    }
-    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    for piece in pieces {
-        whole.extend_from_slice(&piece);
-    }
-    whole.freeze()
 }

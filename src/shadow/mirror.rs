@@ -43,45 +43,19 @@ pub struct MirrorOptions {
 /// A route's mirror on one worker.
 #[derive(Debug)]
 pub struct Mirror {
-    pub(super) spec: ShadowSpec,
-    endpoints: Vec<Rc<Endpoint>>,
-    calls: Arc<CallStats>,
-    stats: Arc<MirrorStats>,
-    budget: Arc<Budget>,
-    pub(super) sessions: Arc<SessionTable>,
-    pub(super) deadlines: Deadlines,
-    began: Instant,
+    pub(super) parts: MirrorOptions,
 }
 
 impl Mirror {
     /// A mirror of these parts.
-    pub fn new(options: MirrorOptions) -> Self {
-        let MirrorOptions {
-            spec,
-            endpoints,
-            calls,
-            stats,
-            budget,
-            sessions,
-            deadlines,
-            began,
-        } = options;
-        Self {
-            spec,
-            endpoints,
-            calls,
-            stats,
-            budget,
-            sessions,
-            deadlines,
-            began,
-        }
+    pub fn new(parts: MirrorOptions) -> Self {
+        Self { parts }
     }
 
     /// Whether a call with this draw, uniform over all of `u64`, is in the mirrored share.
     pub fn wants(&self, draw: u64) -> bool {
-        self.spec.percent == Percent::HUNDRED
-            || ((draw >> 11) as f64) < self.spec.percent.fraction() * (1u64 << 53) as f64
+        self.parts.spec.percent == Percent::HUNDRED
+            || ((draw >> 11) as f64) < self.parts.spec.percent.fraction() * (1u64 << 53) as f64
     }
 
     /// Begins a copy of a call whose body has `length` bytes, if that is known. The body is
@@ -92,35 +66,37 @@ impl Mirror {
         length: Option<u64>,
         draw: u64,
     ) -> Option<(Copy, Twin)> {
-        let held = length.map_or(self.spec.max_body_bytes, |length| {
+        let held = length.map_or(self.parts.spec.max_body_bytes, |length| {
             usize::try_from(length).unwrap_or(usize::MAX)
         });
-        if held > self.spec.max_body_bytes {
-            self.stats.drop_one(MirrorDrop::TooLong);
+        if held > self.parts.spec.max_body_bytes {
+            self.parts.stats.drop_one(MirrorDrop::TooLong);
             return None;
         }
-        let bounds = (self.spec.max_in_flight, self.spec.max_bytes);
+        let bounds = (self.parts.spec.max_in_flight, self.parts.spec.max_bytes);
         let permit = self
+            .parts
             .budget
             .take(held, bounds)
-            .map_err(|why| self.stats.drop_one(why))
+            .map_err(|why| self.parts.stats.drop_one(why))
             .ok()?;
         let endpoint = Rc::clone(
-            self.endpoints
-                .get((draw % self.endpoints.len().max(1) as u64) as usize)?,
+            self.parts
+                .endpoints
+                .get((draw % self.parts.endpoints.len().max(1) as u64) as usize)?,
         );
-        let pair = Pair::new(&self.stats);
+        let pair = Pair::new(&self.parts.stats);
         let twin = pair.twin();
         let mirror = Rc::clone(self);
-        let cap_bytes = self.spec.max_body_bytes;
+        let cap_bytes = self.parts.spec.max_body_bytes;
         let copy = Copy::new(cap_bytes, move |pieces| match pieces {
             Some(pieces) => {
                 spawn_local(
                     async move { mirror.run((endpoint, original), pieces, pair, permit).await },
                 );
             }
-            None if length.is_none() => mirror.stats.drop_one(MirrorDrop::TooLong),
-            None => mirror.stats.drop_one(MirrorDrop::Broken),
+            None if length.is_none() => mirror.parts.stats.drop_one(MirrorDrop::TooLong),
+            None => mirror.parts.stats.drop_one(MirrorDrop::Broken),
         });
         Some((copy, twin))
     }
@@ -133,25 +109,25 @@ impl Mirror {
         _permit: Permit,
     ) {
         let began = Instant::now();
-        let deadline = self.deadlines.deadline();
-        deadline.set(self.spec.timeout);
-        self.calls.begin();
+        let deadline = self.parts.deadlines.deadline();
+        deadline.set(self.parts.spec.timeout);
+        self.parts.calls.begin();
         let sent = pin!(copy::send(self, &endpoint, original, pieces));
         let ended = deadline.guard(sent).await;
         let (status, outcome) = match ended {
             Ok(Ok(ended)) => ended,
             Ok(Err(why)) => {
-                self.stats.drop_one(why);
+                self.parts.stats.drop_one(why);
                 (0, Outcome::Unreachable)
             }
             Err(_) => (0, Outcome::Timeout),
         };
-        self.calls.end(outcome, began.elapsed());
+        self.parts.calls.end(outcome, began.elapsed());
         pair.copy_ended(status, outcome);
     }
 
     /// Seconds since the worker began.
     pub(super) fn tick(&self) -> u64 {
-        self.began.elapsed().as_secs()
+        self.parts.began.elapsed().as_secs()
     }
 }

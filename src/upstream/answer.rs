@@ -5,13 +5,22 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::mcp::Format;
 
 use super::endpoint::Endpoint;
 use super::error::BodyError;
 use super::link::Link;
 use super::pace::Pace;
+
+/// How an answer with these fields frames its messages; `None` when it carries none.
+pub fn format_of(fields: &HeaderMap) -> Option<Format> {
+    let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
+    Format::of_content_type(kind)
+}
 
 /// The body of an answer. It moves its connection along while it is read, and gives it back
 /// to the pool at its end; dropped before that, the connection is closed and the backend told.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -33,6 +33,19 @@ impl RequestBody {
             Self::Whole(Some(bytes))
         }
     }
+}
+
+/// The pieces of a body as one; a single piece is not copied.
+pub fn join<'a>(pieces: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
+    let mut few = pieces.clone();
+    if let (Some(only), None) = (few.next(), few.next()) {
+        return only.clone();
+    }
+    let mut whole = BytesMut::with_capacity(pieces.clone().map(Bytes::len).sum());
+    for piece in pieces {
+        whole.extend_from_slice(piece);
+    }
+    whole.freeze()
 }
 
 /// A client's body that is passed on as it comes: first what was looked at before, then the rest.

@@ -14,8 +14,8 @@ mod open;
 mod pace;
 pub mod spec;
 
-pub use answer::AnswerBody;
-pub use body::{Copy, RequestBody, Upload};
+pub use answer::{AnswerBody, format_of};
+pub use body::{Copy, RequestBody, Upload, join};
 pub use endpoint::{Endpoint, Pools};
 pub use error::{BodyError, UpstreamError};
 pub use link::send;

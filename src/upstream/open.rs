@@ -17,7 +17,7 @@ use crate::mcp::{
     AnswerScanner, Format, Replay, ReplayAnswer, ReplayError, ReplayReply, SessionRecord,
 };
 
-use super::answer::AnswerBody;
+use super::answer::{AnswerBody, format_of};
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
@@ -128,11 +128,7 @@ async fn read(
     wants: ReplayAnswer,
 ) -> Result<(u16, Option<Format>, Vec<u8>), OpenError> {
     let status = response.status().as_u16();
-    let kind = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let format = kind.and_then(Format::of_content_type);
+    let format = format_of(response.headers());
     let mut body = response.into_body();
     body.pace().answered(false);
     let mut bytes = Vec::new();
