@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -101,10 +101,14 @@ pub(super) struct Worker {
 /// # Errors
 /// When the runtime cannot be made or a socket cannot be used.
 pub fn run(options: WorkerOptions) -> io::Result<()> {
-    let runtime = Builder::new_current_thread()
+    runtime()?.block_on(work(options))
+}
+
+/// A worker's runtime: one thread, and a task that panics ends alone.
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
         .enable_all()
-        .build_local(LocalOptions::default())?;
-    runtime.block_on(work(options))
+        .build_local(LocalOptions::default())
 }
 
 async fn work(options: WorkerOptions) -> io::Result<()> {
@@ -302,5 +306,24 @@ impl Worker {
             // Told or not: the time is over.
             let _ = tokio::time::timeout(STREAMS_END, emptied).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_panics_ends_alone() {
+        let (broken, other) = runtime().unwrap().block_on(async {
+            let broken: JoinHandle<()> = spawn_local(async { panic!("on purpose") });
+            let other = spawn_local(async { tokio::task::yield_now().await });
+            (broken.await, other.await)
+        });
+
+        assert!(broken.unwrap_err().is_panic());
+        assert!(other.is_ok());
     }
 }
