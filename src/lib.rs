@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` has the plan of the house: two wings, one ground, one writer.
 
+pub mod access;
 pub mod admin;
 pub mod app;
 pub mod cli;

@@ -1,0 +1,5 @@
+//! What files say about access.
+
+mod network;
+
+pub use network::{MAX_NETWORKS, Network, address_problems};
