@@ -135,6 +135,11 @@ impl Call {
         }
     }
 
+    /// When the call began.
+    pub(super) fn began(&self) -> Instant {
+        self.started
+    }
+
     /// The call has a copy that wants to know how it goes.
     pub(super) fn with_twin(mut self, twin: Option<Twin>) -> Self {
         self.twin = twin;

@@ -4,6 +4,7 @@
 //! and keeps the snapshot that it started with.
 
 mod answer;
+mod attempt;
 mod call;
 mod catalogues;
 mod choice;
@@ -18,6 +19,7 @@ mod rehome;
 mod relay;
 mod request;
 mod respond;
+mod retry;
 mod serve;
 mod session;
 pub mod snapshot;

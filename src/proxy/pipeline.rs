@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -10,10 +9,10 @@ use hyper::body::Incoming;
 
 use crate::listener::Connection;
 use crate::mcp::RequestFacts;
-use crate::upstream::{self, Endpoint, MCP_SESSION_ID, Pace};
+use crate::upstream::{Endpoint, MCP_SESSION_ID, Pace};
 
 use super::answer::{Answer, RequestGuard};
-use super::call::{Call, Latency, Part};
+use super::attempt;
 use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
@@ -47,6 +46,13 @@ pub(super) struct Decided {
     pub(super) key: Option<u64>,
     /// The MCP session that the request belongs to.
     pub(super) session: Option<Box<Pinned>>,
+}
+
+impl Decided {
+    /// The arm and the endpoint.
+    pub(super) fn at(&self) -> (usize, Rc<Endpoint>) {
+        (self.place, Rc::clone(&self.endpoint))
+    }
 }
 
 /// What a request is about, as far as its answer's reading needs it.
@@ -104,22 +110,14 @@ async fn proxy(
         version: parts.version,
         fields: &parts.headers,
     };
-    let decided = decide(route, asks).await?;
+    let mut decided = decide(route, asks).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let (copy, twin) = mirrored::begin(worker, &decided, &subject, (&head, &sent, body.length()));
     let sent = request::build(head, sent, body.into_body(&pace, copy));
 
-    let mut call = begin(worker, &decided, &subject)?.with_twin(twin);
-    let response = upstream::send(&decided.endpoint, sent, &pace).await;
-    let response = response.inspect_err(|error| call.end(error.outcome()))?;
-    Ok(relay::relay(
-        worker,
-        decided,
-        subject,
-        (response, call),
-        guard,
-    ))
+    let answered = attempt::send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    Ok(relay::relay(worker, decided, subject, answered, guard))
 }
 
 /// The route of a request; hosts are compared in lower case.
@@ -186,42 +184,4 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         key,
         session: None,
     })
-}
-
-fn begin(worker: &Worker, decided: &Decided, subject: &Subject) -> Result<Call, ProxyError> {
-    let route = decided.route.route();
-    let none = || ProxyError::NoBackend {
-        route: route.name.clone(),
-    };
-    let (arm, view) = decided.route.arm(decided.place).ok_or_else(none)?;
-    let part = route
-        .trial
-        .as_ref()
-        .zip(arm.role)
-        .map(|(trial, role)| Part {
-            trial: Arc::clone(trial),
-            worker: worker.number(),
-            role,
-            key: decided.key,
-            latency: latency_of(&decided.route, subject),
-        });
-    Ok(Call::begin(
-        &view.stats,
-        &decided.endpoint,
-        part,
-        worker.open_calls(),
-    ))
-}
-
-/// Of MCP only messages within a session that want an answer tell how fast a backend is.
-fn latency_of(route: &RouteView, subject: &Subject) -> Latency {
-    let tells = match &subject.facts {
-        Some(facts) => !facts.opens_session() && facts.expects_answer(),
-        None => !route.is_mcp() || subject.method == Method::POST,
-    };
-    if tells {
-        Latency::Tells
-    } else {
-        Latency::TellsNothing
-    }
 }

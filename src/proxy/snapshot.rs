@@ -17,7 +17,7 @@ use crate::stats::Trial;
 use crate::upstream::spec::BackendSpec;
 
 use super::client::Forwarding;
-use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RouteSpec};
+use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec};
 
 /// What control wants: plain values, from which [`Snapshot::compile`] makes the runtime form.
 #[derive(Clone, Debug)]
@@ -107,6 +107,7 @@ pub(super) struct Route {
     pub(super) trusted: usize,
     pub(super) response_head_timeout: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) retries: RetriesSpec,
 }
 
 /// One backend of a route, ready to be used.
@@ -204,6 +205,7 @@ impl Route {
             trusted,
             response_head_timeout: spec.response_head_timeout,
             idle_timeout: spec.idle_timeout,
+            retries: spec.retries.clone(),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The `routes`, `limits` and `forwarding` sections of the file.
 
+mod retries;
+
+pub use retries::RetriesSpec;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +42,9 @@ pub struct RouteSpec {
     /// `protocol_error`, `server_error`, `timeout`, `unreachable` and `broken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bad_outcomes: Option<Vec<Outcome>>,
+    /// When a request that failed is sent again.
+    #[serde(default)]
+    pub retries: RetriesSpec,
     /// Longest wait for the head of an answer, 1ms to 1h. Default 60s.
     #[serde(default = "default_response_head", with = "duration_text")]
     #[schemars(with = "String")]
@@ -68,6 +75,7 @@ impl RouteSpec {
         if let Some(shadow) = &self.shadow {
             problems.add_all("shadow", shadow.problems());
         }
+        problems.add_all("retries", self.retries.problems());
         match self.bad_outcomes.as_deref() {
             Some([]) => problems.add("bad_outcomes", "no outcome would count against a backend"),
             Some(bad) if bad.contains(&Outcome::Success) => {

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::model::Role;
 use crate::shadow::{Mirror, MirrorOptions};
 use crate::stats::{CallKey, CallStats, Traffic};
 use crate::upstream::Endpoint;
@@ -152,6 +153,18 @@ impl RouteView {
     /// The route's mirror, if it has one.
     pub(super) fn mirror(&self) -> Option<&Rc<Mirror>> {
         self.view.mirrors.get(self.place)?.as_ref()
+    }
+
+    /// Whether an arm is the candidate of the rollout that runs.
+    pub(super) fn is_candidate(&self, place: usize) -> bool {
+        let arm = self.route().arms.get(place);
+        arm.is_some_and(|arm| arm.role == Some(Role::Candidate))
+    }
+
+    /// Calls of this worker that have ended on the route.
+    pub(super) fn calls(&self) -> u64 {
+        let arms = self.view.routes.get(self.place).into_iter().flatten();
+        arms.map(|arm| arm.stats.ended()).sum()
     }
 
     /// One backend of the route; places come from the route's own split.

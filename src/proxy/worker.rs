@@ -24,6 +24,7 @@ use crate::upstream::{Endpoint, Pools};
 
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
+use super::retry::RetryBudgets;
 use super::serve;
 use super::snapshot::SnapshotCell;
 use super::streams::Streams;
@@ -93,6 +94,7 @@ pub(super) struct Worker {
     deadlines: Deadlines,
     open_calls: OpenCalls,
     connections: RefCell<Slab<Rc<Connection>>>,
+    retry_budgets: RetryBudgets,
     random: Cell<u64>,
 }
 
@@ -127,6 +129,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
+        retry_budgets: RetryBudgets::default(),
         random: Cell::new(options.seed),
     });
     worker.refresh();
@@ -209,6 +212,10 @@ impl Worker {
 
     pub(super) fn sessions(&self) -> &SessionTable {
         &self.shared.sessions
+    }
+
+    pub(super) fn retry_budgets(&self) -> &RetryBudgets {
+        &self.retry_budgets
     }
 
     pub(super) fn streams(&self) -> &Streams {

@@ -13,7 +13,9 @@ use http_body_util::BodyExt;
 use crate::mcp::{AnswerScanner, Format};
 use crate::model::Outcome;
 use crate::stats::MirrorDrop;
-use crate::upstream::{self, AnswerBody, Endpoint, MCP_SESSION_ID, Pace, RequestBody, Template};
+use crate::upstream::{
+    self, AnswerBody, Endpoint, MCP_SESSION_ID, Pace, Repeats, RequestBody, Template,
+};
 
 use super::mirror::Mirror;
 use super::session::{self, RealSession};
@@ -88,7 +90,7 @@ pub(super) async fn send(
         mirror.parts.spec.timeout,
         mirror.parts.spec.timeout,
     ));
-    match upstream::send(endpoint, request, &pace).await {
+    match upstream::send(endpoint, request, Repeats::Unsent, &pace).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             let readable = original.json_rpc && !parts.headers.contains_key(CONTENT_ENCODING);
@@ -99,7 +101,7 @@ pub(super) async fn send(
             }
             Ok((status, drain(body, status, format).await))
         }
-        Err(error) => Ok((0, error.outcome())),
+        Err(unanswered) => Ok((0, unanswered.error.outcome())),
     }
 }
 

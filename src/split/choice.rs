@@ -74,6 +74,13 @@ impl Split {
         best
     }
 
+    /// The arms that take traffic, in their order.
+    pub fn places_with_weight(&self) -> impl Iterator<Item = usize> {
+        let arms = self.arms.iter().enumerate();
+        arms.filter(|(_, arm)| arm.weight > Weight::ZERO)
+            .map(|(place, _)| place)
+    }
+
     /// The arm of a request without a key, by a uniform draw over all of `u64`; `None` when
     /// every weight is zero.
     pub fn by_draw(&self, draw: u64) -> Option<usize> {

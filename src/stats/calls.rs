@@ -54,6 +54,11 @@ impl CallStats {
         }
     }
 
+    /// Calls that have ended so far.
+    pub fn ended(&self) -> u64 {
+        self.outcomes.iter().map(Counter::read).sum()
+    }
+
     /// Adds everything counted so far to `sum`.
     pub fn add_to(&self, sum: &mut CallSummary) {
         for (counter, total) in self.outcomes.iter().zip(&mut sum.outcomes) {

@@ -124,9 +124,10 @@ impl Endpoint {
         }
     }
 
-    pub(super) async fn connect(&self) -> Result<Link, UpstreamError> {
+    /// A fresh connection, `within` this time and the backend's own bound.
+    pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
         self.connects.set(self.connects.get() + 1);
-        timeout(self.connect_timeout, self.open())
+        timeout(self.connect_timeout.min(within), self.open())
             .await
             .map_err(|_| UpstreamError::ConnectTimeout {
                 endpoint: Arc::clone(&self.name),

@@ -16,6 +16,7 @@ use super::answer::AnswerBody;
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
+use super::kept::{Kept, Repeats};
 use super::pace::Pace;
 
 type Wire = http1::Connection<TokioIo<TcpStream>, RequestBody>;
@@ -54,46 +55,99 @@ impl Link {
 
 /// Largest answer head that is read, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How often a request that came back unsent is tried on another connection.
-const UNSENT_RETRIES: usize = 2;
+/// How many pooled connections a request is offered before one is opened for it.
+const POOLED_TRIES: usize = 2;
+
+/// A request that has no answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// Why.
+    pub error: UpstreamError,
+    /// The request, when it may be sent again: it was not sent, or changes nothing.
+    pub request: Option<Request<RequestBody>>,
+    /// The server has seen nothing of it.
+    pub is_unsent: bool,
+}
 
 /// Sends a request to an endpoint and waits for the head of the answer.
 ///
-/// A pooled connection may turn out to be closed the moment it is used; hyper then hands the
-/// request back unsent, and it goes over a fresh connection. Nothing is ever sent twice.
+/// A pooled connection may turn out to be closed the moment it is used. What hyper hands back
+/// unsent goes over another one, and what changes nothing is repeated once, over a fresh
+/// connection. Nothing else is ever sent twice.
 ///
 /// # Errors
-/// [`UpstreamError`], which names the endpoint and knows whose side failed.
+/// [`Unanswered`], whose error names the endpoint and knows whose side failed.
 pub async fn send(
     endpoint: &Rc<Endpoint>,
     mut request: Request<RequestBody>,
+    repeats: Repeats,
     pace: &Rc<Pace>,
-) -> Result<Response<AnswerBody>, UpstreamError> {
-    for last in (0..=UNSENT_RETRIES).rev() {
-        let mut link = match endpoint.take_idle() {
-            Some(link) if last > 0 => link,
+) -> Result<Response<AnswerBody>, Box<Unanswered>> {
+    let mut pooled_tries = POOLED_TRIES;
+    loop {
+        let pooled = match pooled_tries {
+            0 => None,
+            _ => endpoint.take_idle(),
+        };
+        let is_pooled = pooled.is_some();
+        let mut link = match pooled {
+            Some(link) => link,
             // Boxed: a call that finds a connection need not be large enough to make one.
-            _ => Box::pin(endpoint.connect()).await?,
+            None => match Box::pin(endpoint.connect(pace.connect_within())).await {
+                Ok(link) => link,
+                Err(error) => return Err(Unanswered::unsent(error, request)),
+            },
+        };
+        let kept = match repeats {
+            Repeats::Safe => Kept::of(&request),
+            Repeats::Unsent => None,
         };
         let (unsent, error) = match exchange(&mut link, &mut request, pace).await {
             Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(endpoint.switched());
+                return Err(Unanswered::sent(endpoint.switched(), None));
             }
             Some(Ok(answer)) => {
                 return Ok(answer.map(|body| AnswerBody::new(body, link, endpoint, pace)));
             }
             Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
-            None => return Err(endpoint.head_timeout()),
+            None => return Err(Unanswered::sent(endpoint.head_timeout(), kept)),
         };
         if pace.has_send_failed() {
-            return Err(UpstreamError::ClientBody);
+            return Err(Unanswered::sent(UpstreamError::ClientBody, None));
         }
-        match unsent {
-            Some(unsent) if last > 0 => request = unsent,
-            _ => return Err(endpoint.broken(error)),
+        match (unsent, kept) {
+            (Some(unsent), _) if is_pooled => {
+                request = unsent;
+                pooled_tries -= 1;
+            }
+            (None, Some(kept)) if is_pooled && !error.is_parse() => {
+                metrics::counter!("switchback_stale_connections_total").increment(1);
+                request = kept.restore();
+                pooled_tries = 0;
+                pace.again(pace.connect_within());
+            }
+            (Some(unsent), _) => return Err(Unanswered::unsent(endpoint.broken(error), unsent)),
+            (None, kept) => return Err(Unanswered::sent(endpoint.broken(error), kept)),
         }
     }
-    Err(endpoint.head_timeout())
+}
+
+impl Unanswered {
+    fn unsent(error: UpstreamError, request: Request<RequestBody>) -> Box<Self> {
+        Box::new(Self {
+            error,
+            request: Some(request),
+            is_unsent: true,
+        })
+    }
+
+    fn sent(error: UpstreamError, kept: Option<Kept>) -> Box<Self> {
+        Box::new(Self {
+            error,
+            request: kept.map(Kept::restore),
+            is_unsent: false,
+        })
+    }
 }
 
 /// Sends a request, which is taken out of its place, over a link; `None` when the deadline is

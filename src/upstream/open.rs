@@ -21,6 +21,7 @@ use super::answer::{AnswerBody, format_of};
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
+use super::kept::Repeats;
 use super::link::send;
 use super::pace::Pace;
 
@@ -75,7 +76,8 @@ pub async fn open_session(
         let open = (!opens).then_some((replay.version(), id.as_ref()));
         let request = request_of(template, step.body, open);
         let pace = Rc::new(Pace::new(deadlines, template.patience, template.patience));
-        let response = send(endpoint, request, &pace).await?;
+        let sent = send(endpoint, request, Repeats::Unsent, &pace).await;
+        let response = sent.map_err(|unanswered| unanswered.error)?;
         if opens {
             id = response.headers().get(MCP_SESSION_ID).cloned();
         }

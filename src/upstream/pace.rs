@@ -27,6 +27,7 @@ pub struct Pace {
     endless: Cell<bool>,
     /// The stream was told to end.
     ending: Cell<bool>,
+    connect_within: Cell<Duration>,
 }
 
 impl Pace {
@@ -43,7 +44,25 @@ impl Pace {
             answered: Cell::new(false),
             endless: Cell::new(false),
             ending: Cell::new(false),
+            connect_within: Cell::new(Duration::MAX),
         }
+    }
+
+    /// The request is sent once more, over a connection that is there `connect_within` from
+    /// now: the wait for an answer begins again.
+    pub fn again(&self, connect_within: Duration) {
+        self.connect_within.set(connect_within);
+        self.answered.set(false);
+        self.endless.set(false);
+        match self.sent.get() {
+            Sent::Whole => self.deadline.set(self.head),
+            Sent::Partly | Sent::Failed => self.deadline.set(self.idle),
+        }
+    }
+
+    /// Longest wait for a connection, apart from the endpoint's own bound.
+    pub fn connect_within(&self) -> Duration {
+        self.connect_within.get()
     }
 
     /// The deadline, to be waited for.

@@ -31,6 +31,7 @@ mod outcomes;
 mod papers;
 mod rehoming;
 mod reload;
+mod retries;
 mod rollouts;
 mod sessions;
 mod shadow;

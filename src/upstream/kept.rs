@@ -1,0 +1,128 @@
+//! What is kept of a request so that it can be sent once more.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
+
+use super::body::RequestBody;
+
+/// Whether a request may reach a server twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// It may have effects: only what came back unsent is sent again.
+    Unsent,
+    /// It changes nothing (RFC 9110, 9.2.1), so that a connection that breaks costs it nothing.
+    Safe,
+}
+
+/// A request as it was about to be sent, as small as it goes: hyper keeps what it is given, and
+/// a second map of fields would cost every request more than the few that need it are worth.
+#[derive(Debug)]
+pub struct Kept {
+    method: Method,
+    uri: Uri,
+    /// Each field's name and value, behind the lengths of both.
+    fields: Vec<u8>,
+    body: Bytes,
+}
+
+/// Bytes of a length: names are at most 64 KiB, values could be longer in theory.
+const LENGTH: usize = size_of::<u32>();
+/// Bytes for an ordinary head, so that the buffer is made once.
+const USUAL_BYTES: usize = 512;
+
+impl Kept {
+    /// What is needed to send `request` again; `None` when its body is only passing through.
+    pub fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let body = match request.body() {
+            RequestBody::Empty | RequestBody::Whole(None) => Bytes::new(),
+            RequestBody::Whole(Some(bytes)) => bytes.clone(),
+            RequestBody::Upload(_) => return None,
+        };
+        let mut fields = Vec::with_capacity(USUAL_BYTES);
+        for (name, value) in request.headers() {
+            put(&mut fields, name.as_str().as_bytes())?;
+            put(&mut fields, value.as_bytes())?;
+        }
+        Some(Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            fields,
+            body,
+        })
+    }
+
+    /// The request again.
+    pub fn restore(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::whole(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = read(Bytes::from(self.fields));
+        request
+    }
+}
+
+fn put(fields: &mut Vec<u8>, text: &[u8]) -> Option<()> {
+    fields.extend_from_slice(&u32::try_from(text.len()).ok()?.to_ne_bytes());
+    fields.extend_from_slice(text);
+    Some(())
+}
+
+fn take(fields: &mut Bytes) -> Option<Bytes> {
+    let length = fields.get(..LENGTH)?.try_into().ok()?;
+    let length = u32::from_ne_bytes(length) as usize;
+    let end = LENGTH + length;
+    (fields.len() >= end).then(|| fields.split_to(end).slice(LENGTH..))
+}
+
+/// The fields that [`put`] wrote; they were valid then, and are looked at again all the same.
+fn read(mut fields: Bytes) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    while let (Some(name), Some(value)) = (take(&mut fields), take(&mut fields)) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(&name),
+            HeaderValue::from_maybe_shared(value),
+        ) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(body: RequestBody) -> Request<RequestBody> {
+        Request::builder()
+            .method(Method::GET)
+            .uri("/a?b")
+            .header("accept", "x")
+            .header("accept", "")
+            .header("x-own", HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap())
+            .body(body)
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_the_whole_request() {
+        let sent = request(RequestBody::whole(Bytes::from_static(b"hello")));
+
+        let again = Kept::of(&sent).unwrap().restore();
+
+        assert_eq!(again.method(), Method::GET);
+        assert_eq!(again.uri(), "/a?b");
+        assert_eq!(again.headers(), sent.headers());
+        assert!(
+            matches!(again.body(), RequestBody::Whole(Some(bytes)) if bytes == "hello"),
+            "the body is kept"
+        );
+    }
+
+    #[test]
+    fn an_empty_body_stays_empty() {
+        let again = Kept::of(&request(RequestBody::Empty)).unwrap().restore();
+
+        assert!(matches!(again.body(), RequestBody::Empty));
+    }
+}
