@@ -24,6 +24,7 @@ mod faults;
 mod floors;
 mod forwarding;
 mod framing;
+mod hostile_h2;
 mod life;
 mod messages;
 mod mishaps;

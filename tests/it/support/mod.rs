@@ -14,11 +14,14 @@ pub mod backend;
 pub mod client;
 pub mod exchange;
 pub mod fake_mcp;
+pub mod frames;
 pub mod gate;
 pub mod gateway;
 pub mod mcp_client;
+pub mod mirror;
 pub mod ports;
 pub mod routes;
+pub mod strict;
 pub mod wire;
 
 use std::time::Duration;
