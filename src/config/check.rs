@@ -27,7 +27,7 @@ pub(super) fn check(root: &Node, spec: &ConfigSpec, findings: &mut Findings) {
     checker.same_routes(&spec.routes);
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     root: &'a Node,
     findings: &'a mut Findings,
 }
@@ -47,15 +47,7 @@ impl<'a> Checker<'a> {
             let message = format!("`workers` is {workers}, but must be from 1 to {MAX_WORKERS}");
             self.value("workers", Problem::new(Code::InvalidValue, message));
         }
-        let admin = spec.admin.address;
-        if !admin.ip().is_loopback() {
-            let message = format!("the admin API would be open to others on {admin}");
-            let problem = Problem::new(Code::Unsafe, message).with_hint(
-                "the admin API has neither TLS nor tokens yet, so only loopback is accepted, \
-                 such as 127.0.0.1:9900",
-            );
-            self.value("admin.address", problem);
-        }
+        self.admin(spec);
         for (section, empty) in [
             ("listeners", spec.listeners.is_empty()),
             ("routes", spec.routes.is_empty()),
@@ -90,6 +82,7 @@ impl<'a> Checker<'a> {
         self.local(&key("limits"), spec.limits.problems());
         self.local(&key("forwarding"), spec.forwarding.problems());
         self.local(&key("state"), spec.state.problems());
+        self.local(&key("admin"), spec.admin.problems());
         for (name, backend) in &spec.backends {
             let steps = [key("backends"), key(name.as_str())].concat();
             self.local(&steps, backend.problems());
@@ -196,7 +189,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn value(&mut self, path: &str, problem: Problem) {
+    pub(super) fn value(&mut self, path: &str, problem: Problem) {
         self.report(&Step::parse(path), Side::Value, problem);
     }
 

@@ -14,6 +14,7 @@ use super::reader::{self, Findings};
 use super::spec::ConfigSpec;
 use super::surroundings::{Process, Surroundings, read_bounded};
 use super::syntax;
+use crate::access::spec::TokenSpec;
 
 /// Largest config file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -50,7 +51,12 @@ impl Fingerprint {
     fn of(spec: &ConfigSpec) -> Self {
         // Every map in a spec is ordered, so equal specs give equal bytes.
         let bytes = serde_json::to_vec(spec).unwrap_or_default();
-        let digest = Sha256::digest(bytes);
+        let mut digest = Sha256::new_with_prefix(bytes);
+        // Secrets have no JSON form, but a new one is something new.
+        for secret in spec.admin.tokens.iter().filter_map(TokenSpec::hash) {
+            digest.update(secret.hash());
+        }
+        let digest = digest.finalize();
         let mut short = [0; 16];
         for (to, from) in short.iter_mut().zip(digest.iter()) {
             *to = *from;

@@ -8,6 +8,7 @@
 //! Not here: watching the file (`filewatch`), deciding what a reload changes (`control`).
 
 mod check;
+mod check_admin;
 mod diagnostic;
 mod interpolate;
 mod load;

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 
+use crate::access::spec::{
+    AuditSpec, FailuresSpec, Network, TokenSpec, address_problems, grant_problems,
+};
 use crate::listener::spec::ListenerSpec;
-use crate::model::{BackendName, PlanName};
+use crate::model::{BackendName, PlanName, Problems};
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
 use crate::rollout::spec::PlanSpec;
 use crate::store::spec::StateSpec;
@@ -19,7 +23,7 @@ use crate::upstream::spec::BackendSpec;
 pub struct ConfigSpec {
     /// Addresses that take traffic in; at least one.
     pub listeners: Vec<ListenerSpec>,
-    /// Where the admin API listens.
+    /// Where the admin API listens, and who may ask it.
     #[serde(default)]
     pub admin: AdminSpec,
     /// Where weights, rollouts and history are kept.
@@ -43,20 +47,109 @@ pub struct ConfigSpec {
     pub plans: BTreeMap<PlanName, PlanSpec>,
 }
 
-/// Where the admin API listens.
+/// Where the admin API listens, and who may ask it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSpec {
-    /// Address and port. Only loopback addresses are accepted, since the API has neither TLS
-    /// nor tokens. Default `127.0.0.1:9900`.
+    /// Address and port. Any but a loopback address needs TLS, and tokens or client
+    /// certificates. Default `127.0.0.1:9900`.
     #[schemars(with = "String")]
     pub address: SocketAddr,
+    /// Who may ask, at most 256. Without any, and without `certificates`, whoever reaches a
+    /// loopback address may do everything. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenSpec>,
+    /// Networks that connections are taken from, 1 to 1,024, such as `10.0.0.0/8`.
+    /// Default: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<Network>>,
+    /// Networks that no connection is taken from, at most 1,024; they go before `allow`.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<Network>,
+    /// Names besides those of loopback and the address itself that a request's `Host` may
+    /// have, at most 64, such as `gateway.example.com`; with a port they are good with that
+    /// port alone. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Web pages besides the API's own that may ask, at most 64, such as
+    /// `https://dashboard.example.com`. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// How often callers may fail to say who they are.
+    pub failures: FailuresSpec,
+    /// Where it is written down who changed what.
+    pub audit: AuditSpec,
 }
 
 impl Default for AdminSpec {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 9900)),
+            tokens: Vec::new(),
+            allow: None,
+            deny: Vec::new(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            failures: FailuresSpec::default(),
+            audit: AuditSpec::default(),
         }
     }
+}
+
+impl AdminSpec {
+    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
+    /// Whether it would expose the API is told elsewhere.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        let networks = address_problems(self.allow.as_deref(), &self.deny);
+        for (field, message) in grant_problems(&self.tokens, &[])
+            .into_iter()
+            .chain(networks)
+        {
+            problems.add(field, message);
+        }
+        for (field, count, most) in [
+            ("hosts", self.hosts.len(), MAX_NAMES),
+            ("origins", self.origins.len(), MAX_NAMES),
+        ] {
+            if count > most {
+                problems.add(field, format!("there are at most {most}, not {count}"));
+            }
+        }
+        for (index, host) in self.hosts.iter().enumerate() {
+            if !is_host(host) {
+                let message = "not a host, such as `gateway.example.com` or `10.0.0.7:9900`";
+                problems.add(format!("hosts[{index}]"), message);
+            }
+        }
+        for (index, origin) in self.origins.iter().enumerate() {
+            if !is_origin(origin) {
+                let message = "not an origin, such as `https://dashboard.example.com`";
+                problems.add(format!("origins[{index}]"), message);
+            }
+        }
+        problems.add_all("failures", self.failures.problems());
+        problems.add_all("audit", self.audit.problems());
+        problems.into_vec()
+    }
+}
+
+/// Most names of a list.
+const MAX_NAMES: usize = 64;
+
+/// A host with or without a port, and nothing else.
+fn is_host(text: &str) -> bool {
+    text.parse::<Authority>().is_ok_and(|authority| {
+        let port = text.strip_prefix(authority.host()).unwrap_or_default();
+        let fine = port.is_empty() || authority.port_u16().is_some_and(|port| port != 0);
+        fine && !authority.host().is_empty() && !text.contains(['@', '*'])
+    })
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    host.is_some_and(is_host)
 }

@@ -262,7 +262,8 @@ fn restarts(old: &Config, new: &Config) -> Vec<String> {
     let (old, new) = (old.spec(), new.spec());
     let parts = [
         ("listeners", old.listeners != new.listeners),
-        ("admin", old.admin != new.admin),
+        ("admin.address", old.admin.address != new.admin.address),
+        ("admin.audit", old.admin.audit != new.admin.audit),
         ("state", old.state != new.state),
         ("workers", old.workers != new.workers),
     ];

@@ -13,7 +13,7 @@ mod role;
 mod weight;
 
 pub use id::{Generation, RolloutId, RolloutIdError};
-pub use name::{BackendName, NameError, PlanName, RouteName};
+pub use name::{BackendName, NameError, PlanName, RouteName, TokenName};
 pub use outcome::{Outcome, OutcomeSet};
 pub use problems::Problems;
 pub use reason::RevertReason;

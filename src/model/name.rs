@@ -142,6 +142,10 @@ name! {
     /// Name of a plan: the recipe of a rollout.
     PlanName
 }
+name! {
+    /// Name of a token: who asks, in the history and the audit log.
+    TokenName
+}
 
 #[cfg(test)]
 mod tests {
