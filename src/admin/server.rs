@@ -32,7 +32,7 @@ const FIELDS: usize = 64;
 /// Longest wait for a peer who does not read its answer.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long open calls may take to finish once the API stops.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_millis(500);
 /// Pause after the system refused to hand over a connection, most likely for want of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,7 +40,7 @@ const OPEN: &str = "switchback_admin_connections_open";
 const REFUSED: &str = "switchback_admin_connections_refused_total";
 
 /// Serves the admin API until `shutdown` is done: then no more connections are accepted, event
-/// streams end, and open calls have five seconds to finish.
+/// streams end, and open calls have half a second to finish.
 ///
 /// # Errors
 /// When the listener cannot be used on this runtime.

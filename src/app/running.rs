@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -51,7 +52,6 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     stop_control: Option<oneshot::Sender<()>>,
     control_thread: Option<JoinHandle<()>>,
-    drain: Duration,
 }
 
 impl Gateway {
@@ -86,7 +86,6 @@ impl Gateway {
             workers: Vec::new(),
             stop_control: Some(stop_control),
             control_thread: None,
-            drain: spec.limits.drain,
         };
         for (number, sockets) in sockets.into_iter().enumerate() {
             let options = WorkerOptions {
@@ -137,15 +136,23 @@ impl Running {
         self.workers_end.recv().await;
     }
 
-    /// Ends the gateway: takes nothing new, lets what is under way end, for as long as the file
-    /// allows or until `hurry` is done, and stops.
+    /// Ends the gateway: says that it is not ready, waits for load balancers to see it, takes
+    /// nothing new, lets what is under way end, and stops. As long as the file allows, or until
+    /// `hurry` is done.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
+        let mut hurry = pin!(hurry);
+        let config = Arc::clone(&self.control.status().config.in_force);
+        let limits = &config.spec().limits;
         self.readiness.draining();
+        tokio::select! {
+            () = tokio::time::sleep(limits.drain_delay) => {}
+            () = &mut hurry => return,
+        }
         self.phase.send_replace(Phase::Drain);
         tokio::select! {
             _ = self.workers_end.recv() => {}
-            () = tokio::time::sleep(self.drain) => tracing::warn!("the drain time is over"),
-            () = hurry => {}
+            () = tokio::time::sleep(limits.drain) => {}
+            () = &mut hurry => {}
         }
         // The rest is what a drop does.
     }

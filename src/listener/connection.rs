@@ -43,6 +43,7 @@ pub struct Connection {
     between_heads: Cell<bool>,
     multiplexed: Cell<bool>,
     draining: Cell<bool>,
+    closing: Cell<bool>,
 }
 
 impl Connection {
@@ -60,6 +61,7 @@ impl Connection {
             between_heads: Cell::new(false),
             multiplexed: Cell::new(false),
             draining: Cell::new(false),
+            closing: Cell::new(false),
         }
     }
 
@@ -67,12 +69,15 @@ impl Connection {
     pub fn begin(&self, multiplexed: bool) {
         self.multiplexed.set(multiplexed);
         self.wait(self.limits.request_head);
+        if self.draining.get() {
+            self.drain();
+        }
     }
 
     /// A request's head is complete.
     pub fn request_begins(&self) {
         self.open_requests.set(self.open_requests.get() + 1);
-        if !self.draining.get() {
+        if !self.closing.get() {
             self.deadline.clear();
         }
     }
@@ -87,15 +92,41 @@ impl Connection {
         }
     }
 
-    /// Makes the connection end after what is under way; its task is woken.
+    /// Asks the client to leave, without closing anything under its hands. HTTP/2 has a frame
+    /// for that, which is sent at once; in HTTP/1.1 the next answer says that it is the last
+    /// ([`Connection::answers_last`]), since a request may be on its way already.
     pub fn drain(&self) {
         self.draining.set(true);
+        if self.multiplexed.get() {
+            self.close();
+        }
+    }
+
+    /// Makes the connection end: now when it is idle, else after what is under way.
+    pub fn close(&self) {
+        self.draining.set(true);
+        self.closing.set(true);
         self.deadline.fire();
     }
 
-    /// Whether the connection was told to end.
+    /// Whether the client was asked to leave.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether the connection was told to end.
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Whether an answer that begins now has to say that it is the connection's last.
+    pub fn answers_last(&self) -> bool {
+        self.draining.get() && !self.multiplexed.get()
+    }
+
+    /// Requests whose answers are not over.
+    pub fn open_requests(&self) -> u32 {
+        self.open_requests.get()
     }
 
     /// Due when the client has read nothing for too long.
@@ -118,9 +149,9 @@ impl Connection {
         self.wait(self.limits.request_head);
     }
 
-    /// Bounds the silence from now on; a drain that was asked for must not be forgotten by it.
+    /// Bounds the silence from now on; a close that was asked for must not be forgotten by it.
     fn wait(&self, at_most: Duration) {
-        if !self.draining.get() {
+        if !self.closing.get() {
             self.deadline.set(at_most);
         }
     }
@@ -231,9 +262,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_drain_is_not_forgotten_when_the_first_bytes_come_after_it() {
-        let deadlines = Deadlines::default();
+    fn connection(deadlines: &Deadlines) -> Connection {
         let limits = Limits {
             first_byte: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
@@ -241,13 +270,54 @@ mod tests {
             client_read: Duration::from_secs(10),
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let connection = Connection::new(address, address, &deadlines, limits);
-        connection.drain();
+        Connection::new(address, address, deadlines, limits)
+    }
+
+    fn is_due(connection: &Connection, deadlines: &Deadlines) -> bool {
+        deadlines.sweep();
+        let cx = Context::from_waker(Waker::noop());
+        connection.deadline.poll_passed(&cx).is_ready()
+    }
+
+    #[test]
+    fn a_close_is_not_forgotten_when_the_first_bytes_come_after_it() {
+        let deadlines = Deadlines::default();
+        let connection = connection(&deadlines);
+        connection.close();
 
         connection.begin(false);
-        deadlines.sweep();
 
-        let cx = Context::from_waker(Waker::noop());
-        assert!(connection.deadline.poll_passed(&cx).is_ready());
+        assert!(is_due(&connection, &deadlines));
+    }
+
+    #[test]
+    fn a_drain_tells_http2_at_once_and_http1_with_its_next_answer() {
+        for multiplexed in [false, true] {
+            let deadlines = Deadlines::default();
+            let connection = connection(&deadlines);
+            connection.drain();
+
+            connection.begin(multiplexed);
+
+            assert_eq!(is_due(&connection, &deadlines), multiplexed);
+            assert_eq!(connection.answers_last(), !multiplexed);
+        }
+    }
+
+    #[test]
+    fn requests_under_way_hold_a_drain_up_but_not_a_close() {
+        let deadlines = Deadlines::default();
+        let connection = connection(&deadlines);
+        connection.begin(false);
+        connection.request_begins();
+        connection.drain();
+        assert_eq!(
+            (connection.open_requests(), is_due(&connection, &deadlines)),
+            (1, false)
+        );
+
+        connection.close();
+
+        assert!(is_due(&connection, &deadlines));
     }
 }

@@ -7,8 +7,10 @@
 mod bind;
 mod connection;
 mod detect;
+mod last_call;
 pub mod spec;
 
 pub use bind::{BindError, bind};
 pub use connection::{ClientStream, Connection, Limits};
 pub use detect::{Version, detect};
+pub use last_call::turn_away;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
@@ -72,13 +73,16 @@ pub(super) async fn answer(
 ) -> Result<Response<Answer>, Infallible> {
     let mut caller = Caller::default();
     let guard = RequestGuard::new(&downstream.connection);
-    match proxy(&downstream, request, guard, &mut caller).await {
-        Ok(response) => Ok(response),
-        Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
-            Ok(respond(&error, &caller))
-        }
+    let answered = proxy(&downstream, request, guard, &mut caller).await;
+    let mut response = answered.unwrap_or_else(|error| {
+        tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
+        respond(&error, &caller)
+    });
+    if downstream.connection.answers_last() && !response.status().is_informational() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
+    Ok(response)
 }
 
 /// The steps of a request. `caller` learns, as soon as it is known, how an error is to be told.

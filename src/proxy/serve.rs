@@ -23,6 +23,8 @@ use super::worker::{Phase, Worker};
 
 /// How long accepting pauses after an error such as "too many open files".
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long handshakes that have begun may take to end when a listener closes.
+const LAST_CALL: Duration = Duration::from_millis(250);
 /// HTTP/2 streams at once on one connection.
 const MAX_STREAMS: u32 = 100;
 /// Bytes of answers that wait for an HTTP/2 client to read them, per stream.
@@ -30,7 +32,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes a client may send ahead on one HTTP/2 stream.
 const WINDOW_BYTES: u32 = 64 * 1024;
 
-/// Takes connections in until the worker is to drain; then those that wait already, and no more.
+/// Takes connections in until the worker is to drain; then those that are at the door, and no more.
 pub(super) async fn accept(
     worker: Rc<Worker>,
     socket: TcpListener,
@@ -51,15 +53,37 @@ pub(super) async fn accept(
             }
         }
     }
-    let queued = poll_fn(|cx| {
-        Poll::Ready(match socket.poll_accept(cx) {
-            Poll::Ready(Ok((socket, _))) => Some(socket),
-            Poll::Ready(Err(_)) | Poll::Pending => None,
+    if phase_is_drain(&phase) {
+        last_call(&worker, &socket).await;
+    }
+}
+
+fn phase_is_drain(phase: &watch::Receiver<Phase>) -> bool {
+    *phase.borrow() == Phase::Drain
+}
+
+/// Lets those in who are at the door, and nobody else.
+async fn last_call(worker: &Rc<Worker>, socket: &TcpListener) {
+    if let Err(error) = listener::turn_away(socket) {
+        tracing::warn!(%error, "connections that come while the listener closes may be reset");
+    }
+    let let_in = async {
+        while let Ok((socket, _)) = socket.accept().await {
+            admit(worker, socket);
+        }
+    };
+    // The time is always up: nobody else ends an accept.
+    let _ = tokio::time::timeout(LAST_CALL, let_in).await;
+    let queued = || {
+        poll_fn(|cx| {
+            Poll::Ready(match socket.poll_accept(cx) {
+                Poll::Ready(Ok((socket, _))) => Some(socket),
+                Poll::Ready(Err(_)) | Poll::Pending => None,
+            })
         })
-    });
-    let mut queued = pin!(queued);
-    while let Some(socket) = queued.as_mut().await {
-        admit(&worker, socket);
+    };
+    while let Some(socket) = queued().await {
+        admit(worker, socket);
     }
 }
 
@@ -172,7 +196,7 @@ async fn drive<C: Future>(
             if connection.deadline.poll_passed(cx).is_pending() {
                 return Poll::Pending;
             }
-            if drains || !connection.is_draining() {
+            if drains || !connection.is_closing() {
                 return Poll::Ready(());
             }
             drains = true;

@@ -143,6 +143,16 @@ pub struct LimitsSpec {
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub drain: Duration,
+    /// How long everything goes on as before after SIGTERM, except that readiness says no: time
+    /// for load balancers to look elsewhere, 0s to 10m; `drain` begins after it. Default 0s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub drain_delay: Duration,
+    /// How long idle connections stay open in a drain, so that a request that is on its way is
+    /// answered, and told that it is the last, 0s to 1h. Default 2s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub drain_idle: Duration,
     /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
     /// 10,000,000. Default 100,000.
     pub session_records: usize,
@@ -171,6 +181,16 @@ impl LimitsSpec {
             self.drain,
             Duration::ZERO..=Duration::from_hours(1),
         );
+        problems.duration(
+            "drain_delay",
+            self.drain_delay,
+            Duration::ZERO..=Duration::from_mins(10),
+        );
+        problems.duration(
+            "drain_idle",
+            self.drain_idle,
+            Duration::ZERO..=Duration::from_hours(1),
+        );
         problems.number("session_records", self.session_records, 0..=10_000_000);
         problems.into_vec()
     }
@@ -189,6 +209,8 @@ impl Default for LimitsSpec {
             client_read: Duration::from_secs(30),
             peek_bytes: 1024 * 1024,
             drain: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            drain_idle: Duration::from_secs(2),
             session_records: 100_000,
         }
     }

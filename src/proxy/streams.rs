@@ -60,13 +60,13 @@ impl Streams {
         }
     }
 
-    /// Ends every stream, since the worker is about to end; tells whether there is any.
-    pub(super) fn end_all(&self) -> bool {
+    /// Ends every stream, since the worker is about to end; tells how many there are.
+    pub(super) fn end_all(&self) -> usize {
         let open = self.open.borrow();
         for (_, stream) in open.iter() {
             stream.pace.end();
         }
-        !open.is_empty()
+        open.len()
     }
 
     /// Ends the sessions' streams to backends that were reverted, or are gone: their clients open them

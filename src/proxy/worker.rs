@@ -11,7 +11,7 @@ use slab::Slab;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::deadline::{Deadlines, TICK};
@@ -148,10 +148,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     }
     // An error means that whoever tells the phase is gone, which is a reason to stop.
     let _ = phase.wait_for(|phase| *phase != Phase::Run).await;
-    for acceptor in acceptors {
-        let _ = acceptor.await;
-    }
-    worker.drain(&mut phase).await;
+    worker.drain(&acceptors, &mut phase).await;
     for chore in chores {
         chore.abort();
     }
@@ -291,16 +288,15 @@ impl Worker {
         self.connections.borrow_mut().try_remove(key);
     }
 
-    /// Tells every connection to end after what is under way, and waits for that or for
-    /// [`Phase::Stop`]. Event streams that are still open then end as they should, not cut.
-    async fn drain(&self, phase: &mut watch::Receiver<Phase>) {
+    /// Asks every client to leave, waits for what is under way, and ends what is left when it is
+    /// told [`Phase::Stop`]: event streams as they should end, the rest cut.
+    async fn drain(&self, doors: &[JoinHandle<()>], phase: &mut watch::Receiver<Phase>) {
+        let patience = self.view().snapshot.limits.drain_idle;
+        let began = Instant::now();
         let emptied = async {
-            while !self.connections.borrow().is_empty() {
-                for (_, connection) in self.connections.borrow().iter() {
-                    if !connection.is_draining() {
-                        connection.drain();
-                    }
-                }
+            let closed = |door: &JoinHandle<()>| door.is_finished();
+            while !doors.iter().all(closed) || !self.connections.borrow().is_empty() {
+                self.ask_to_leave(began.elapsed() >= patience);
                 tokio::time::sleep(TICK).await;
             }
         };
@@ -309,17 +305,47 @@ impl Worker {
             () = &mut emptied => return,
             _ = phase.wait_for(|phase| *phase == Phase::Stop) => {}
         }
-        if self.streams.end_all() {
+        let streams = self.streams.end_all();
+        if streams > 0 {
             // Told or not: the time is over.
             let _ = tokio::time::timeout(STREAMS_END, emptied).await;
+        }
+        self.say_what_is_cut(streams);
+    }
+
+    /// Idle connections are closed only when `late`, since a request may be on its way on them.
+    fn ask_to_leave(&self, late: bool) {
+        for (_, connection) in self.connections.borrow().iter() {
+            if late && !connection.is_closing() {
+                connection.close();
+            } else if !connection.is_draining() {
+                connection.drain();
+            }
+        }
+    }
+
+    fn say_what_is_cut(&self, streams: usize) {
+        let connections = self.connections.borrow();
+        let open = connections
+            .iter()
+            .map(|(_, one)| u64::from(one.open_requests()));
+        let cut: u64 = open.sum();
+        metrics::counter!("switchback_drain_streams_ended_total").increment(streams as u64);
+        metrics::counter!("switchback_drain_answers_cut_total").increment(cut);
+        if cut > 0 || streams > 0 {
+            let worker = self.number;
+            tracing::warn!(
+                worker,
+                cut,
+                streams,
+                "the time to drain was over: answers were cut, streams ended"
+            );
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::task::JoinHandle;
-
     use super::*;
 
     #[test]

@@ -23,6 +23,14 @@ const KNOWN: &[(&str, &str)] = &[
         "Connections closed because the client left what was sent to it unread",
     ),
     (
+        "switchback_drain_streams_ended_total",
+        "Event streams ended at the end of a drain, as they should end",
+    ),
+    (
+        "switchback_drain_answers_cut_total",
+        "Answers cut at the end of a drain",
+    ),
+    (
         "switchback_sessions_rehomed_total",
         "MCP sessions that were moved to another backend after a revert or a death",
     ),

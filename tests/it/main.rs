@@ -18,6 +18,7 @@
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 
 mod cli;
+mod drain;
 mod early;
 mod fakes;
 mod faults;
