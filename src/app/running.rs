@@ -21,6 +21,7 @@ use crate::proxy::{self, Catalogues, Phase, Shared, WorkerOptions};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
+use crate::upstream::Conditions;
 
 use super::error::AppError;
 
@@ -63,15 +64,18 @@ impl Gateway {
         let spec = self.config.spec().clone();
         let workers = worker_count(spec.workers);
         let registry = Arc::new(Registry::default());
+        let conditions = Arc::new(Conditions::default());
         let options = ControlOptions {
             config: self.config,
             workers,
             registry: Arc::clone(&registry),
+            conditions: Arc::clone(&conditions),
         };
         let opened = control::open(&options).map_err(AppError::State)?;
         let (listeners, sockets) = bind_all(&spec.listeners, workers)?;
         let admin_listener = AdminListener::bind(spec.admin.address)?;
-        let shared = shared(opened.snapshots, &registry, spec.limits.session_records);
+        let known = (&registry, conditions);
+        let shared = shared(opened.snapshots, known, spec.limits.session_records);
         let (phase, phases) = watch::channel(Phase::Run);
         let (alive, workers_end) = mpsc::channel(1);
         let readiness = Readiness::starting();
@@ -176,7 +180,7 @@ impl Drop for Running {
 /// What the workers share.
 fn shared(
     snapshots: Arc<SnapshotCell>,
-    registry: &Arc<Registry>,
+    (registry, conditions): (&Arc<Registry>, Arc<Conditions>),
     session_records: usize,
 ) -> Shared {
     let bounds = |sessions| SessionBounds {
@@ -188,6 +192,7 @@ fn shared(
         registry: Arc::clone(registry),
         sessions: Arc::new(SessionTable::new(bounds(session_records))),
         catalogues: Arc::new(Catalogues::default()),
+        conditions,
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),
     }
 }

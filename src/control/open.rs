@@ -12,6 +12,7 @@ use crate::mcp::SealKey;
 use crate::proxy::snapshot::{Blueprint, Snapshot, SnapshotCell};
 use crate::stats::Registry;
 use crate::store::{Contents, Store};
+use crate::upstream::Conditions;
 
 use super::actor::{Control, Publisher, Times};
 use super::adopt;
@@ -38,6 +39,8 @@ pub struct ControlOptions {
     pub workers: usize,
     /// Where the workers count their calls.
     pub registry: Arc<Registry>,
+    /// What is known of the endpoints.
+    pub conditions: Arc<Conditions>,
 }
 
 /// Control, ready to run.
@@ -64,12 +67,16 @@ impl fmt::Debug for Opened {
 pub fn open(options: &ControlOptions) -> Result<Opened, ControlError> {
     let folder = options.config.state_folder();
     let opened = Store::open(&folder).map_err(|error| ControlError::Store(Arc::new(error)))?;
+    let conditions = Arc::clone(&options.conditions);
     let cell = |first: &Blueprint| {
+        conditions.adopt(&first.backends);
         let cell = SnapshotCell::new(options.workers, Snapshot::compile(first));
         let cell = Arc::new(cell);
         let publish = Arc::clone(&cell);
-        let publisher: Publisher =
-            Box::new(move |blueprint| publish.publish(Snapshot::compile(blueprint)));
+        let publisher: Publisher = Box::new(move |blueprint| {
+            conditions.adopt(&blueprint.backends);
+            publish.publish(Snapshot::compile(blueprint));
+        });
         (cell, publisher)
     };
     let (control, handle, snapshots) = assemble(options, opened, cell)?;

@@ -116,6 +116,12 @@ impl Percent {
         Ok(Self((percent * 100.0).round() as u16))
     }
 
+    /// This many of a hundred; more than that is all of it.
+    pub const fn whole(percent: u8) -> Self {
+        let percent = if percent > 100 { 100 } else { percent };
+        Self(percent as u16 * 100)
+    }
+
     /// The share of one that this is: 0.0 to 1.0.
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / f64::from(Self::PARTS)

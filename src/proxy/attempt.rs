@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use crate::mcp::{Effects, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
-use crate::upstream::{self, AnswerBody, Kept, Pace, Repeats, RequestBody, Unanswered};
+use crate::upstream::{self, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered};
 
 use super::call::{Call, Latency, Part};
 use super::error::ProxyError;
@@ -57,6 +57,13 @@ async fn attempt(
     (request, repeats): (Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Answered, Failure> {
+    match Attempt::begin(&decided.endpoint) {
+        Ok(attempt) => call.carry(attempt),
+        Err(error) => {
+            call.end(error.outcome());
+            return Err(Failure::Error(Unanswered::unsent(error, request)));
+        }
+    }
     let statuses = &decided.route.route().retries.statuses;
     let kept = match repeats {
         Repeats::Safe if !statuses.is_empty() => Kept::of(&request),
@@ -179,12 +186,7 @@ fn begin(worker: &Worker, decided: &Decided, part: Option<Part>) -> Result<Call,
         route: decided.route.route().name.clone(),
     };
     let (_, view) = decided.route.arm(decided.place).ok_or_else(none)?;
-    Ok(Call::begin(
-        &view.stats,
-        &decided.endpoint,
-        part,
-        worker.open_calls(),
-    ))
+    Ok(Call::begin(&view.stats, part, worker.open_calls()))
 }
 
 /// Of MCP only messages within a session that want an answer tell how fast a backend is.

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use crate::model::{Outcome, Role};
 use crate::shadow::Twin;
 use crate::stats::{BadCall, CallStats, Marks, Trial};
-use crate::upstream::Endpoint;
+use crate::upstream::{Attempt, Ended};
 
 /// One call to a backend. Dropped before its end it counts as cancelled.
 #[derive(Debug)]
 pub(super) struct Call {
     stats: Arc<CallStats>,
-    endpoint: Rc<Endpoint>,
+    /// The attempt that carries it.
+    attempt: Option<Attempt>,
     started: Instant,
     trial: Option<Watched>,
     /// The copy of the call that its shadow gets.
@@ -114,20 +115,14 @@ pub(super) enum Latency {
 }
 
 impl Call {
-    /// A call begins, at an endpoint, and as part of a rollout if there is one.
-    pub(super) fn begin(
-        stats: &Arc<CallStats>,
-        endpoint: &Rc<Endpoint>,
-        part: Option<Part>,
-        open: &OpenCalls,
-    ) -> Self {
+    /// A call begins, as part of a rollout if there is one.
+    pub(super) fn begin(stats: &Arc<CallStats>, part: Option<Part>, open: &OpenCalls) -> Self {
         stats.begin();
-        endpoint.begin();
         let started = Instant::now();
         let trial = part.map(|part| Watched::new(part, started, open));
         Self {
             stats: Arc::clone(stats),
-            endpoint: Rc::clone(endpoint),
+            attempt: None,
             started,
             trial,
             twin: None,
@@ -140,6 +135,11 @@ impl Call {
         self.started
     }
 
+    /// The call is carried by this attempt from now on.
+    pub(super) fn carry(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
+    }
+
     /// The call has a copy that wants to know how it goes.
     pub(super) fn with_twin(mut self, twin: Option<Twin>) -> Self {
         self.twin = twin;
@@ -148,6 +148,9 @@ impl Call {
 
     /// The head of the answer has come.
     pub(super) fn answered(&self, status: u16) {
+        if let Some(attempt) = &self.attempt {
+            attempt.ended(Ended::of_status(status));
+        }
         if let Some(twin) = &self.twin {
             twin.answered(status);
         }
@@ -190,7 +193,10 @@ impl Call {
                 latency
             }
         };
-        self.endpoint.end();
+        if let Some(attempt) = self.attempt.take() {
+            // Told before, unless there was no answer.
+            attempt.ended(Ended::of_outcome(outcome));
+        }
         if let Some(watched) = self.trial.take() {
             watched.end(outcome, latency);
         }
@@ -278,15 +284,11 @@ mod tests {
 
     use crate::model::OutcomeSet;
     use crate::stats::ArmCounts;
-    use crate::upstream::Pools;
 
     use super::*;
 
     /// A call on trial in which everything is slow, the calls it is one of, and its trial.
     fn begun() -> (Call, OpenCalls, Arc<Trial>) {
-        let spec = r#"{"endpoints":["http://127.0.0.1:1"]}"#;
-        let endpoints = Pools::default()
-            .of_backend(&"b".parse().unwrap(), &serde_json::from_str(spec).unwrap());
         let trial = Arc::new(Trial::new(1, OutcomeSet::BAD, Arc::new(Notify::new())));
         trial.set_limit(Role::Candidate, 0, Duration::ZERO);
         let part = Part {
@@ -297,7 +299,9 @@ mod tests {
             latency: Latency::Tells,
         };
         let open = OpenCalls::default();
-        let call = Call::begin(&Arc::default(), &endpoints[0], Some(part), &open);
+        let call = Call::begin(&Arc::default(), Some(part), &open);
+        // Limits are in µs, and the call is to be past one of none.
+        while call.began().elapsed() < Duration::from_micros(1) {}
         (call, open, trial)
     }
 
@@ -314,7 +318,6 @@ mod tests {
         open.sweep(0);
 
         assert_eq!(counts(&trial), (1, 1));
-        assert_eq!(call.endpoint.in_flight(), 0);
     }
 
     #[test]

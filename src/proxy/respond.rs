@@ -1,7 +1,9 @@
 //! Every error of any step becomes an answer here, and nowhere else.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::mcp::{Refusal, RequestId};
@@ -35,12 +37,20 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let ProxyError::Upstream(UpstreamError::Shed { after, .. }) = error {
+        response.headers_mut().insert(RETRY_AFTER, seconds(*after));
+    }
     if closes(error) {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// A time in whole seconds, one at least: `Retry-After` knows no parts.
+fn seconds(after: Duration) -> HeaderValue {
+    HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64)
 }
 
 fn plain(error: &ProxyError) -> String {
@@ -59,6 +69,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         | ProxyError::Upstream(UpstreamError::ClientBody) => StatusCode::BAD_REQUEST,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ProxyError::Upstream(UpstreamError::Shed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => StatusCode::GATEWAY_TIMEOUT,
@@ -79,7 +90,9 @@ fn refusal(error: &ProxyError) -> Refusal {
         | ProxyError::Body
         | ProxyError::NoRoute
         | ProxyError::Upstream(UpstreamError::ClientBody) => Refusal::BadRequest,
-        ProxyError::NoBackend { .. } => Refusal::Unavailable,
+        ProxyError::NoBackend { .. } | ProxyError::Upstream(UpstreamError::Shed { .. }) => {
+            Refusal::Unavailable
+        }
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => Refusal::Timeout,

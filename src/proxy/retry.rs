@@ -11,6 +11,7 @@ use crate::model::RouteName;
 use crate::split::Split;
 use crate::upstream::Endpoint;
 
+use super::choice;
 use super::pipeline::Decided;
 use super::spec::RetriesSpec;
 use super::view::RouteView;
@@ -29,8 +30,13 @@ pub(super) struct Tries {
     /// Tries after the first.
     retries: u8,
     /// Where it was tried: arm and endpoint.
-    tried: Vec<(usize, Rc<Endpoint>)>,
+    tried: Vec<Place>,
 }
+
+/// An arm, and one of its endpoints.
+type Place = (usize, Rc<Endpoint>);
+/// Which endpoints come into question.
+type Allowed = fn(&Rc<Endpoint>) -> bool;
 
 /// Where a request is tried next.
 #[derive(Debug)]
@@ -81,8 +87,8 @@ impl Tries {
             return None;
         }
         let elsewhere = self
-            .in_arm(worker, decided)
-            .or_else(|| self.in_another_arm(worker, decided));
+            .elsewhere(worker, decided, choice::is_fit)
+            .or_else(|| self.elsewhere(worker, decided, |_| true));
         let is_same = elsewhere.is_none();
         // A server that answers may answer better in a moment; one that does not is left alone.
         let here = || (failed == Failed::Refused).then(|| decided.at());
@@ -101,16 +107,27 @@ impl Tries {
         })
     }
 
-    fn in_arm(&self, worker: &Worker, decided: &Decided) -> Option<(usize, Rc<Endpoint>)> {
+    /// Another endpoint among those that are `allowed`.
+    fn elsewhere(&self, worker: &Worker, decided: &Decided, allowed: Allowed) -> Option<Place> {
+        self.in_arm(worker, decided, allowed)
+            .or_else(|| self.in_another_arm(worker, decided, allowed))
+    }
+
+    fn in_arm(&self, worker: &Worker, decided: &Decided, allowed: Allowed) -> Option<Place> {
         let (_, arm) = decided.route.arm(decided.place)?;
-        let fresh = self.untried(decided.place, &arm.endpoints);
+        let fresh = self.untried(decided.place, &arm.endpoints, allowed);
         let endpoint = worker.pick_endpoint(&fresh, decided.key)?;
         Some((decided.place, endpoint))
     }
 
     /// Another backend that takes traffic of its own accord. A candidate on trial gets no more than its
     /// stage's share, so nothing fails over to it.
-    fn in_another_arm(&self, worker: &Worker, decided: &Decided) -> Option<(usize, Rc<Endpoint>)> {
+    fn in_another_arm(
+        &self,
+        worker: &Worker,
+        decided: &Decided,
+        allowed: Allowed,
+    ) -> Option<Place> {
         let route = &decided.route;
         let split: &Split = &route.route().split;
         let mut places: Vec<usize> = split
@@ -121,17 +138,24 @@ impl Tries {
         places.sort_by_key(|place| *place != route.route().trusted);
         places.into_iter().find_map(|place| {
             let (_, arm) = route.arm(place)?;
-            let fresh = self.untried(place, &arm.endpoints);
+            let fresh = self.untried(place, &arm.endpoints, allowed);
             Some((place, worker.pick_endpoint(&fresh, decided.key)?))
         })
     }
 
-    fn untried(&self, place: usize, endpoints: &[Rc<Endpoint>]) -> Vec<Rc<Endpoint>> {
+    fn untried(
+        &self,
+        place: usize,
+        endpoints: &[Rc<Endpoint>],
+        allowed: Allowed,
+    ) -> Vec<Rc<Endpoint>> {
         let is_tried = |endpoint: &Rc<Endpoint>| {
             let mut tried = self.tried.iter();
             tried.any(|(at, known)| *at == place && Rc::ptr_eq(known, endpoint))
         };
-        let fresh = endpoints.iter().filter(|endpoint| !is_tried(endpoint));
+        let fresh = endpoints
+            .iter()
+            .filter(|endpoint| !is_tried(endpoint) && allowed(endpoint));
         fresh.map(Rc::clone).collect()
     }
 

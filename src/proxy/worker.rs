@@ -18,12 +18,12 @@ use crate::deadline::{Deadlines, TICK};
 use crate::listener::Connection;
 use crate::mcp::SessionTable;
 use crate::shadow::Shadows;
-use crate::split::rendezvous;
 use crate::stats::Registry;
-use crate::upstream::{Endpoint, Pools};
+use crate::upstream::{Conditions, Endpoint, Pools};
 
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
+use super::choice;
 use super::retry::RetryBudgets;
 use super::serve;
 use super::snapshot::SnapshotCell;
@@ -62,6 +62,8 @@ pub struct Shared {
     pub sessions: Arc<SessionTable>,
     /// What backends say of their tools.
     pub catalogues: Arc<Catalogues>,
+    /// What is known of the endpoints.
+    pub conditions: Arc<Conditions>,
     /// What the copies of calls hold.
     pub shadows: Arc<Shadows>,
 }
@@ -121,11 +123,11 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         number: options.number,
         view: RefCell::new(Rc::new(View::empty(options.shared.snapshots.load()))),
         edition: Cell::new(0),
+        pools: Pools::new(Arc::clone(&options.shared.conditions)),
+        shadow_pools: Pools::new(Arc::clone(&options.shared.conditions)),
         shared: options.shared,
         streams: Streams::default(),
         began: Instant::now(),
-        pools: Pools::default(),
-        shadow_pools: Pools::default(),
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
@@ -163,6 +165,7 @@ async fn tick(worker: Rc<Worker>) {
         ticks.tick().await;
         worker.deadlines.sweep();
         worker.open_calls.sweep(worker.number);
+        worker.shared.conditions.take_back();
         if round.is_multiple_of(POOL_SWEEP) {
             worker.pools.sweep();
             worker.shadow_pools.sweep();
@@ -252,31 +255,16 @@ impl Worker {
         x.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// An endpoint of a backend: by rendezvous for a key, else the idler of two drawn ones
-    /// (Mitzenmacher, "The power of two choices", 2001).
+    /// One of these endpoints of a backend: one that is fit, if any is.
     pub(super) fn pick_endpoint(
         &self,
         endpoints: &[Rc<Endpoint>],
         key: Option<u64>,
     ) -> Option<Rc<Endpoint>> {
-        let chosen = match (endpoints, key) {
-            ([], _) => return None,
-            ([only], _) => only,
-            (several, Some(key)) => several
-                .iter()
-                .max_by_key(|endpoint| rendezvous(key, endpoint.name().as_bytes()))?,
-            (several, None) => {
-                let count = several.len() as u64;
-                let first = several.get((self.draw() % count) as usize)?;
-                let second = several.get((self.draw() % count) as usize)?;
-                if second.in_flight() < first.in_flight() {
-                    second
-                } else {
-                    first
-                }
-            }
-        };
-        Some(Rc::clone(chosen))
+        let draw = || self.draw();
+        choice::pick(endpoints, key, choice::is_fit, draw)
+            .or_else(|| choice::pick(endpoints, key, |_| true, draw))
+            .cloned()
     }
 
     /// Keeps a connection where a drain finds it.

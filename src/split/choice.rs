@@ -59,10 +59,16 @@ impl Split {
         if self.only.is_some() {
             return self.only;
         }
+        self.by_key_among(key, |_| true)
+    }
+
+    /// The same among some of the arms. A key whose arm is among them keeps it, and the others
+    /// share the rest by their weights.
+    pub fn by_key_among(&self, key: u64, among: impl Fn(usize) -> bool) -> Option<usize> {
         let mut best = None;
         let mut least = f64::INFINITY;
         for (place, arm) in self.arms.iter().enumerate() {
-            if arm.weight == Weight::ZERO {
+            if arm.weight == Weight::ZERO || !among(place) {
                 continue;
             }
             let waited = -unit(mix(key ^ arm.identity)).ln() / f64::from(arm.weight.share());
@@ -87,14 +93,38 @@ impl Split {
         if self.only.is_some() {
             return self.only;
         }
-        let mut left = ((u128::from(draw) * u128::from(self.total)) >> 64) as u64;
-        self.arms.iter().position(|arm| {
+        self.place_of(scale(draw, self.total), |_| true)
+    }
+
+    /// The same among some of the arms, by their weights.
+    pub fn by_draw_among(&self, draw: u64, among: impl Fn(usize) -> bool) -> Option<usize> {
+        let arms = self.arms.iter().enumerate();
+        let total = arms
+            .filter(|(place, _)| among(*place))
+            .map(|(_, arm)| u64::from(arm.weight.share()))
+            .sum();
+        self.place_of(scale(draw, total), among)
+    }
+
+    /// The arm in whose share of the sum this is.
+    fn place_of(&self, mut left: u64, among: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut arms = self.arms.iter().enumerate();
+        let taken = arms.find(|(place, arm)| {
             let share = u64::from(arm.weight.share());
+            if !among(*place) {
+                return false;
+            }
             let taken = left < share;
             left = left.saturating_sub(share);
             taken
-        })
+        });
+        taken.map(|(place, _)| place)
     }
+}
+
+/// A draw, uniform over all of `u64`, made uniform below `total`.
+fn scale(draw: u64, total: u64) -> u64 {
+    ((u128::from(draw) * u128::from(total)) >> 64) as u64
 }
 
 /// The claim of a candidate on a key, all candidates weighing the same: the largest wins.
@@ -159,6 +189,34 @@ mod tests {
         });
 
         assert_eq!(counts, [3000, 0, 1000]);
+    }
+
+    #[test]
+    fn without_an_arm_the_others_share_by_their_weights() {
+        let split = split(&[2, 4, 3, 1, 0]);
+        let fit = |place: usize| place != 1;
+        let mut counts = [[0u32; 5]; 2];
+        for n in 0..60_000u64 {
+            let key = key(n, 7);
+            let kept = split.by_key(key).filter(|place| fit(*place));
+            let keyed = split.by_key_among(key, fit).unwrap();
+            assert_eq!(
+                keyed,
+                kept.unwrap_or(keyed),
+                "a key whose arm is fit keeps it"
+            );
+            counts[0][keyed] += 1;
+            counts[1][split.by_draw_among(key, fit).unwrap()] += 1;
+        }
+
+        for counts in counts {
+            let expected = [20_000, 0, 30_000, 10_000, 0];
+            for (count, expected) in counts.into_iter().zip(expected) {
+                assert!(u32::abs_diff(count, expected) <= 600, "{counts:?}");
+            }
+        }
+        assert_eq!(split.by_key_among(1, |_| false), None);
+        assert_eq!(split.by_draw_among(1, |place| place == 4), None);
     }
 
     #[test]

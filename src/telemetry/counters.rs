@@ -31,6 +31,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Answers cut at the end of a drain",
     ),
     (
+        "switchback_arms_passed_over_total",
+        "Requests that went to another backend of their route because theirs had no fit endpoint",
+    ),
+    (
         "switchback_sessions_rehomed_total",
         "MCP sessions that were moved to another backend after a revert or a death",
     ),

@@ -1,6 +1,6 @@
 //! One address of a backend as one worker sees it: its idle connections and its load.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +14,13 @@ use tokio::time::{Instant, timeout};
 
 use crate::model::BackendName;
 
+use super::backend::BackendCondition;
+use super::condition::Condition;
+use super::conditions::Conditions;
+use super::ended::Ended;
 use super::error::UpstreamError;
 use super::link::Link;
+use super::shard::Shard;
 use super::spec::{BackendSpec, EndpointUrl};
 
 /// How a silent connection is asked whether the backend is still there, so that one that
@@ -38,8 +43,11 @@ pub struct Endpoint {
     idle_timeout: Duration,
     /// Oldest first; the youngest is taken, so that what is not needed grows old.
     idle: RefCell<Vec<Idle>>,
-    in_flight: Cell<u32>,
-    connects: Cell<u64>,
+    /// What all workers know of it, and of its backend.
+    condition: Arc<Condition>,
+    backend: Arc<BackendCondition>,
+    /// What this worker counts.
+    shard: Arc<Shard>,
 }
 
 #[derive(Debug)]
@@ -49,7 +57,8 @@ struct Idle {
 }
 
 impl Endpoint {
-    fn new(url: &EndpointUrl, backend: &BackendSpec) -> Self {
+    fn new(url: &EndpointUrl, backend: &BackendSpec, known: Known) -> Self {
+        let (shared, condition) = known;
         let address = url
             .host
             .parse::<IpAddr>()
@@ -63,8 +72,9 @@ impl Endpoint {
             max_idle: usize::from(backend.max_idle),
             idle_timeout: backend.idle_timeout,
             idle: RefCell::default(),
-            in_flight: Cell::default(),
-            connects: Cell::default(),
+            shard: condition.join(),
+            condition,
+            backend: shared,
         }
     }
 
@@ -73,24 +83,33 @@ impl Endpoint {
         &self.name
     }
 
-    /// Calls of this worker that are under way here.
-    pub fn in_flight(&self) -> u32 {
-        self.in_flight.get()
+    /// Attempts of this worker that are under way here.
+    pub fn in_flight(&self) -> u64 {
+        self.shard.in_flight()
     }
 
-    /// A call begins here.
-    pub fn begin(&self) {
-        self.in_flight.set(self.in_flight.get() + 1);
+    /// Whether calls may go there: its health checks do not fail, it is not ejected, and its
+    /// backend's breaker lets calls pass.
+    #[inline]
+    pub fn is_usable(&self) -> bool {
+        self.condition.is_usable() && self.backend.lets_pass()
     }
 
-    /// A call that began here has ended.
-    pub fn end(&self) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+    /// What all workers know of its backend.
+    pub(super) fn backend(&self) -> &BackendCondition {
+        &self.backend
     }
 
-    /// Connections opened so far.
-    pub fn connects(&self) -> u64 {
-        self.connects.get()
+    pub(super) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// An attempt here has ended so.
+    pub(super) fn note(&self, ended: Ended) {
+        self.shard.count(ended);
+        if self.backend.note(&self.condition, ended) {
+            tracing::warn!(backend = %self.backend.name(), endpoint = %self.name, "an endpoint is ejected");
+        }
     }
 
     /// The youngest idle connection that is still good.
@@ -126,7 +145,8 @@ impl Endpoint {
 
     /// A fresh connection, `within` this time and the backend's own bound.
     pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
-        self.connects.set(self.connects.get() + 1);
+        let _permit = Connecting::begin(&self.backend)?;
+        self.shard.connects();
         timeout(self.connect_timeout.min(within), self.open())
             .await
             .map_err(|_| UpstreamError::ConnectTimeout {
@@ -200,24 +220,58 @@ impl Endpoint {
     }
 }
 
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.condition.leave(&self.shard);
+    }
+}
+
+/// What all workers know of an endpoint's backend, and of itself.
+type Known = (Arc<BackendCondition>, Arc<Condition>);
+
+/// A connection that is being made, as its backend counts it.
+struct Connecting<'a>(&'a BackendCondition);
+
+impl<'a> Connecting<'a> {
+    fn begin(backend: &'a BackendCondition) -> Result<Self, UpstreamError> {
+        backend.connect()?;
+        Ok(Self(backend))
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connected();
+    }
+}
+
 /// The endpoints of one worker. They outlive snapshots, so that a reload closes no connection.
 #[derive(Debug, Default)]
 pub struct Pools {
+    conditions: Arc<Conditions>,
     endpoints: RefCell<HashMap<(BackendName, EndpointUrl), Rc<Endpoint>>>,
 }
 
 impl Pools {
+    /// Pools without an endpoint yet, of a process that knows this of its endpoints.
+    pub fn new(conditions: Arc<Conditions>) -> Self {
+        Self {
+            conditions,
+            endpoints: RefCell::default(),
+        }
+    }
+
     /// The endpoints of a backend, the ones that are there already where nothing changed.
     pub fn of_backend(&self, name: &BackendName, backend: &BackendSpec) -> Vec<Rc<Endpoint>> {
         let mut endpoints = self.endpoints.borrow_mut();
         let mut of = |url: &EndpointUrl| {
             let key = (name.clone(), url.clone());
-            let fresh = Endpoint::new(url, backend);
+            let shared = self.conditions.of(name, backend, url);
             let known = endpoints
                 .get(&key)
-                .filter(|known| known.is_like(&fresh))
+                .filter(|known| known.is_like(backend, &shared.1))
                 .cloned();
-            let endpoint = known.unwrap_or_else(|| Rc::new(fresh));
+            let endpoint = known.unwrap_or_else(|| Rc::new(Endpoint::new(url, backend, shared)));
             endpoints.insert(key, Rc::clone(&endpoint));
             endpoint
         };
@@ -236,9 +290,10 @@ impl Pools {
 }
 
 impl Endpoint {
-    fn is_like(&self, other: &Self) -> bool {
-        self.connect_timeout == other.connect_timeout
-            && self.max_idle == other.max_idle
-            && self.idle_timeout == other.idle_timeout
+    fn is_like(&self, spec: &BackendSpec, condition: &Arc<Condition>) -> bool {
+        self.connect_timeout == spec.connect_timeout
+            && self.max_idle == usize::from(spec.max_idle)
+            && self.idle_timeout == spec.idle_timeout
+            && Arc::ptr_eq(&self.condition, condition)
     }
 }

@@ -1,9 +1,11 @@
 //! What goes wrong between us and a backend.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::Outcome;
+use crate::model::{BackendName, Outcome};
 
 /// Why a request to an endpoint has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,16 @@ pub enum UpstreamError {
         /// The endpoint, as `http://host:port`.
         endpoint: Arc<str>,
     },
+    /// The backend is spared this call; nothing was sent.
+    #[error("backend {backend} is spared: {why}")]
+    Shed {
+        /// The backend.
+        backend: BackendName,
+        /// Why.
+        why: Shed,
+        /// When another call may pass, as far as that is known.
+        after: Duration,
+    },
     /// The client's own body broke off or stalled; the backend is not to blame.
     #[error("reading the request's body")]
     ClientBody,
@@ -62,15 +74,58 @@ impl UpstreamError {
     /// How this counts. A fault of the client's body counts as its leaving.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => {
-                Outcome::Unreachable
-            }
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Shed { .. } => Outcome::Unreachable,
             Self::HeadTimeout { .. } => Outcome::Timeout,
             Self::Switched { .. } => Outcome::ServerError,
             Self::Broken { source, .. } if source.is_parse() => Outcome::ServerError,
             Self::Broken { .. } => Outcome::Broken,
             Self::ClientBody => Outcome::Cancelled,
         }
+    }
+}
+
+/// Why a backend is spared a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// Its breaker is open.
+    Open,
+    /// As many calls are under way as it may have.
+    InFlight,
+    /// As many connections to it are being made as may be.
+    Connecting,
+}
+
+impl Shed {
+    /// All of them, in the order of [`Shed::index`].
+    pub const ALL: [Self; 3] = [Self::Open, Self::InFlight, Self::Connecting];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// A dense number below [`Shed::COUNT`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The reason's name in metrics and API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::InFlight => "in_flight",
+            Self::Connecting => "connecting",
+        }
+    }
+}
+
+impl fmt::Display for Shed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "its breaker is open",
+            Self::InFlight => "too many calls are under way",
+            Self::Connecting => "too many connections are being made",
+        })
     }
 }
 

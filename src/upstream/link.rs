@@ -133,7 +133,8 @@ pub async fn send(
 }
 
 impl Unanswered {
-    fn unsent(error: UpstreamError, request: Request<RequestBody>) -> Box<Self> {
+    /// Nothing of the request was sent, so that it may go elsewhere.
+    pub fn unsent(error: UpstreamError, request: Request<RequestBody>) -> Box<Self> {
         Box::new(Self {
             error,
             request: Some(request),

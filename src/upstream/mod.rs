@@ -6,20 +6,34 @@
 //! Which endpoint to use and what an answer means is decided elsewhere.
 
 mod answer;
+mod attempt;
+mod backend;
 mod body;
+mod breaker;
+mod condition;
+mod conditions;
+mod ended;
 mod endpoint;
 mod error;
 mod kept;
 mod link;
 mod open;
 mod pace;
+mod shard;
 pub mod spec;
 
 pub use answer::{AnswerBody, format_of};
+pub use attempt::Attempt;
+pub use backend::BackendCondition;
 pub use body::{Copy, RequestBody, Upload, join};
+pub use breaker::BreakerPhase;
+pub use condition::Condition;
+pub use conditions::{Conditioned, Conditions};
+pub use ended::{Ended, Failure};
 pub use endpoint::{Endpoint, Pools};
-pub use error::{BodyError, UpstreamError};
+pub use error::{BodyError, Shed, UpstreamError};
 pub use kept::{Kept, Repeats};
 pub use link::{Unanswered, send};
 pub use open::{MCP_SESSION_ID, OpenError, Template, open_session};
 pub use pace::Pace;
+pub use shard::Tally;

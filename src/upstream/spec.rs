@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Problems, duration_text};
 
+mod breaker;
+mod ejection;
+
+pub use breaker::BreakerSpec;
+pub use ejection::{EjectionSpec, OutliersSpec};
+
 /// One named version of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +32,12 @@ pub struct BackendSpec {
     #[serde(default = "default_idle_timeout", with = "duration_text")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
+    /// When an endpoint that fails calls is left out for a while.
+    #[serde(default)]
+    pub ejection: EjectionSpec,
+    /// What the backend is spared when it cannot keep up.
+    #[serde(default)]
+    pub breaker: BreakerSpec,
 }
 
 impl BackendSpec {
@@ -54,6 +66,8 @@ impl BackendSpec {
         problems.duration("connect_timeout", self.connect_timeout, short..=long);
         let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
         problems.duration("idle_timeout", self.idle_timeout, short..=long);
+        problems.add_all("ejection", self.ejection.problems());
+        problems.add_all("breaker", self.breaker.problems());
         problems.into_vec()
     }
 }

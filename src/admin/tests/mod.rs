@@ -88,6 +88,7 @@ impl Fixture {
             config: config::load(&file).unwrap(),
             workers: 1,
             registry: Arc::clone(&registry),
+            conditions: Arc::default(),
         };
         let Opened {
             control, handle, ..

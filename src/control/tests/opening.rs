@@ -21,6 +21,7 @@ fn options(folder: &Path) -> ControlOptions {
         config: config::load(path).unwrap(),
         workers: 1,
         registry: Arc::new(Registry::default()),
+        conditions: Arc::default(),
     }
 }
 

@@ -76,6 +76,7 @@ impl Rig {
             config: config::load(folder.path().join("switchback.yaml")).unwrap(),
             workers: 2,
             registry: Arc::clone(&registry),
+            conditions: Arc::default(),
         };
         let published = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&published);
