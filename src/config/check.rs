@@ -83,6 +83,10 @@ impl<'a> Checker<'a> {
         self.local(&key("forwarding"), spec.forwarding.problems());
         self.local(&key("state"), spec.state.problems());
         self.local(&key("admin"), spec.admin.problems());
+        for (index, listener) in spec.listeners.iter().enumerate() {
+            let steps = [key("listeners"), vec![Step::Index(index)]].concat();
+            self.local(&steps, listener.problems());
+        }
         for (name, backend) in &spec.backends {
             let steps = [key("backends"), key(name.as_str())].concat();
             self.local(&steps, backend.problems());

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::config::{Config, Diagnostics};
+use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
 use crate::model::RouteName;
 use crate::proxy::snapshot::Blueprint;
@@ -54,6 +55,8 @@ pub struct Control {
     pub(super) desired: Desired,
     pub(super) config: Arc<Config>,
     pub(super) loaded_at: Timestamp,
+    /// As the process was started with them.
+    pub(super) listeners: Vec<ListenerSpec>,
     pub(super) refusal: Option<Arc<Diagnostics>>,
     /// Of running rollouts only.
     pub(super) evidence: BTreeMap<RouteName, Evidence>,

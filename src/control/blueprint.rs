@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::spec::ConfigSpec;
+use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
 use crate::model::{OutcomeSet, RouteName};
 use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, Standing, TrialBlueprint};
@@ -14,7 +15,7 @@ use super::evidence::{Assignment, Evidence};
 /// What the data wing is to run by.
 pub(super) fn draw(
     desired: &Desired,
-    file: &ConfigSpec,
+    (file, listeners): (&ConfigSpec, &[ListenerSpec]),
     evidence: &BTreeMap<RouteName, Evidence>,
     seal_key: &SealKey,
 ) -> Blueprint {
@@ -26,10 +27,18 @@ pub(super) fn draw(
         generation: desired.generation,
         backends: file.backends.clone(),
         routes: routes.collect(),
+        listeners: listeners.iter().map(|had| as_now(had, file)).collect(),
         forwarding: file.forwarding.clone(),
         limits: file.limits.clone(),
         session_keys: vec![seal_key.clone()],
     }
+}
+
+/// A listener that the process was started with, with the lists of addresses that the file has
+/// for it now. Its socket outlives a file that no longer names it, and so do its lists.
+fn as_now(had: &ListenerSpec, file: &ConfigSpec) -> ListenerSpec {
+    let now = file.listeners.iter().find(|now| now.address == had.address);
+    now.unwrap_or(had).clone()
 }
 
 fn draw_route(spec: &RouteSpec, state: &RouteState, evidence: Option<&Evidence>) -> RouteBlueprint {

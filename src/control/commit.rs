@@ -235,7 +235,12 @@ impl Control {
 
     pub(super) fn blueprint(&self) -> Blueprint {
         let file = self.config.spec();
-        blueprint::draw(&self.desired, file, &self.evidence, &self.seal_key)
+        blueprint::draw(
+            &self.desired,
+            (file, &self.listeners),
+            &self.evidence,
+            &self.seal_key,
+        )
     }
 
     /// From now on new requests go by what is desired.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::judge::Judge;
+use crate::listener::spec::ListenerSpec;
 use crate::model::{BackendName, Generation, PlanName, RolloutId, RouteName};
 use crate::rollout::spec::{PlanSpec, StageSpec};
 use crate::rollout::{Event as Step, Plan, Refusal, State};
@@ -257,11 +258,21 @@ fn with_stages(base: Option<PlanSpec>, stages: &[StageSpec]) -> Result<PlanSpec,
         .map_err(|error| ControlError::Invalid(error.to_string()))
 }
 
+/// Whether two files have the same listeners but for who may connect, which changes at once.
+fn same_listeners(old: &[ListenerSpec], new: &[ListenerSpec]) -> bool {
+    let bare = |spec: &ListenerSpec| ListenerSpec {
+        allow: None,
+        deny: Vec::new(),
+        ..spec.clone()
+    };
+    old.iter().map(bare).eq(new.iter().map(bare))
+}
+
 /// What of a new file takes a restart.
 fn restarts(old: &Config, new: &Config) -> Vec<String> {
     let (old, new) = (old.spec(), new.spec());
     let parts = [
-        ("listeners", old.listeners != new.listeners),
+        ("listeners", !same_listeners(&old.listeners, &new.listeners)),
         ("admin.address", old.admin.address != new.admin.address),
         ("admin.audit", old.admin.audit != new.admin.audit),
         ("state", old.state != new.state),

@@ -126,6 +126,7 @@ pub(super) fn assemble<T>(
         desired,
         config,
         loaded_at: moment.at,
+        listeners: options.config.spec().listeners.clone(),
         refusal: None,
         evidence: BTreeMap::new(),
         ledger: Ledger::new(store, contents.last_sequence),
@@ -149,9 +150,7 @@ pub(super) fn assemble<T>(
     control.begin_trials(&BTreeMap::new());
     let (cell, publisher) = start(&control.blueprint());
     control.publisher = publisher;
-    for draft in drafts {
-        control.tell(draft);
-    }
+    drafts.into_iter().for_each(|draft| control.tell(draft));
     // What was made of the two is written as soon as the actor runs; a disk that is full by
     // then must not keep traffic from flowing.
     control.ledger.dirty = true;

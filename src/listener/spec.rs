@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::spec::{Network, address_problems};
+
 /// One address that takes traffic in, HTTP/1.1 and cleartext HTTP/2 alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -11,4 +13,20 @@ pub struct ListenerSpec {
     /// Address and port to bind, such as `0.0.0.0:8080` or `[::]:8080`. Port 0 takes any free one.
     #[schemars(with = "String")]
     pub address: SocketAddr,
+    /// Addresses and networks that may connect, such as `["10.0.0.0/8"]`; everybody else's
+    /// connection is closed at once; 1 to 1,024. What counts is the other end of the
+    /// connection, whatever proxies say. Default: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<Network>>,
+    /// Addresses and networks whose connections are closed at once, even if allowed; at most
+    /// 1,024. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<Network>,
+}
+
+impl ListenerSpec {
+    /// What is wrong with this section: the path of a field and a sentence, each.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        address_problems(self.allow.as_deref(), &self.deny)
+    }
 }

@@ -30,6 +30,10 @@ pub enum Refusal {
     SessionNotFound,
     /// The request cannot be understood: 400.
     BadRequest,
+    /// Who asks is not known: 401.
+    Unauthorized,
+    /// Who asks may not: 403.
+    Forbidden,
     /// The backend's answer could not be had or understood: 502.
     BadGateway,
     /// No backend can take the call now: 503.
@@ -44,6 +48,8 @@ impl Refusal {
         match self {
             Self::SessionNotFound => 404,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
             Self::BadGateway => 502,
             Self::Unavailable => 503,
             Self::Timeout => 504,
@@ -56,7 +62,11 @@ impl Refusal {
         match self {
             Self::SessionNotFound => -32001,
             Self::BadRequest => -32600,
-            Self::BadGateway | Self::Unavailable | Self::Timeout => -32000,
+            Self::Unauthorized
+            | Self::Forbidden
+            | Self::BadGateway
+            | Self::Unavailable
+            | Self::Timeout => -32000,
         }
     }
 
@@ -65,6 +75,8 @@ impl Refusal {
         match self {
             Self::SessionNotFound => "Session not found",
             Self::BadRequest => "Bad request",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden => "Forbidden",
             Self::BadGateway => "Bad gateway",
             Self::Unavailable => "Service unavailable",
             Self::Timeout => "Gateway timeout",

@@ -17,7 +17,7 @@ impl Problems {
     /// Notes the problems of a section below, `section`.
     pub fn add_all(&mut self, section: &str, below: Vec<(String, String)>) {
         for (field, message) in below {
-            let dot = if field.is_empty() || field.starts_with('[') {
+            let dot = if section.is_empty() || field.is_empty() || field.starts_with('[') {
                 ""
             } else {
                 "."

@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
-use http::header::{HeaderMap, HeaderValue, VIA};
-use ipnet::IpNet;
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
+
+use crate::access::address::AddressSet;
+use crate::access::spec::Network;
 
 use super::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use super::spec::ForwardingSpec;
+use super::hops;
+use super::spec::{ClientFieldSpec, ForwardingSpec};
 
 /// Our name in `Via`; what comes before it is the version that the request came in.
 const VIA_US: HeaderValue = HeaderValue::from_static("1.1 switchback");
-/// Addresses of `X-Forwarded-For` that are looked at, from the right.
+/// Addresses of a chain of proxies that are looked at, from the right.
 const MAX_HOPS: usize = 32;
 
 /// What backends are told about clients.
@@ -18,55 +21,79 @@ const MAX_HOPS: usize = 32;
 pub(super) struct Forwarding {
     x_forwarded: bool,
     via: bool,
-    trusted: Box<[IpNet]>,
+    client_field: ClientFieldSpec,
+    trusted: AddressSet,
+}
+
+/// Where a request comes from, as far as that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// From this address.
+    At(IpAddr),
+    /// From somewhere beyond this trusted proxy, whose own word on it cannot be read.
+    Beyond(IpAddr),
+}
+
+impl Client {
+    /// The address, or the nearest that is known.
+    pub(super) fn address(self) -> IpAddr {
+        match self {
+            Self::At(address) | Self::Beyond(address) => address,
+        }
+    }
 }
 
 impl Forwarding {
     pub(super) fn new(spec: &ForwardingSpec) -> Self {
+        let trusted = spec.trusted_proxies.iter().copied();
         Self {
             x_forwarded: spec.x_forwarded,
             via: spec.via,
-            trusted: spec.trusted_proxies.as_slice().into(),
+            client_field: spec.client_field,
+            trusted: AddressSet::new(trusted.map(Network::from)),
         }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted
-            .iter()
-            .any(|network| network.contains(&address))
+        !self.trusted.is_empty() && self.trusted.contains(address)
     }
 
-    /// The client's address: the peer's, or what trusted proxies tell, the nearest address
-    /// that is not one of theirs.
-    pub(super) fn client(&self, peer: IpAddr, fields: &HeaderMap) -> IpAddr {
-        if self.trusted.is_empty() || !self.trusts(peer) {
-            return peer;
+    /// Where a request comes from: the peer's address, or what trusted proxies tell, the nearest
+    /// address that is not one of theirs. What is further away is a stranger's word, and
+    /// never looked at.
+    pub(super) fn client(&self, peer: IpAddr, fields: &HeaderMap) -> Client {
+        if !self.trusts(peer) {
+            return Client::At(peer);
         }
-        let values = fields.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>();
+        let (name, read): (_, fn(&[u8]) -> _) = match self.client_field {
+            ClientFieldSpec::XForwardedFor => (X_FORWARDED_FOR, hops::plain),
+            ClientFieldSpec::Forwarded => (FORWARDED, hops::forwarded),
+        };
+        let values = fields.get_all(name).iter().rev();
         let hops = values
-            .iter()
-            .rev()
-            .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+            .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            // An empty element of a list says nothing (RFC 9110, 5.6.1), but is counted.
+            .enumerate()
+            .filter(|(_, hop)| !hop.is_empty());
         let mut client = peer;
-        for hop in hops.take(MAX_HOPS) {
-            let Some(address) = std::str::from_utf8(hop)
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-            else {
-                break;
+        for (place, hop) in hops {
+            let address = if place < MAX_HOPS { read(hop) } else { None };
+            let Some(address) = address else {
+                return Client::Beyond(client);
             };
-            client = address;
-            if !self.trusts(address) {
+            client = address.to_canonical();
+            if !self.trusts(client) {
                 break;
             }
         }
-        client
+        Client::At(client)
     }
 
     /// What is believed of the forwarding fields that a request came with.
     pub(super) fn believed(&self, peer: &Peer, fields: &HeaderMap) -> Came {
         if self.trusts(peer.address) {
-            Came::read(fields)
+            Came::read(fields, self.client_field)
         } else {
             Came::default()
         }
@@ -82,6 +109,16 @@ impl Forwarding {
     ) {
         if self.via {
             sent.append(VIA, VIA_US);
+        }
+        if let Some(mut chain) = believed.forwarded {
+            let hop = match peer.address {
+                IpAddr::V4(v4) => format!(", for={v4}"),
+                IpAddr::V6(v6) => format!(", for=\"[{v6}]\""),
+            };
+            chain.extend_from_slice(hop.as_bytes());
+            if let Ok(chain) = HeaderValue::from_bytes(&chain) {
+                sent.insert(FORWARDED, chain);
+            }
         }
         if !self.x_forwarded {
             for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
@@ -114,24 +151,34 @@ pub(super) struct Came {
     chain: Option<Vec<u8>>,
     proto: Option<HeaderValue>,
     host: Option<HeaderValue>,
+    forwarded: Option<Vec<u8>>,
 }
 
 impl Came {
-    /// Reads the fields, if there are any.
-    fn read(fields: &HeaderMap) -> Self {
-        let mut chain: Option<Vec<u8>> = None;
-        for value in fields.get_all(X_FORWARDED_FOR) {
-            match &mut chain {
-                Some(chain) => chain.extend([b", ", value.as_bytes()].concat()),
-                None => chain = Some(value.as_bytes().to_vec()),
-            }
-        }
+    /// Reads the fields, if there are any. `Forwarded` counts only where proxies write it:
+    /// whoever passes on what a stranger wrote would vouch for it.
+    fn read(fields: &HeaderMap, client_field: ClientFieldSpec) -> Self {
         Self {
-            chain,
+            chain: joined(fields, &X_FORWARDED_FOR),
             proto: fields.get(X_FORWARDED_PROTO).cloned(),
             host: fields.get(X_FORWARDED_HOST).cloned(),
+            forwarded: match client_field {
+                ClientFieldSpec::Forwarded => joined(fields, &FORWARDED),
+                ClientFieldSpec::XForwardedFor => None,
+            },
         }
     }
+}
+
+/// All values of a field as one list.
+fn joined(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let mut values = fields.get_all(name).iter().map(HeaderValue::as_bytes);
+    let mut list = values.next()?.to_vec();
+    for value in values {
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(value);
+    }
+    Some(list)
 }
 
 /// The other end of a connection, its address already written out.
@@ -153,62 +200,4 @@ impl Peer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn forwarding(trusted: &[&str]) -> Forwarding {
-        Forwarding::new(&ForwardingSpec {
-            trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
-            ..ForwardingSpec::default()
-        })
-    }
-
-    fn came(chain: &str) -> HeaderMap {
-        HeaderMap::from_iter([(X_FORWARDED_FOR, chain.parse().unwrap())])
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn nobody_is_believed_by_default() {
-        assert_eq!(
-            forwarding(&[]).client(ip("9.9.9.9"), &came("1.1.1.1")),
-            ip("9.9.9.9")
-        );
-    }
-
-    #[test]
-    fn the_nearest_untrusted_address_is_the_client() {
-        let forwarding = forwarding(&["10.0.0.0/8"]);
-
-        assert_eq!(
-            forwarding.client(ip("10.0.0.1"), &came("6.6.6.6, 1.1.1.1, 10.2.2.2")),
-            ip("1.1.1.1")
-        );
-        assert_eq!(
-            forwarding.client(ip("10.0.0.1"), &came("rubbish, 10.2.2.2")),
-            ip("10.2.2.2")
-        );
-        assert_eq!(
-            forwarding.client(ip("11.0.0.1"), &came("1.1.1.1")),
-            ip("11.0.0.1")
-        );
-    }
-
-    #[test]
-    fn the_chain_is_extended_for_trusted_peers_and_replaced_for_others() {
-        let host = HeaderValue::from_static("h");
-        let written = |peer: &str| {
-            let mut sent = HeaderMap::new();
-            let fields = came("1.1.1.1");
-            let (forwarding, peer) = (forwarding(&["10.0.0.0/8"]), Peer::new(ip(peer)));
-            forwarding.write(&peer, forwarding.believed(&peer, &fields), &host, &mut sent);
-            sent[X_FORWARDED_FOR].to_str().unwrap().to_owned()
-        };
-
-        assert_eq!(written("10.0.0.1"), "1.1.1.1, 10.0.0.1");
-        assert_eq!(written("11.0.0.1"), "11.0.0.1");
-    }
-}
+mod tests;

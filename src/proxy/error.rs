@@ -11,6 +11,9 @@ pub(super) enum ProxyError {
     /// The head is invalid or ambiguous.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// The client's address is not let in.
+    #[error("this route is not open to the client's address")]
+    Address,
     /// No route takes the request.
     #[error("no route takes this request")]
     NoRoute,

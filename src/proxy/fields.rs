@@ -34,6 +34,8 @@ fn stays(name: &str, side: Side) -> bool {
         2 => name == "te",
         6 => side == Side::Request && name == "expect",
         7 => name == "trailer" || name == "upgrade",
+        // Written anew where it is believed.
+        9 => side == Side::Request && name == "forwarded",
         10 => name == "connection" || name == "keep-alive",
         14 => name == "http2-settings" || is_alias(name),
         15 | 20 => is_alias(name),

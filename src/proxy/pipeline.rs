@@ -17,6 +17,7 @@ use super::attempt;
 use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
+use super::guard;
 use super::head::Head;
 use super::mirrored;
 use super::peek::{self, Taken};
@@ -98,6 +99,7 @@ async fn proxy(
     let head = Head::read(&parts, view.snapshot.limits.request_fields)?;
     let route = find_route(&view, &head).ok_or(ProxyError::NoRoute)?;
     caller.json_rpc = route.is_mcp();
+    guard::check(&route, &downstream.peer, &parts.headers)?;
 
     let pace = pace_of(worker, &route);
     let mut body = take_in(&route, &head, incoming, &pace).await?;
@@ -178,7 +180,8 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
     let client = route
         .snapshot()
         .forwarding
-        .client(downstream.peer.address, fields);
+        .client(downstream.peer.address, fields)
+        .address();
     let key = route.route().keys.of_request(fields, client);
     let (place, endpoint) = choice::by_split(worker, &route, key)?;
     Ok(Decided {

@@ -67,6 +67,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Head(_)
         | ProxyError::Body
         | ProxyError::Upstream(UpstreamError::ClientBody) => StatusCode::BAD_REQUEST,
+        ProxyError::Address => StatusCode::FORBIDDEN,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
         ProxyError::Upstream(UpstreamError::Shed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
@@ -86,6 +87,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
 fn refusal(error: &ProxyError) -> Refusal {
     match error {
         ProxyError::UnknownSession => Refusal::SessionNotFound,
+        ProxyError::Address => Refusal::Forbidden,
         ProxyError::Head(_)
         | ProxyError::Body
         | ProxyError::NoRoute
@@ -112,6 +114,7 @@ fn detail(error: &ProxyError) -> Option<String> {
         ProxyError::UnknownSession | ProxyError::Upstream(_) => None,
         ProxyError::Head(_)
         | ProxyError::Body
+        | ProxyError::Address
         | ProxyError::NoRoute
         | ProxyError::NoBackend { .. } => Some(error.to_string()),
     }
@@ -122,6 +125,9 @@ fn closes(error: &ProxyError) -> bool {
     match error {
         ProxyError::Head(_) | ProxyError::Body => true,
         ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody),
-        ProxyError::NoRoute | ProxyError::NoBackend { .. } | ProxyError::UnknownSession => false,
+        ProxyError::Address
+        | ProxyError::NoRoute
+        | ProxyError::NoBackend { .. }
+        | ProxyError::UnknownSession => false,
     }
 }

@@ -1,6 +1,7 @@
 //! From an accepted socket to requests.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -17,6 +18,7 @@ use tokio::task::spawn_local;
 use crate::listener::{self, ClientStream, Connection, Limits, Version};
 
 use super::client::Peer;
+use super::guard;
 use super::pipeline::{self, Downstream};
 use super::spec::LimitsSpec;
 use super::worker::{Phase, Worker};
@@ -32,10 +34,11 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes a client may send ahead on one HTTP/2 stream.
 const WINDOW_BYTES: u32 = 64 * 1024;
 
-/// Takes connections in until the worker is to drain; then those that are at the door, and no more.
+/// Takes the connections of the listener at `place` in until the worker is to drain; then those
+/// that are at the door, and no more.
 pub(super) async fn accept(
     worker: Rc<Worker>,
-    socket: TcpListener,
+    (place, socket): (usize, TcpListener),
     mut phase: watch::Receiver<Phase>,
 ) {
     loop {
@@ -45,7 +48,7 @@ pub(super) async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((socket, _)) => admit(&worker, socket),
+            Ok((socket, peer)) => admit(&worker, place, (socket, peer)),
             Err(error) => {
                 metrics::counter!("switchback_accept_errors_total").increment(1);
                 tracing::warn!(%error, "accepting a connection");
@@ -54,7 +57,7 @@ pub(super) async fn accept(
         }
     }
     if phase_is_drain(&phase) {
-        last_call(&worker, &socket).await;
+        last_call(&worker, place, &socket).await;
     }
 }
 
@@ -63,13 +66,13 @@ fn phase_is_drain(phase: &watch::Receiver<Phase>) -> bool {
 }
 
 /// Lets those in who are at the door, and nobody else.
-async fn last_call(worker: &Rc<Worker>, socket: &TcpListener) {
+async fn last_call(worker: &Rc<Worker>, place: usize, socket: &TcpListener) {
     if let Err(error) = listener::turn_away(socket) {
         tracing::warn!(%error, "connections that come while the listener closes may be reset");
     }
     let let_in = async {
-        while let Ok((socket, _)) = socket.accept().await {
-            admit(worker, socket);
+        while let Ok(accepted) = socket.accept().await {
+            admit(worker, place, accepted);
         }
     };
     // The time is always up: nobody else ends an accept.
@@ -77,17 +80,20 @@ async fn last_call(worker: &Rc<Worker>, socket: &TcpListener) {
     let queued = || {
         poll_fn(|cx| {
             Poll::Ready(match socket.poll_accept(cx) {
-                Poll::Ready(Ok((socket, _))) => Some(socket),
+                Poll::Ready(Ok(accepted)) => Some(accepted),
                 Poll::Ready(Err(_)) | Poll::Pending => None,
             })
         })
     };
-    while let Some(socket) = queued().await {
-        admit(worker, socket);
+    while let Some(accepted) = queued().await {
+        admit(worker, place, accepted);
     }
 }
 
-fn admit(worker: &Rc<Worker>, socket: TcpStream) {
+fn admit(worker: &Rc<Worker>, place: usize, (socket, peer): (TcpStream, SocketAddr)) {
+    if !guard::admits_connection(&worker.view(), place, peer.ip()) {
+        return;
+    }
     let worker = Rc::clone(worker);
     spawn_local(async move {
         if let Err(error) = serve(worker, socket).await {

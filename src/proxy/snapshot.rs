@@ -1,6 +1,7 @@
 //! What the data wing runs by: one immutable snapshot, compiled from what control wants.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use crate::access::address::AddressRules;
+use crate::listener::spec::ListenerSpec;
 use crate::mcp::{BackendTag, EndpointTag, SealKey};
 use crate::model::{BackendName, Generation, Role, RouteName, Weight};
 use crate::routing::RouteTable;
@@ -17,6 +20,7 @@ use crate::stats::Trial;
 use crate::upstream::spec::BackendSpec;
 
 use super::client::Forwarding;
+use super::guard::Guard;
 use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec};
 
 /// What control wants: plain values, from which [`Snapshot::compile`] makes the runtime form.
@@ -28,6 +32,8 @@ pub struct Blueprint {
     pub backends: BTreeMap<BackendName, BackendSpec>,
     /// The routes, in the order of the file.
     pub routes: Vec<RouteBlueprint>,
+    /// The listeners that the process has, in the order in which it was started with them.
+    pub listeners: Vec<ListenerSpec>,
     /// What backends are told about the client.
     pub forwarding: ForwardingSpec,
     /// Bounds on connections from downstream.
@@ -88,9 +94,19 @@ pub struct Snapshot {
     pub generation: Generation,
     pub(super) table: RouteTable,
     pub(super) routes: Vec<Route>,
+    /// In the order of the listeners.
+    pub(super) doors: Vec<Door>,
     pub(super) forwarding: Forwarding,
     pub(super) limits: LimitsSpec,
     pub(super) session_keys: Vec<SealKey>,
+}
+
+/// Who may connect to a listener.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) address: SocketAddr,
+    /// Nothing where everybody may.
+    pub(super) rules: Option<AddressRules>,
 }
 
 /// A route, ready to be used.
@@ -98,6 +114,8 @@ pub struct Snapshot {
 pub(super) struct Route {
     pub(super) name: RouteName,
     pub(super) protocol: ProtocolSpec,
+    /// Nothing where everybody is let in.
+    pub(super) guard: Option<Box<Guard>>,
     pub(super) split: Split,
     pub(super) keys: Keys,
     pub(super) arms: Vec<RouteArm>,
@@ -139,9 +157,19 @@ impl Snapshot {
             generation: blueprint.generation,
             table: RouteTable::new(blueprint.routes.iter().map(|route| &route.spec.matches)),
             routes: blueprint.routes.iter().map(route).collect(),
+            doors: blueprint.listeners.iter().map(Door::new).collect(),
             forwarding: Forwarding::new(&blueprint.forwarding),
             limits: blueprint.limits.clone(),
             session_keys: blueprint.session_keys.clone(),
+        }
+    }
+}
+
+impl Door {
+    fn new(spec: &ListenerSpec) -> Self {
+        Self {
+            address: spec.address,
+            rules: AddressRules::new(spec.allow.as_deref(), &spec.deny),
         }
     }
 }
@@ -194,6 +222,7 @@ impl Route {
         Self {
             name: spec.name.clone(),
             protocol: spec.protocol,
+            guard: Guard::new(spec),
             split: Split::new(choices),
             keys: Keys::new(&spec.sticky, blueprint.seed),
             arms,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::spec::{Network, address_problems};
 use crate::model::{Outcome, PlanName, Problems, RouteName, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
@@ -22,6 +23,14 @@ pub struct RouteSpec {
     /// Which requests the route takes. Default: all.
     #[serde(default, rename = "match")]
     pub matches: MatchSpec,
+    /// Addresses and networks whose clients the route takes, such as `["10.0.0.0/8"]`; everybody
+    /// else is answered 403; 1 to 1,024. Default: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<Network>>,
+    /// Addresses and networks whose clients are answered 403, even if allowed; at most 1,024.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<Network>,
     /// What the route's callers speak. Default `http`.
     #[serde(default)]
     pub protocol: ProtocolSpec,
@@ -62,6 +71,7 @@ impl RouteSpec {
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Problems::default();
         problems.add_all("match", self.matches.problems());
+        problems.add_all("", address_problems(self.allow.as_deref(), &self.deny));
         problems.add_all("split", split_problems(&self.split));
         if self.sticky.len() > MAX_STICKY {
             let message = format!("a route has at most {MAX_STICKY} sources of keys");
@@ -228,6 +238,10 @@ pub struct ForwardingSpec {
     /// 1,024. From anybody else they are replaced. Default: none.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// The field in which trusted proxies tell the client's address: `x-forwarded-for`, or
+    /// `forwarded` (RFC 7239). The other one is never looked at, since a proxy passes on what
+    /// strangers wrote there. Default `x-forwarded-for`.
+    pub client_field: ClientFieldSpec,
 }
 
 impl ForwardingSpec {
@@ -242,6 +256,19 @@ impl ForwardingSpec {
     }
 }
 
+/// The field in which trusted proxies tell the client's address.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientFieldSpec {
+    /// `X-Forwarded-For`: addresses, each written by the proxy that it connected to.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): the same as `for=` of each element.
+    Forwarded,
+}
+
 /// Most trusted networks.
 const MAX_PROXIES: usize = 1024;
 
@@ -251,6 +278,7 @@ impl Default for ForwardingSpec {
             x_forwarded: true,
             via: false,
             trusted_proxies: Vec::new(),
+            client_field: ClientFieldSpec::default(),
         }
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::model::Role;
 use crate::shadow::{Mirror, MirrorOptions};
-use crate::stats::{CallKey, CallStats, Traffic};
+use crate::stats::{CallKey, CallStats, GateKey, GateStats, Traffic};
 use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
-use super::snapshot::{Route, RouteArm, Snapshot};
+use super::snapshot::{Door, Route, RouteArm, Snapshot};
 use super::spec::ProtocolSpec;
 use super::worker::Worker;
 
@@ -22,6 +22,10 @@ pub(super) struct View {
     pub(super) snapshot: Arc<Snapshot>,
     /// In the order of the snapshot's routes, and of their arms.
     routes: Vec<Vec<ArmView>>,
+    /// In the order of the snapshot's routes; only where there is something to count.
+    gates: Vec<Option<Arc<GateStats>>>,
+    /// In the order of the snapshot's listeners; only where there is something to count.
+    doors: Vec<Option<Arc<GateStats>>>,
     /// In the order of the snapshot's routes.
     mirrors: Vec<Option<Rc<Mirror>>>,
 }
@@ -48,6 +52,8 @@ impl View {
         Self {
             snapshot,
             routes: Vec::new(),
+            gates: Vec::new(),
+            doors: Vec::new(),
             mirrors: Vec::new(),
         }
     }
@@ -67,9 +73,23 @@ impl View {
             .iter()
             .map(|route| mirror_of(worker, route))
             .collect();
+        let registry = &worker.shared().registry;
+        let counts = |key: &GateKey| registry.gate(worker.number(), key);
+        let gate = |route: &Route| {
+            let guarded = route.guard.is_some();
+            guarded.then(|| counts(&GateKey::Route(route.name.clone())))
+        };
+        let door = |door: &Door| {
+            let guarded = door.rules.is_some();
+            guarded.then(|| counts(&GateKey::Listener(door.address)))
+        };
+        let gates = snapshot.routes.iter().map(gate).collect();
+        let doors = snapshot.doors.iter().map(door).collect();
         Self {
             snapshot,
             routes,
+            gates,
+            doors,
             mirrors,
         }
     }
@@ -81,6 +101,13 @@ impl View {
             view: Rc::clone(self),
             place,
         })
+    }
+}
+
+impl View {
+    /// What became of the connections to a listener that not everybody may use.
+    pub(super) fn door_stats(&self, listener: usize) -> Option<&GateStats> {
+        self.doors.get(listener)?.as_deref()
     }
 }
 
@@ -148,6 +175,11 @@ impl RouteView {
     /// Whether the route's callers speak MCP.
     pub(super) fn is_mcp(&self) -> bool {
         self.route().protocol == ProtocolSpec::Mcp
+    }
+
+    /// What became of the requests of a route that not everybody may use.
+    pub(super) fn gate_stats(&self) -> Option<&GateStats> {
+        self.view.gates.get(self.place)?.as_deref()
     }
 
     /// The route's mirror, if it has one.

@@ -140,11 +140,11 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         spawn_local(follow_snapshots(Rc::clone(&worker))),
     ];
     let mut acceptors = Vec::new();
-    for socket in sockets {
+    for (place, socket) in sockets.into_iter().enumerate() {
         let socket = TcpListener::from_std(socket)?;
         acceptors.push(spawn_local(serve::accept(
             Rc::clone(&worker),
-            socket,
+            (place, socket),
             phase.clone(),
         )));
     }

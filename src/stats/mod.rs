@@ -9,6 +9,7 @@
 
 mod calls;
 mod counter;
+mod gate;
 mod histogram;
 mod mirror;
 mod registry;
@@ -17,6 +18,7 @@ mod window;
 
 pub use calls::{CallStats, CallSummary};
 pub use counter::{Counter, Gauge};
+pub use gate::{AuthResult, GateKey, GateStats};
 pub use histogram::{Histogram, Latencies};
 pub use mirror::{Comparison, MirrorDrop, MirrorStats};
 pub use registry::{CallKey, Registry, Traffic};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::model::{BackendName, RouteName};
 
 use super::calls::{CallStats, CallSummary};
+use super::gate::{GateKey, GateStats};
 use super::mirror::MirrorStats;
 
 /// Whether calls were real or mirrored ones.
@@ -28,6 +29,7 @@ pub struct CallKey {
     pub traffic: Traffic,
 }
 
+type Gates = BTreeMap<GateKey, BTreeMap<usize, Arc<GateStats>>>;
 type Shards = BTreeMap<CallKey, BTreeMap<usize, Arc<CallStats>>>;
 
 /// All shards of a process. Workers come here only when a snapshot changes, readers whenever
@@ -36,6 +38,7 @@ type Shards = BTreeMap<CallKey, BTreeMap<usize, Arc<CallStats>>>;
 pub struct Registry {
     shards: Mutex<Shards>,
     mirrors: Mutex<BTreeMap<RouteName, Arc<MirrorStats>>>,
+    gates: Mutex<Gates>,
 }
 
 impl Registry {
@@ -67,6 +70,28 @@ impl Registry {
     pub fn mirror(&self, route: &RouteName) -> Arc<MirrorStats> {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(mirrors.entry(route.clone()).or_default())
+    }
+
+    /// The shard of `worker` for what became of those who wanted in at a gate, the same one each
+    /// time it is asked for. Only that worker's thread may write to it.
+    pub fn gate(&self, worker: usize, key: &GateKey) -> Arc<GateStats> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            gates
+                .entry(key.clone())
+                .or_default()
+                .entry(worker)
+                .or_default(),
+        )
+    }
+
+    /// Every gate and the shards of its workers, in order.
+    pub fn gates(&self) -> Vec<(GateKey, Vec<Arc<GateStats>>)> {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates
+            .iter()
+            .map(|(key, shards)| (key.clone(), shards.values().cloned().collect()))
+            .collect()
     }
 
     /// The keys that have been counted, in order.

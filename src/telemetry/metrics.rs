@@ -7,6 +7,7 @@ use crate::stats::Registry;
 use super::calls::render_calls;
 use super::copies::render_copies;
 use super::counters::Counters;
+use super::gates::render_gates;
 use super::page::Page;
 use super::process::{render_process, started_at};
 
@@ -33,6 +34,7 @@ impl Metrics {
         add(&mut page);
         render_calls(&self.registry, &mut page);
         render_copies(&self.registry, &mut page);
+        render_gates(&self.registry, &mut page);
         render_process(&mut page);
         page.finish(&self.counters.render())
     }

@@ -13,6 +13,7 @@ mod calls;
 mod copies;
 mod counters;
 mod escape;
+mod gates;
 mod log;
 mod metrics;
 mod page;

@@ -18,7 +18,10 @@ const LAW: &[(&str, &[&str])] = &[
     ("supervise", &["model"]),
     ("flags", &["model"]),
     ("telemetry", &["model", "stats"]),
-    ("listener", &["model", "filewatch", "deadline", "tls"]),
+    (
+        "listener",
+        &["model", "filewatch", "deadline", "tls", "access"],
+    ),
     ("routing", &["model", "mcp"]),
     ("split", &["model", "mcp"]),
     ("upstream", &["model", "mcp", "stats", "deadline", "tls"]),

@@ -17,6 +17,7 @@
 )]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 
+mod addresses;
 mod cli;
 mod drain;
 mod early;
