@@ -1,4 +1,4 @@
-//! Tells when the content of one file has changed.
+//! Tells when the content of a file has changed, or of one of several.
 //!
 //! The folders that lead to the file are watched, not the file itself, so that an editor's rename
 //! and the swap of a `ConfigMap`'s `..data` link are seen. Where the system tells nothing (network
@@ -32,12 +32,11 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Links that are followed on the way to the file, like the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
-/// Watches one file. Dropping it ends its thread.
+/// Watches files. Dropping it ends its thread.
 #[derive(Debug)]
 pub struct FileWatch {
-    path: PathBuf,
-    /// The content that was told last; nothing while no content has been seen.
-    seen: Option<Content>,
+    /// The files, and for each the content that was told last; nothing while none has been seen.
+    files: BTreeMap<PathBuf, Option<Content>>,
     /// Something may have happened since the last look. Kept here rather than in a local, so
     /// that a dropped `changed()` loses no event.
     stirred: bool,
@@ -54,7 +53,7 @@ type Identity = (u64, u64);
 
 /// What a look at the file system shows.
 struct Look {
-    content: Option<Content>,
+    files: BTreeMap<PathBuf, Option<Content>>,
     folders: BTreeMap<PathBuf, Identity>,
 }
 
@@ -66,7 +65,15 @@ impl FileWatch {
     /// When the current folder, where relative paths start, cannot be told. A system that
     /// cannot watch is no error: the file is looked at every two seconds.
     pub fn new(path: impl AsRef<Path>) -> io::Result<Self> {
-        let mut watch = Self::looking(path.as_ref())?;
+        Self::of_all([path])
+    }
+
+    /// The same for several files: a change of any one is told, and of several at once only once.
+    ///
+    /// # Errors
+    /// As [`FileWatch::new`].
+    pub fn of_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<Self> {
+        let mut watch = Self::looking(paths)?;
         let events = Arc::clone(&watch.events);
         let heard = move |event: notify::Result<notify::Event>| {
             // Our own reading is heard as well; it is no reason to read again.
@@ -78,19 +85,18 @@ impl FileWatch {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => tracing::warn!(%error, "cannot watch files, looking at them instead"),
         }
-        let look = look(&watch.path);
-        watch.listen(look.folders);
+        let folders = look(watch.paths()).folders;
+        watch.listen(folders);
         // Read again: the file may have changed before its folders were watched.
-        watch.seen = content(&watch.path).ok();
+        watch.files = look(watch.paths()).files;
         Ok(watch)
     }
 
     /// A watch that hears no events.
-    fn looking(path: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(path)?;
+    fn looking(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<Self> {
+        let paths = paths.into_iter().map(std::path::absolute);
         Ok(Self {
-            seen: content(&path).ok(),
-            path,
+            files: look(paths.collect::<io::Result<_>>()?).files,
             stirred: false,
             events: Arc::new(Notify::new()),
             watcher: None,
@@ -98,12 +104,12 @@ impl FileWatch {
         })
     }
 
-    /// The file, as an absolute path.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The files, as absolute paths.
+    fn paths(&self) -> Vec<PathBuf> {
+        self.files.keys().cloned().collect()
     }
 
-    /// Waits until the file has other content than was seen last. Cancel-safe: an event that
+    /// Waits until a file has other content than was seen last. Cancel-safe: an event that
     /// was heard is not lost with the future.
     pub async fn changed(&mut self) {
         loop {
@@ -113,20 +119,32 @@ impl FileWatch {
                 self.stirred = true;
             }
             self.wait_for_quiet().await;
-            let path = self.path.clone();
+            let paths = self.paths();
             // A hung file system must not hold up the thread that this runs on.
-            let Ok(look) = tokio::task::spawn_blocking(move || look(&path)).await else {
+            let Ok(look) = tokio::task::spawn_blocking(move || look(paths)).await else {
                 sleep(LOOK_EVERY).await;
                 continue;
             };
             // After new folders are watched one more look is due: what changed before it was watched
             // was not heard.
             self.stirred = self.listen(look.folders);
-            if look.content.is_some() && look.content != self.seen {
-                self.seen = look.content;
+            if self.take(look.files) {
                 return;
             }
         }
+    }
+
+    /// Takes over what is there; whether any of it is new.
+    fn take(&mut self, files: BTreeMap<PathBuf, Option<Content>>) -> bool {
+        let mut new = false;
+        for (path, content) in files {
+            // A file that is missing for a while is waited for.
+            if content.is_some() && self.files.get(&path) != Some(&content) {
+                self.files.insert(path, content);
+                new = true;
+            }
+        }
+        new
     }
 
     async fn wait_for_quiet(&self) {
@@ -162,14 +180,20 @@ impl FileWatch {
     }
 }
 
-fn look(path: &Path) -> Look {
-    let folders = folders_to(path).into_iter();
+fn look(paths: Vec<PathBuf>) -> Look {
+    let folders = paths.iter().flat_map(|path| folders_to(path));
     Look {
-        content: content(path).ok(),
         folders: folders
             .filter_map(|folder| {
                 let meta = fs::metadata(&folder).ok()?;
                 Some((folder, (meta.dev(), meta.ino())))
+            })
+            .collect(),
+        files: paths
+            .into_iter()
+            .map(|path| {
+                let content = content(&path).ok();
+                (path, content)
             })
             .collect(),
     }
@@ -303,6 +327,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_of_any_of_several_files_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        fs::write(&a, "one").unwrap();
+        let mut watch = FileWatch::of_all([&a, &b]).unwrap();
+
+        for file in [&a, &b] {
+            fs::write(file, "two").unwrap();
+
+            is_told(&mut watch).await;
+        }
+        assert!(timeout(QUIET * 4, watch.changed()).await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_gone_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
@@ -338,7 +377,7 @@ mod tests {
     async fn without_events_a_look_finds_the_change() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
-        let mut watch = FileWatch::looking(&file).unwrap();
+        let mut watch = FileWatch::looking([&file]).unwrap();
 
         fs::write(&file, "one").unwrap();
 
@@ -350,7 +389,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
         fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::looking(&file).unwrap();
+        let mut watch = FileWatch::looking([&file]).unwrap();
 
         fs::write(&file, "one").unwrap();
 

@@ -22,4 +22,5 @@ pub mod split;
 pub mod stats;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
