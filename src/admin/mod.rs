@@ -18,6 +18,9 @@ mod change;
 mod endpoints;
 mod error;
 mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod home;
 mod listen;

@@ -10,6 +10,9 @@
 mod check;
 mod check_admin;
 mod diagnostic;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interpolate;
 mod load;
 mod node;

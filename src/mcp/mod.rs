@@ -11,6 +11,9 @@ mod effects;
 mod events;
 mod facts;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod messages;
 mod method;

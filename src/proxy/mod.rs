@@ -11,6 +11,9 @@ mod choice;
 mod client;
 mod error;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod head;
 mod hops;

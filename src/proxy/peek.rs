@@ -120,12 +120,13 @@ pub(super) async fn look(
         peek.feed(&piece);
         pieces.push_back(piece);
     }
-    let facts = peek.finish().ok().map(Box::new);
+    // What was not read to its end may go on with another message.
+    let facts = if ended { peek.finish().ok() } else { None };
     Ok(Box::new(Looked {
         pieces,
         rest: body,
         ended,
-        facts,
+        facts: facts.map(Box::new),
     }))
 }
 

@@ -17,6 +17,9 @@ mod disk;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod spec;
 mod tables;
 #[cfg(test)]
