@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::spec::ConfigSpec;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
-use crate::model::{OutcomeSet, RouteName};
+use crate::model::RouteName;
 use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, Standing, TrialBlueprint};
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
 
@@ -72,13 +72,5 @@ pub(super) fn assignment(spec: &RouteSpec) -> Assignment {
     match (spec.protocol, spec.sticky.is_empty()) {
         (ProtocolSpec::Http, true) => Assignment::Drawn,
         (ProtocolSpec::Mcp, _) | (ProtocolSpec::Http, false) => Assignment::Pinned,
-    }
-}
-
-/// Which outcomes count against the backends of a route.
-pub(super) fn bad_outcomes(spec: &RouteSpec) -> OutcomeSet {
-    match &spec.bad_outcomes {
-        Some(outcomes) => outcomes.iter().copied().collect(),
-        None => OutcomeSet::BAD,
     }
 }

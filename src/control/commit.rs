@@ -195,7 +195,7 @@ impl Control {
         let changed = file.spec().routes.iter().filter_map(|new| {
             let old = before.iter().find(|old| old.name == new.name)?;
             let of = self.evidence.get(&new.name)?.current_use()?;
-            let other = blueprint::bad_outcomes(old) != blueprint::bad_outcomes(new);
+            let other = old.bad() != new.bad();
             other.then(|| (new.name.clone(), of))
         });
         changed.collect()
@@ -226,7 +226,7 @@ impl Control {
                 (None, None) if run.state.is_judged() => TrialUse::Stage,
                 (None, None) => TrialUse::Warmup,
             };
-            let bad = blueprint::bad_outcomes(spec);
+            let bad = spec.bad();
             let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake));
             let share = run.state.percent(&run.plan).fraction();
             evidence.begin(Arc::new(trial), of, (share, now));

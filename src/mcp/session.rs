@@ -30,6 +30,8 @@ pub struct Home {
 pub struct Session {
     record: ArcSwap<SessionRecord>,
     home: ArcSwapOption<Home>,
+    /// Where its failed calls are answered while it lives on a candidate.
+    stand_in: ArcSwapOption<Home>,
     gate: tokio::sync::Mutex<()>,
     /// How often a new home was sought in vain; written by the gate's holder.
     failures: AtomicU64,
@@ -44,6 +46,7 @@ impl Session {
         Self {
             record: ArcSwap::from_pointee(record),
             home: ArcSwapOption::empty(),
+            stand_in: ArcSwapOption::empty(),
             gate: tokio::sync::Mutex::new(()),
             failures: AtomicU64::new(0),
             serial,
@@ -62,8 +65,18 @@ impl Session {
     }
 
     /// The session has been opened elsewhere. Called by the holder of the gate alone.
-    pub fn set_home(&self, home: Home) {
-        self.home.store(Some(Arc::new(home)));
+    pub fn set_home(&self, home: impl Into<Arc<Home>>) {
+        self.home.store(Some(home.into()));
+    }
+
+    /// Where the session was opened a second time, to answer for the backend that it lives on.
+    pub fn stand_in(&self) -> Option<Arc<Home>> {
+        self.stand_in.load_full()
+    }
+
+    /// The session has been opened a second time. Called by the holder of the gate alone.
+    pub fn set_stand_in(&self, home: Home) {
+        self.stand_in.store(Some(Arc::new(home)));
     }
 
     /// Held by the caller that re-homes the session while the others wait; each of them looks

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response};
 
-use crate::mcp::{Effects, ToolCatalogue};
+use crate::mcp::{Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
 use crate::upstream::{self, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered};
@@ -14,6 +14,7 @@ use super::call::{Call, Latency, Part};
 use super::error::ProxyError;
 use super::pipeline::{Decided, Subject};
 use super::retry::{Failed, Tries};
+use super::shield;
 use super::view::RouteView;
 use super::worker::Worker;
 
@@ -39,6 +40,10 @@ pub(super) async fn send(
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
     let call = begin(worker, decided, part)?.with_twin(twin);
+    if shield::covers(worker, decided, subject) {
+        let shielded = shield::send(worker, (decided, subject), (request, call), pace);
+        return Box::pin(shielded).await;
+    }
     let began = call.began();
     match attempt(decided, call, (request, repeats), pace).await {
         Ok(answered) => Ok(answered),
@@ -46,6 +51,22 @@ pub(super) async fn send(
         Err(failure) => {
             let tries = Tries::first(began, decided);
             Box::pin(try_again(worker, decided, (failure, repeats, tries), pace)).await
+        }
+    }
+}
+
+/// One try, whose failure is the caller's.
+pub(super) async fn send_once(
+    decided: &Decided,
+    mut call: Call,
+    request: Request<RequestBody>,
+    pace: &Rc<Pace>,
+) -> Result<Answered, ProxyError> {
+    match upstream::send(&decided.endpoint, request, Repeats::Unsent, pace).await {
+        Ok(answer) => Ok((answer, call)),
+        Err(unanswered) => {
+            call.end(unanswered.error.outcome());
+            Err(unanswered.error.into())
         }
     }
 }
@@ -155,10 +176,10 @@ impl Failure {
 fn repeats_of(route: &RouteView, subject: &Subject) -> Repeats {
     let is_safe = match subject.method {
         Method::GET | Method::HEAD | Method::OPTIONS => true,
-        Method::POST if route.is_mcp() => subject
-            .facts
-            .as_ref()
-            .is_some_and(|facts| Effects::of(facts, &ToolCatalogue::default()) == Effects::None),
+        Method::POST if route.is_mcp() => {
+            let facts = subject.facts.as_ref();
+            facts.is_some_and(|facts| only_reads(facts))
+        }
         _ => false,
     };
     if is_safe {
@@ -166,6 +187,11 @@ fn repeats_of(route: &RouteView, subject: &Subject) -> Repeats {
     } else {
         Repeats::Unsent
     }
+}
+
+/// Whether a message is one that the protocol calls reading, which no tool's call is.
+pub(super) fn only_reads(facts: &RequestFacts) -> bool {
+    Effects::of(facts, &ToolCatalogue::default()) == Effects::None
 }
 
 /// What the judge is to see of a call.
@@ -181,7 +207,13 @@ fn part_of(worker: &Worker, decided: &Decided, subject: &Subject) -> Option<Part
     })
 }
 
-fn begin(worker: &Worker, decided: &Decided, part: Option<Part>) -> Result<Call, ProxyError> {
+/// Records that a call begins where `decided` says; with no part in a rollout the judge does
+/// not hear of it.
+pub(super) fn begin(
+    worker: &Worker,
+    decided: &Decided,
+    part: Option<Part>,
+) -> Result<Call, ProxyError> {
     let none = || ProxyError::NoBackend {
         route: decided.route.route().name.clone(),
     };

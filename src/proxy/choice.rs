@@ -34,6 +34,22 @@ pub(super) fn by_split(
     if !has_fit(route, place) {
         place = instead(worker, route, key).unwrap_or(place);
     }
+    in_arm(worker, route, place, key)
+}
+
+/// An arm, and the endpoint in it by key, or by draw without one.
+///
+/// # Errors
+/// [`ProxyError::NoBackend`] when the arm has none.
+pub(super) fn in_arm(
+    worker: &Worker,
+    route: &RouteView,
+    place: usize,
+    key: Option<u64>,
+) -> Result<(usize, Rc<Endpoint>), ProxyError> {
+    let none = || ProxyError::NoBackend {
+        route: route.route().name.clone(),
+    };
     let (_, arm) = route.arm(place).ok_or_else(none)?;
     let endpoint = worker.pick_endpoint(&arm.endpoints, key).ok_or_else(none)?;
     Ok((place, endpoint))

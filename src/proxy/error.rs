@@ -29,6 +29,12 @@ pub(super) enum ProxyError {
     /// The session's id is not one of ours, or nothing can carry it on.
     #[error("session not found")]
     UnknownSession,
+    /// A candidate's call failed, and stable would not open its session.
+    #[error("route {route} could not answer in the candidate's place")]
+    NoStandIn {
+        /// The route.
+        route: RouteName,
+    },
     /// The client's body broke off, stalled, or is malformed.
     #[error("the request's body is not complete")]
     Body,

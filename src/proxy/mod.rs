@@ -27,6 +27,7 @@ mod respond;
 mod retry;
 mod serve;
 mod session;
+mod shield;
 pub mod snapshot;
 pub mod spec;
 mod streams;

@@ -25,6 +25,8 @@ pub(super) enum Taken {
 
 /// Longest body that is kept for later, in bytes.
 const MAX_KEPT_BYTES: usize = SessionRecord::INITIALIZE_BYTES;
+/// Longest body in several pieces that is made one: only a whole one can be sent again.
+const MAX_JOINED_BYTES: usize = 64 * 1024;
 /// Most pieces of a body that are looked at: one costs memory however short it is.
 const MAX_PIECES: usize = 4096;
 
@@ -156,9 +158,12 @@ impl Looked {
 
     /// The body as it is sent on, copied on its way if that is wanted.
     fn into_body(mut self, pace: &Rc<Pace>, copy: Option<Copy>) -> RequestBody {
-        if self.ended && self.pieces.len() <= 1 {
+        let whole = match self.pieces.len() {
+            0 | 1 if self.ended => Some(self.pieces.pop_front().unwrap_or_default()),
+            _ => self.whole(MAX_JOINED_BYTES),
+        };
+        if let Some(whole) = whole {
             pace.sent();
-            let whole = self.pieces.pop_front().unwrap_or_default();
             if let Some(mut copy) = copy {
                 copy.add(&whole);
                 copy.end();

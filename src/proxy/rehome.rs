@@ -1,6 +1,7 @@
 //! A new home for a session whose old one is gone.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Version;
@@ -8,7 +9,7 @@ use http::header::HeaderMap;
 
 use crate::deadline::Elapsed;
 use crate::mcp::{Home, Session};
-use crate::upstream::{self, OpenError, Template};
+use crate::upstream::{self, Endpoint, OpenError, Template};
 
 use super::choice;
 use super::fields::MCP_SESSION_ID;
@@ -51,10 +52,7 @@ pub(super) async fn open_elsewhere(
 ) -> Result<Home, RehomeError> {
     let id = asks.fields.get(MCP_SESSION_ID);
     let key = id.map(|id| route.route().keys.hash(id.as_bytes()));
-    let (place, endpoint) =
-        choice::by_split(worker, route, key).map_err(|_| RehomeError::NoBackend)?;
-    let (backend, endpoint_tag) =
-        home_tags(route, place, &endpoint).ok_or(RehomeError::NoBackend)?;
+    let at = choice::by_split(worker, route, key).map_err(|_| RehomeError::NoBackend)?;
     let mut sent = asks.fields.clone();
     request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
     let patience = route.route().response_head_timeout;
@@ -63,10 +61,22 @@ pub(super) async fn open_elsewhere(
         fields: sent,
         patience,
     };
+    open_at(worker, route, session, at, &template).await
+}
+
+/// Opens a session at an arm's endpoint. Nothing has changed when it fails.
+pub(super) async fn open_at(
+    worker: &Worker,
+    route: &RouteView,
+    session: &Session,
+    (place, endpoint): (usize, Rc<Endpoint>),
+    template: &Template,
+) -> Result<Home, RehomeError> {
+    let (backend, endpoint_tag) =
+        home_tags(route, place, &endpoint).ok_or(RehomeError::NoBackend)?;
     let deadline = worker.deadlines().deadline();
-    deadline.set(patience);
-    let opening =
-        upstream::open_session(&endpoint, session.record(), &template, worker.deadlines());
+    deadline.set(template.patience);
+    let opening = upstream::open_session(&endpoint, session.record(), template, worker.deadlines());
     let id = deadline.guard(pin!(opening)).await??;
     let id = id.and_then(|id| id.to_str().ok().map(Into::into));
     Ok(Home {

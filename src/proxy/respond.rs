@@ -79,7 +79,8 @@ fn status_of(error: &ProxyError) -> StatusCode {
             | UpstreamError::Connect { .. }
             | UpstreamError::Switched { .. }
             | UpstreamError::Broken { .. },
-        ) => StatusCode::BAD_GATEWAY,
+        )
+        | ProxyError::NoStandIn { .. } => StatusCode::BAD_GATEWAY,
     }
 }
 
@@ -103,7 +104,8 @@ fn refusal(error: &ProxyError) -> Refusal {
             | UpstreamError::Connect { .. }
             | UpstreamError::Switched { .. }
             | UpstreamError::Broken { .. },
-        ) => Refusal::BadGateway,
+        )
+        | ProxyError::NoStandIn { .. } => Refusal::BadGateway,
     }
 }
 
@@ -116,6 +118,7 @@ fn detail(error: &ProxyError) -> Option<String> {
         | ProxyError::Body
         | ProxyError::Address
         | ProxyError::NoRoute
+        | ProxyError::NoStandIn { .. }
         | ProxyError::NoBackend { .. } => Some(error.to_string()),
     }
 }
@@ -126,6 +129,7 @@ fn closes(error: &ProxyError) -> bool {
         ProxyError::Head(_) | ProxyError::Body => true,
         ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody),
         ProxyError::Address
+        | ProxyError::NoStandIn { .. }
         | ProxyError::NoRoute
         | ProxyError::NoBackend { .. }
         | ProxyError::UnknownSession => false,

@@ -7,8 +7,9 @@ use http::HeaderValue;
 use http::header::HeaderMap;
 
 use crate::mcp::{BackendTag, EndpointTag, Home, Session, sealed};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Template};
 
+use super::choice;
 use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
 use super::rehome::{self, Asks};
@@ -109,6 +110,14 @@ async fn move_to_new_home(
         // Else each of those who wait would wait for one more failure than the one before.
         return Err(ProxyError::UnknownSession);
     }
+    if let Some(known) = session
+        .stand_in()
+        .filter(|known| home_at(route, known).is_some())
+    {
+        session.set_home(known);
+        metrics::counter!("switchback_sessions_rehomed_total").increment(1);
+        return Ok(());
+    }
     match rehome::open_elsewhere(worker, route, session, asks).await {
         Ok(home) => {
             session.set_home(home);
@@ -124,19 +133,60 @@ async fn move_to_new_home(
     }
 }
 
+/// An arm of a route, and an endpoint of it.
+type Place = (usize, Rc<Endpoint>);
+
+/// Where a session's call is answered when its own backend failed: at the arm that the route
+/// trusts, where the session is opened a second time, once. The session then goes by its id there.
+pub(super) async fn stand_in(
+    worker: &Worker,
+    route: &RouteView,
+    pinned: &mut Pinned,
+    template: &Template,
+) -> Result<Place, ProxyError> {
+    let none = || ProxyError::NoStandIn {
+        route: route.route().name.clone(),
+    };
+    let session = record_of(worker, pinned).ok_or_else(none)?;
+    let mut known = known_stand_in(route, &session);
+    if known.is_none() {
+        let _gate = session.gate().lock().await;
+        if known_stand_in(route, &session).is_none() {
+            let at = choice::in_arm(worker, route, route.route().trusted, Some(pinned.key))?;
+            let opened = rehome::open_at(worker, route, &session, at, template).await;
+            let home = opened.inspect_err(|error| {
+                tracing::debug!(error = error as &dyn std::error::Error, "no stand-in");
+            });
+            session.set_stand_in(home.map_err(|_| none())?);
+        }
+        known = known_stand_in(route, &session);
+    }
+    let (at, home) = known.ok_or_else(none)?;
+    let id = home.id.as_deref().map(HeaderValue::from_str).transpose();
+    pinned.backend_id = id.map_err(|_| none())?;
+    Ok(at)
+}
+
+fn known_stand_in(route: &RouteView, session: &Session) -> Option<(Place, Arc<Home>)> {
+    let home = session.stand_in()?;
+    home_at(route, &home).map(|at| (at, home))
+}
+
+/// What is known of how a session was opened; nothing of one that is older than this process.
+pub(super) fn record_of(worker: &Worker, pinned: &Pinned) -> Option<Arc<Session>> {
+    let id = pinned.client_id.to_str().ok()?;
+    worker.sessions().find(id, worker.tick())
+}
+
 /// The arm and endpoint of a session's new home, if it may stay there. The key that named the
 /// home was the current one then, and may be an older one now.
-fn home_at(route: &RouteView, home: &Home) -> Option<(usize, Rc<Endpoint>)> {
+fn home_at(route: &RouteView, home: &Home) -> Option<Place> {
     (0..route.snapshot().session_keys.len())
         .find_map(|key| lives_at(route, key, (home.backend, home.endpoint)))
 }
 
 /// The arm and endpoint of these tags, if the session may stay there.
-fn lives_at(
-    route: &RouteView,
-    key: usize,
-    tags: (BackendTag, EndpointTag),
-) -> Option<(usize, Rc<Endpoint>)> {
+fn lives_at(route: &RouteView, key: usize, tags: (BackendTag, EndpointTag)) -> Option<Place> {
     let arms = &route.route().arms;
     let place = arms.iter().position(|arm| {
         arm.tags

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::access::address::AddressRules;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::{BackendTag, EndpointTag, SealKey};
-use crate::model::{BackendName, Generation, Role, RouteName, Weight};
+use crate::model::{BackendName, Generation, OutcomeSet, Role, RouteName, Weight};
 use crate::routing::RouteTable;
 use crate::shadow::spec::ShadowSpec;
 use crate::split::{Arm, Keys, Split};
@@ -21,7 +21,7 @@ use crate::upstream::spec::BackendSpec;
 
 use super::client::Forwarding;
 use super::guard::Guard;
-use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec};
+use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec};
 
 /// What control wants: plain values, from which [`Snapshot::compile`] makes the runtime form.
 #[derive(Clone, Debug)]
@@ -126,6 +126,8 @@ pub(super) struct Route {
     pub(super) response_head_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) retries: RetriesSpec,
+    pub(super) shield: Option<ShieldSpec>,
+    pub(super) bad_outcomes: OutcomeSet,
 }
 
 /// One backend of a route, ready to be used.
@@ -203,18 +205,7 @@ impl Route {
             })
             .unzip();
         let arms: Vec<RouteArm> = arms;
-        let trusted = arms.iter().position(|arm| arm.role == Some(Role::Stable));
-        let heaviest = || {
-            let weights = blueprint
-                .arms
-                .iter()
-                .filter(|arm| backends.contains_key(&arm.backend));
-            weights
-                .enumerate()
-                .max_by_key(|(_, arm)| arm.weight)
-                .map(|(place, _)| place)
-        };
-        let trusted = trusted.or_else(heaviest).unwrap_or(0);
+        let trusted = trusted_place(&arms, &blueprint.arms, backends);
         let shadow = spec
             .shadow
             .as_ref()
@@ -235,8 +226,27 @@ impl Route {
             response_head_timeout: spec.response_head_timeout,
             idle_timeout: spec.idle_timeout,
             retries: spec.retries.clone(),
+            shield: spec.shield.clone(),
+            bad_outcomes: spec.bad(),
         }
     }
+}
+
+/// The arm whose word is taken: stable's, else the heaviest one's.
+fn trusted_place(
+    arms: &[RouteArm],
+    wanted: &[ArmBlueprint],
+    backends: &BTreeMap<BackendName, BackendSpec>,
+) -> usize {
+    let stable = arms.iter().position(|arm| arm.role == Some(Role::Stable));
+    let heaviest = || {
+        let known = wanted
+            .iter()
+            .filter(|arm| backends.contains_key(&arm.backend));
+        let heaviest = known.enumerate().max_by_key(|(_, arm)| arm.weight);
+        heaviest.map(|(place, _)| place)
+    };
+    stable.or_else(heaviest).unwrap_or(0)
 }
 
 fn tags_of(

@@ -1,15 +1,17 @@
 //! The `routes`, `limits` and `forwarding` sections of the file.
 
 mod retries;
+mod shield;
 
 pub use retries::RetriesSpec;
+pub use shield::ShieldSpec;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::access::spec::{Network, address_problems};
-use crate::model::{Outcome, PlanName, Problems, RouteName, duration_text};
+use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
 use crate::split::spec::{SplitSpec, StickySpec, split_problems};
@@ -54,6 +56,9 @@ pub struct RouteSpec {
     /// When a request that failed is sent again.
     #[serde(default)]
     pub retries: RetriesSpec,
+    /// Answer a candidate's failed calls from stable, where they change nothing. Default: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shield: Option<ShieldSpec>,
     /// Longest wait for the head of an answer, 1ms to 1h. Default 60s.
     #[serde(default = "default_response_head", with = "duration_text")]
     #[schemars(with = "String")]
@@ -66,6 +71,14 @@ pub struct RouteSpec {
 }
 
 impl RouteSpec {
+    /// The outcomes that count against a backend.
+    pub fn bad(&self) -> OutcomeSet {
+        match &self.bad_outcomes {
+            Some(bad) => bad.iter().copied().collect(),
+            None => OutcomeSet::BAD,
+        }
+    }
+
     /// What is wrong with this section: the path of a field and a sentence, each. Whether its
     /// backends and its plan exist is told elsewhere.
     pub fn problems(&self) -> Vec<(String, String)> {
@@ -84,6 +97,9 @@ impl RouteSpec {
         }
         if let Some(shadow) = &self.shadow {
             problems.add_all("shadow", shadow.problems());
+        }
+        if let Some(shield) = &self.shield {
+            problems.add_all("shield", shield.problems());
         }
         problems.add_all("retries", self.retries.problems());
         match self.bad_outcomes.as_deref() {

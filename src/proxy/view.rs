@@ -13,7 +13,7 @@ use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
 use super::snapshot::{Door, Route, RouteArm, Snapshot};
-use super::spec::ProtocolSpec;
+use super::spec::{ProtocolSpec, ShieldSpec};
 use super::worker::Worker;
 
 /// A snapshot as one worker sees it.
@@ -114,10 +114,10 @@ impl View {
 impl ArmView {
     fn new(worker: &Worker, route: &Route, arm: &RouteArm) -> Self {
         let shared = worker.shared();
-        let tools = route
-            .shadow
-            .as_ref()
-            .map(|_| shared.catalogues.of(&route.name, &arm.backend));
+        let shields_tools = |shield: &ShieldSpec| shield.read_only_tools;
+        let wants_tools =
+            route.shadow.is_some() || route.shield.as_ref().is_some_and(shields_tools);
+        let tools = wants_tools.then(|| shared.catalogues.of(&route.name, &arm.backend));
         let key = CallKey {
             route: route.name.clone(),
             backend: arm.backend.clone(),

@@ -1,5 +1,6 @@
 //! The body of an answer on its way from a backend.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -30,6 +31,12 @@ pub struct AnswerBody {
     link: Option<Link>,
     endpoint: Rc<Endpoint>,
     pace: Rc<Pace>,
+    /// What was read before and put back; boxed, since hardly any answer has it.
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes for each answer instead of 32"
+    )]
+    first: Option<Box<VecDeque<Frame<Bytes>>>>,
 }
 
 impl AnswerBody {
@@ -44,6 +51,7 @@ impl AnswerBody {
             link: Some(link),
             endpoint: Rc::clone(endpoint),
             pace: Rc::clone(pace),
+            first: None,
         };
         if body.inner.is_end_stream() {
             body.release();
@@ -54,6 +62,21 @@ impl AnswerBody {
     /// The call's pace, which can also tell the answer to end.
     pub fn pace(&self) -> &Rc<Pace> {
         &self.pace
+    }
+
+    /// Puts frames that were read back in front, in their order.
+    pub fn put_back(&mut self, frames: VecDeque<Frame<Bytes>>) {
+        self.first = (!frames.is_empty()).then(|| Box::new(frames));
+    }
+
+    /// The next frame of those that were put back.
+    fn take_first(&mut self) -> Option<Frame<Bytes>> {
+        let first = self.first.as_mut()?;
+        let frame = first.pop_front();
+        if first.is_empty() {
+            self.first = None;
+        }
+        frame
     }
 
     /// Gives the connection back, if nothing of the call is left on it.
@@ -90,6 +113,9 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(frame) = this.take_first() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match this.poll_inner(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if this.inner.is_end_stream() {
@@ -116,10 +142,19 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.first.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let rest = self.inner.size_hint();
+        let Some(first) = &self.first else {
+            return rest;
+        };
+        let first = first.iter().filter_map(Frame::data_ref);
+        let first: u64 = first.map(|piece| piece.len() as u64).sum();
+        match rest.exact() {
+            Some(rest) => SizeHint::with_exact(first + rest),
+            None => SizeHint::new(),
+        }
     }
 }

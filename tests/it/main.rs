@@ -38,6 +38,7 @@ mod retries;
 mod rollouts;
 mod sessions;
 mod shadow;
+mod shielding;
 mod split;
 mod support;
 mod unread;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::backend::Backend;
 use crate::support::client::Answer;
+use crate::support::exchange::Request;
 use crate::support::gateway::Gateway;
 use crate::support::ports::reserve;
 use crate::support::routes::{route_with, through};
@@ -170,7 +171,7 @@ fn calls_that_only_read_are_repeated_and_tools_never_are() {
 
     let calls = |backend: &Backend| {
         let requests = backend.requests();
-        let bodies = requests.iter().map(|request| request.text());
+        let bodies = requests.iter().map(Request::text);
         bodies.filter(|body| body.contains("tools/call")).count()
     };
     assert_eq!(calls(&bad) + calls(&good), 20, "each tool was called once");
