@@ -22,6 +22,9 @@ pub struct Grant {
     pub routes: Vec<Scope>,
     /// Until when.
     pub expires: Option<Expiry>,
+    /// What it takes to get it; nothing for a certificate. Two grants with different secrets are
+    /// two grants.
+    secret: Option<Secret>,
 }
 
 impl Grant {
@@ -36,6 +39,7 @@ impl Grant {
             role: spec.role,
             routes: spec.routes.clone(),
             expires: spec.expires,
+            secret: spec.hash(),
         }
     }
 
@@ -46,6 +50,7 @@ impl Grant {
             role: spec.role,
             routes: spec.routes.clone(),
             expires: None,
+            secret: None,
         }
     }
 }

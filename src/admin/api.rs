@@ -11,14 +11,17 @@ use hyper::body::Incoming;
 use matchit::{MatchError, Router};
 use tokio::sync::{Semaphore, watch};
 
+use crate::access::Role;
 use crate::control::ControlHandle;
 use crate::telemetry::Metrics;
 
 use super::body;
-use super::endpoints::{Call, ENDPOINTS, Endpoint, Takes, Verb};
+use super::door::{Caller, Doors};
+use super::endpoints::{Call, ENDPOINTS, Endpoint, Needs, Takes, Verb};
 use super::error::Refusal;
 use super::guard;
 use super::openapi;
+use super::peer::Peer;
 use super::readiness::Readiness;
 use super::reply::Body;
 use super::wire::{ErrorCode, Lifecycle};
@@ -48,7 +51,9 @@ pub(super) struct Api {
     pub(super) deps: Deps,
     pub(super) readers: Arc<Semaphore>,
     pub(super) stopping: watch::Receiver<bool>,
-    address: SocketAddr,
+    pub(super) doors: Arc<Doors>,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
     paths: Router<Path>,
     openapi: Bytes,
 }
@@ -56,17 +61,21 @@ pub(super) struct Api {
 /// One request on its way through the API, its body apart.
 pub(super) struct Asked<'a> {
     pub(super) head: &'a http::request::Parts,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: &'a Peer,
+    pub(super) caller: Caller,
     /// The name in the path, if the path has one.
     pub(super) name: &'a str,
 }
 
 impl Api {
     pub(super) fn new(address: SocketAddr, deps: Deps, stopping: watch::Receiver<bool>) -> Self {
+        let exposed = !address.ip().to_canonical().is_loopback();
+        let doors = Arc::new(Doors::new(deps.control.clone(), exposed));
         Self {
             deps,
             readers: Arc::new(Semaphore::new(READERS)),
             stopping,
+            doors,
             address,
             paths: paths(),
             openapi: openapi::document().to_string().into(),
@@ -74,11 +83,7 @@ impl Api {
     }
 
     /// The answer to a request, whatever it is.
-    pub(super) async fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let (head, body) = request.into_parts();
         let answer = match self.find_and_call(&head, body, peer).await {
             Ok(response) => response,
@@ -94,29 +99,104 @@ impl Api {
         &self,
         head: &http::request::Parts,
         body: Incoming,
-        peer: SocketAddr,
+        peer: &Peer,
     ) -> Result<Response<Body>, Refusal> {
-        guard::check(self.address, &head.uri, &head.headers)?;
-        let found = self
-            .paths
-            .at(head.uri.path())
-            .map_err(|error| match error {
-                MatchError::NotFound => not_found(),
-            })?;
-        let endpoint = endpoint(found.value, &head.method)?;
+        guard::check(&self.doors.now(), peer, &head.uri, &head.headers)?;
+        let found = self.find(head);
+        // Who asks comes before what there is: whoever is not let in learns nothing.
+        let caller = match &found {
+            Ok((endpoint, _)) if self.is_free(endpoint) => Caller::Anybody,
+            Ok(_) | Err(_) => self.doors.identify(&head.headers, peer)?,
+        };
+        let (endpoint, name) = found?;
+        let asked = Asked {
+            head,
+            peer,
+            caller,
+            name,
+        };
+        self.permit(endpoint, &asked)?;
+        self.call(endpoint, &asked, body).await
+    }
+
+    fn find<'a>(
+        &self,
+        head: &'a http::request::Parts,
+    ) -> Result<(&'static Endpoint, &'a str), Refusal> {
+        let path = head.uri.path();
+        let found = self.paths.at(path).map_err(|error| match error {
+            MatchError::NotFound => not_found(),
+        })?;
         let name = found.params.iter().next().map_or("", |(_, name)| name);
-        let asked = Asked { head, peer, name };
+        Ok((endpoint(found.value, &head.method)?, name))
+    }
+
+    /// Whether it is answered without asking who asks.
+    fn is_free(&self, endpoint: &Endpoint) -> bool {
+        match endpoint.needs {
+            Needs::Nothing => true,
+            Needs::ViewerFromAfar => !self.doors.is_exposed(),
+            Needs::Role(_) => false,
+        }
+    }
+
+    /// Lets a caller through whose role and scope allow it.
+    fn permit(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<(), Refusal> {
+        let needed = match endpoint.needs {
+            Needs::Nothing => return Ok(()),
+            Needs::ViewerFromAfar => Role::Viewer,
+            Needs::Role(role) => role,
+        };
+        let caller = &asked.caller;
+        if caller.role() < needed {
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "this call takes the role {needed}; yours is {}",
+                    caller.role()
+                ),
+            ));
+        }
+        if needed == Role::Viewer || !caller.is_scoped() {
+            return Ok(());
+        }
+        let route = self.route_of(endpoint, asked)?;
+        if caller.covers(&route) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::OutOfScope,
+            "this route is not among those that your token may change",
+        ))
+    }
+
+    /// The route that a call would change.
+    fn route_of(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<String, Refusal> {
+        if !matches!(endpoint.call, Call::Act(_)) {
+            return Ok(asked.name.to_owned());
+        }
+        let status = self.deps.control.status();
+        Ok(read::find(&status, asked.name)?.route.to_string())
+    }
+
+    async fn call(
+        &self,
+        endpoint: &Endpoint,
+        asked: &Asked<'_>,
+        body: Incoming,
+    ) -> Result<Response<Body>, Refusal> {
+        let head = asked.head;
         match endpoint.takes {
-            Takes::Nothing => self.show(endpoint.call, &asked).await,
+            Takes::Nothing => self.show(endpoint.call, asked).await,
             Takes::Json(_) => {
                 body::require_type(&head.headers, &["application/json"])?;
                 let body = body::read(body).await?;
-                change::call(self, endpoint.call, &asked, &body).await
+                change::call(self, endpoint.call, asked, &body).await
             }
             Takes::File => {
                 body::require_type(&head.headers, &read::FILE_TYPES)?;
                 let body = body::read(body).await?;
-                read::check(self, &asked, &body).await
+                read::check(self, asked, &body).await
             }
         }
     }

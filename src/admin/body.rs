@@ -1,6 +1,5 @@
 //! What a request brings along: its body, its fields, its query. All of it bounded.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use serde_json::json;
 use crate::control::Author;
 use crate::model::Generation;
 
+use super::api::Asked;
 use super::error::Refusal;
 use super::wire::{ErrorCode, WHO_FIELD};
 
@@ -132,26 +132,33 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Generation>, Refusa
     Ok(Some(Generation(generation)))
 }
 
-/// Who asks, and why: a name that the asker gives, else where it asks from.
-pub(super) fn author(
-    headers: &HeaderMap,
-    peer: SocketAddr,
-    reason: Option<&str>,
-) -> Result<Author, Refusal> {
+/// Who asks, and why: the name that the file knows them by; where it knows nobody, the name
+/// that they give themselves, else where they ask from.
+pub(super) fn author(asked: &Asked<'_>, reason: Option<&str>) -> Result<Author, Refusal> {
+    let claimed = claimed(&asked.head.headers)?;
+    let who = match (asked.caller.name(), claimed) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(claimed)) => claimed.to_owned(),
+        (None, None) => format!("api from {}", asked.peer.ip()),
+    };
+    Ok(Author::new(&who, reason))
+}
+
+/// The name that the asker gives.
+pub(super) fn claimed(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let Some(field) = headers.get(WHO_FIELD) else {
-        let who = format!("api from {}", peer.ip().to_canonical());
-        return Ok(Author::new(&who, reason));
+        return Ok(None);
     };
     let printable = |text: &&str| {
         !text.trim().is_empty() && text.len() <= WHO_BYTES && !text.contains(char::is_control)
     };
-    let who = field.to_str().ok().filter(printable).ok_or_else(|| {
+    let claimed = field.to_str().ok().filter(printable).ok_or_else(|| {
         Refusal::new(
             ErrorCode::BadRequest,
             format!("{WHO_FIELD} is 1 to {WHO_BYTES} printable ASCII characters"),
         )
     })?;
-    Ok(Author::new(who, reason))
+    Ok(Some(claimed))
 }
 
 #[cfg(test)]
@@ -241,13 +248,15 @@ mod tests {
     }
 
     #[test]
-    fn an_asker_has_a_name_or_an_address() {
-        let peer = "127.0.0.1:5".parse().unwrap();
-        let who = |headers| author(&headers, peer, Some("why")).map(|author| author.who);
-        assert_eq!(who(HeaderMap::new()).unwrap(), "api from 127.0.0.1");
-        assert_eq!(who(fields(WHO_FIELD, &["ci/main"])).unwrap(), "ci/main");
+    fn an_asker_may_give_a_name_that_can_be_shown() {
+        let name = |values: &[&str]| {
+            let headers = fields(WHO_FIELD, values);
+            claimed(&headers).map(|name| name.map(str::to_owned))
+        };
+        assert_eq!(name(&[]).unwrap(), None);
+        assert_eq!(name(&["ci/main"]).unwrap().unwrap(), "ci/main");
         for bad in ["", "a\tb", "é", &"x".repeat(129)] {
-            assert!(who(fields(WHO_FIELD, &[bad])).is_err(), "{bad}");
+            assert!(name(&[bad]).is_err(), "{bad}");
         }
     }
 }

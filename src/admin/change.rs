@@ -65,7 +65,7 @@ async fn set_weights(
         route: route_name(asked.name)?,
         weights: weights(body)?,
         if_match: if_match(&asked.head.headers)?,
-        author: author(&asked.head.headers, asked.peer, body.reason.as_deref())?,
+        author: author(asked, body.reason.as_deref())?,
     };
     let name = request.route.clone();
     let Changed { generation, .. } = api.deps.control.set_weights(request).await?;
@@ -113,7 +113,7 @@ async fn start_rollout(
         } else {
             Cooldown::Respect
         },
-        author: author(&asked.head.headers, asked.peer, body.reason.as_deref())?,
+        author: author(asked, body.reason.as_deref())?,
     };
     let changed = api.deps.control.start_rollout(request).await?;
     let id = changed.rollout.map(|id| id.to_string()).unwrap_or_default();
@@ -148,7 +148,7 @@ async fn act(
             RolloutAction::Revert => control::RolloutAction::Revert,
         },
         if_match: if_match(&asked.head.headers)?,
-        author: author(&asked.head.headers, asked.peer, body.reason.as_deref())?,
+        author: author(asked, body.reason.as_deref())?,
     };
     let changed = api.deps.control.act_on_rollout(request).await?;
     show_rollout(api, StatusCode::OK, asked.name, changed.generation).await
@@ -166,7 +166,7 @@ async fn show_rollout(
 }
 
 async fn reload(api: &Api, asked: &Asked<'_>, body: &ActBody) -> Result<Response<Body>, Refusal> {
-    let author = author(&asked.head.headers, asked.peer, body.reason.as_deref())?;
+    let author = author(asked, body.reason.as_deref())?;
     let report = api.deps.control.reload(author).await?;
     let body = ReloadBody {
         generation: report.generation,

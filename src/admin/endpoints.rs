@@ -6,6 +6,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
+use crate::access::Role;
+
 use super::wire::{
     ActBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody,
     ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
@@ -94,6 +96,17 @@ pub(super) enum Takes {
     File,
 }
 
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Anybody who reaches the listener: probes know no tokens.
+    Nothing,
+    /// Anybody on a listener that only this machine reaches, a viewer elsewhere.
+    ViewerFromAfar,
+    /// A role, or one above it.
+    Role(Role),
+}
+
 /// One endpoint.
 #[derive(Clone, Copy)]
 pub(super) struct Endpoint {
@@ -101,6 +114,7 @@ pub(super) struct Endpoint {
     pub(super) path: &'static str,
     pub(super) call: Call,
     pub(super) summary: &'static str,
+    pub(super) needs: Needs,
     /// Names in the query, each with what it means.
     pub(super) query: &'static [(&'static str, &'static str)],
     pub(super) takes: Takes,
@@ -115,6 +129,7 @@ const fn get(path: &'static str, call: Call, summary: &'static str, gives: Gives
         path,
         call,
         summary,
+        needs: Needs::Role(Role::Viewer),
         query: &[],
         takes: Takes::Nothing,
         gives,
@@ -125,6 +140,7 @@ const fn get(path: &'static str, call: Call, summary: &'static str, gives: Gives
 const fn act(path: &'static str, action: RolloutAction, summary: &'static str) -> Endpoint {
     Endpoint {
         verb: Verb::Post,
+        needs: DEPLOYER,
         takes: Takes::Json(shape::<ActBody>()),
         refuses: CHANGES,
         ..get(
@@ -141,11 +157,17 @@ impl Endpoint {
         Self { refuses, ..self }
     }
 
+    const fn by(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+
     const fn asks(self, query: &'static [(&'static str, &'static str)]) -> Self {
         Self { query, ..self }
     }
 }
 
+const DEPLOYER: Needs = Needs::Role(Role::Deployer);
+const ADMIN: Needs = Needs::Role(Role::Admin);
 const UNKNOWN: &[ErrorCode] = &[ErrorCode::NotFound];
 /// What calls refuse that change a route or a rollout.
 const CHANGES: &[ErrorCode] = &[
@@ -189,6 +211,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .or(UNKNOWN),
     Endpoint {
         verb: Verb::Put,
+        needs: DEPLOYER,
         takes: Takes::Json(shape::<WeightsBody>()),
         refuses: CHANGES,
         ..get(
@@ -200,6 +223,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         verb: Verb::Post,
+        needs: DEPLOYER,
         takes: Takes::Json(shape::<StartRolloutBody>()),
         refuses: CHANGES,
         ..get(
@@ -297,6 +321,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .or(&[ErrorCode::TooMany]),
     Endpoint {
         verb: Verb::Post,
+        needs: ADMIN,
         takes: Takes::Json(shape::<ActBody>()),
         refuses: &[
             ErrorCode::UnsupportedMediaType,
@@ -313,6 +338,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         verb: Verb::Post,
+        // What a text interpolates is read with the gateway's rights.
+        needs: ADMIN,
         takes: Takes::File,
         refuses: &[ErrorCode::TooLarge, ErrorCode::UnsupportedMediaType],
         ..get(
@@ -333,19 +360,22 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Call::Metrics,
         "Metrics for Prometheus",
         Gives::Other("text/plain"),
-    ),
+    )
+    .by(Needs::ViewerFromAfar),
     get(
         "/livez",
         Call::Livez,
         "Whether the process answers at all",
         Gives::Other("text/plain"),
-    ),
+    )
+    .by(Needs::Nothing),
     get(
         "/readyz",
         Call::Readyz,
         "Whether it takes traffic",
         Gives::Other("text/plain"),
     )
+    .by(Needs::Nothing)
     .or(&[ErrorCode::Unavailable]),
     get(
         "/startupz",
@@ -353,6 +383,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "Whether it has started",
         Gives::Other("text/plain"),
     )
+    .by(Needs::Nothing)
     .or(&[ErrorCode::Unavailable]),
     get(
         "/openapi.json",

@@ -1,7 +1,9 @@
 //! Refusals: the only place that turns what went wrong into a status and a body.
 
-use http::header::{ALLOW, CONNECTION};
-use http::{HeaderValue, Response, StatusCode};
+use std::time::Duration;
+
+use http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::config::{Diagnostics, Render};
@@ -15,8 +17,10 @@ use super::wire::{ErrorBody, ErrorCode, ErrorReply};
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
     body: Box<ErrorBody>,
-    /// The methods that the path has, with 405.
-    allow: Option<HeaderValue>,
+    /// A field that goes with it: `Allow`, `WWW-Authenticate` or `Retry-After`.
+    field: Option<(HeaderName, HeaderValue)>,
+    /// Whether the connection ends with it.
+    closes: bool,
 }
 
 impl Refusal {
@@ -29,7 +33,9 @@ impl Refusal {
         };
         Self {
             body: Box::new(body),
-            allow: None,
+            field: None,
+            // What is left of such a request's body is not worth reading.
+            closes: matches!(code, ErrorCode::TooLarge | ErrorCode::Timeout),
         }
     }
 
@@ -48,8 +54,28 @@ impl Refusal {
             ErrorCode::MethodNotAllowed,
             format!("this path has {allowed}"),
         );
-        refusal.allow = HeaderValue::from_str(allowed).ok();
+        refusal.field = HeaderValue::from_str(allowed).ok().map(|it| (ALLOW, it));
         refusal
+    }
+
+    /// Says how a caller may prove who they are.
+    pub(super) fn challenge(mut self, how: &'static str) -> Self {
+        self.field = Some((WWW_AUTHENTICATE, HeaderValue::from_static(how)));
+        self
+    }
+
+    /// Says when to come back: after this time, in whole seconds, and never at once.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        self.field = Some((RETRY_AFTER, seconds.into()));
+        self
+    }
+
+    /// Ends the connection: whoever goes on like that has to begin anew each time.
+    pub(super) fn limited(mut self) -> Self {
+        self.closes = true;
+        self
     }
 
     #[cfg(test)]
@@ -60,11 +86,10 @@ impl Refusal {
     pub(super) fn into_response(self) -> Response<Body> {
         let code = self.body.code;
         let mut response = json(status(code), &ErrorReply { error: *self.body });
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(ALLOW, allow);
+        if let Some((name, value)) = self.field {
+            response.headers_mut().insert(name, value);
         }
-        // What is left of such a request's body is not worth reading.
-        if matches!(code, ErrorCode::TooLarge | ErrorCode::Timeout) {
+        if self.closes {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -76,7 +101,10 @@ impl Refusal {
 pub(super) fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
-        ErrorCode::ForeignOrigin => StatusCode::FORBIDDEN,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::ForeignOrigin | ErrorCode::Forbidden | ErrorCode::OutOfScope => {
+            StatusCode::FORBIDDEN
+        }
         ErrorCode::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -121,6 +149,7 @@ impl From<ControlError> for Refusal {
                 Self::new(ErrorCode::TooMany, message)
                     .hint("wait, or start it with `force`")
                     .details(json!({"left_seconds": left_seconds}))
+                    .retry_after(Duration::from_secs(left_seconds))
             }
             ControlError::Conflict { .. } => {
                 Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")

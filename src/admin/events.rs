@@ -21,6 +21,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::control::{ControlError, ControlHandle, Event, HistoryFilter};
 
+use super::api::Api;
 use super::render;
 
 /// How often a silent stream says that it is alive.
@@ -44,13 +45,18 @@ struct Reader {
     _place: OwnedSemaphorePermit,
 }
 
-/// Opens a stream that begins after the event `last`, or with what happens next.
+/// Whether a reader may still read: asked before each thing that it would be sent.
+pub(super) type Stays = Box<dyn Fn() -> bool + Send>;
+
+/// Opens a stream that begins after the event `last`, or with what happens next, and ends when
+/// its reader may not stay.
 pub(super) async fn open(
-    control: &ControlHandle,
+    api: &Api,
     last: Option<u64>,
     place: OwnedSemaphorePermit,
-    stopping: watch::Receiver<bool>,
+    stays: Stays,
 ) -> Result<Stream, ControlError> {
+    let control = &api.deps.control;
     // Subscribed first: what happens while the history is read comes twice rather than never.
     let live = control.subscribe();
     let mut heartbeat = interval(HEARTBEAT);
@@ -61,7 +67,7 @@ pub(super) async fn open(
         waiting: VecDeque::from([Bytes::from_static(b"retry: 1000\n: welcome\n\n")]),
         seen: 0,
         heartbeat,
-        stopping,
+        stopping: api.stopping.clone(),
         over: false,
         _place: place,
     };
@@ -70,6 +76,7 @@ pub(super) async fn open(
     }
     Ok(Stream {
         next: Box::pin(reader.next()),
+        stays,
     })
 }
 
@@ -153,6 +160,7 @@ type Next = dyn Future<Output = Option<(Reader, Bytes)>> + Send;
 /// A reader's stream, as the body of an answer.
 pub(super) struct Stream {
     next: Pin<Box<Next>>,
+    stays: Stays,
 }
 
 impl Body for Stream {
@@ -163,7 +171,8 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some((reader, bytes)) = ready!(self.next.as_mut().poll(context)) else {
+        let next = ready!(self.next.as_mut().poll(context));
+        let Some((reader, bytes)) = next.filter(|_| (self.stays)()) else {
             // Asking again after the end is allowed of nobody, but costs nothing to allow.
             self.next = Box::pin(std::future::ready(None));
             return Poll::Ready(None);

@@ -1,14 +1,14 @@
 //! What holds for every request to the API whatever, as a check over bytes: for the fuzz target
 //! and the tests.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use http::header::IF_MATCH;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::body::{author, if_match, parse};
+use crate::control::Author;
+
+use super::body::{claimed, if_match, parse};
 use super::wire::{ActBody, StartRolloutBody, WHO_FIELD, WeightsBody};
 
 /// A body is what the call takes, and then says the same when it is written out, or is refused.
@@ -28,9 +28,9 @@ pub fn body(input: &[u8]) {
     fields.insert(IF_MATCH, field.clone());
     fields.insert(WHO_FIELD, field);
     let _known_or_refused = if_match(&fields);
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let reason = std::str::from_utf8(body).ok();
-    if let Ok(author) = author(&fields, peer, reason) {
+    if let Ok(Some(who)) = claimed(&fields) {
+        let author = Author::new(who, reason);
         // What is said of who it was must not be able to break a line of a log.
         assert!(!author.who.contains(char::is_control), "{author:?}");
     }

@@ -9,16 +9,46 @@ use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
+use super::door::Door;
 use super::error::Refusal;
+use super::peer::Peer;
 use super::wire::ErrorCode;
 
-/// Lets a request through when it names this listener and comes from no foreign page.
-pub(super) fn check(own: SocketAddr, target: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-    let host = check_host(own, target, headers)?;
-    check_origin(own, &host, headers)
+/// The names that a request may use.
+#[derive(Clone, Copy, Debug)]
+struct Names<'a> {
+    /// The address of ours that the connection came to.
+    own: SocketAddr,
+    /// What a page of ours has in front of its address.
+    scheme: &'static str,
+    /// Further hosts that the file names.
+    hosts: &'a [String],
+    /// Further pages that the file names.
+    origins: &'a [String],
 }
 
-fn check_host(own: SocketAddr, target: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
+/// Lets a request through when it names this listener and comes from no foreign page.
+pub(super) fn check(
+    door: &Door,
+    peer: &Peer,
+    target: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let names = Names {
+        own: peer.local,
+        scheme: peer.scheme,
+        hosts: door.hosts(),
+        origins: door.origins(),
+    };
+    check_names(names, target, headers)
+}
+
+fn check_names(names: Names<'_>, target: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = check_host(names, target, headers)?;
+    check_origin(names, &host, headers)
+}
+
+fn check_host(names: Names<'_>, target: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
     let mut named = headers.get_all(HOST).iter();
     let (Some(host), None) = (named.next(), named.next()) else {
         return Err(Refusal::new(
@@ -27,27 +57,35 @@ fn check_host(own: SocketAddr, target: &Uri, headers: &HeaderMap) -> Result<Auth
         ));
     };
     let host = authority(host.as_bytes()).ok_or_else(foreign_host)?;
-    if !is_own(own, &host) || target.authority().is_some_and(|target| *target != host) {
+    let ours = is_own(names.own, &host) || names.hosts.iter().any(|name| is_named(name, &host));
+    if !ours || target.authority().is_some_and(|target| *target != host) {
         return Err(foreign_host());
     }
     Ok(host)
 }
 
-fn check_origin(own: SocketAddr, host: &Authority, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_origin(names: Names<'_>, host: &Authority, headers: &HeaderMap) -> Result<(), Refusal> {
+    let own = names.own;
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else {
         return Ok(());
     };
     let page = origin
         .as_bytes()
-        .strip_prefix(b"http://")
+        .strip_prefix(names.scheme.as_bytes())
         .and_then(authority);
+    let default_port = if names.scheme == "https://" { 443 } else { 80 };
+    let is_allowed = |page: &[u8]| {
+        let same = |origin: &String| page.eq_ignore_ascii_case(origin.as_bytes());
+        names.origins.iter().any(same)
+    };
     let is_ours = page.is_some_and(|page| {
         // Equal to the host: the port may be a tunnel's. Else the listener's own port, under
         // another name of loopback.
-        page == *host || (is_own(own, &page) && page.port_u16().unwrap_or(80) == own.port())
+        page == *host
+            || (is_own(own, &page) && page.port_u16().unwrap_or(default_port) == own.port())
     });
-    if is_ours && origins.next().is_none() {
+    if (is_ours || is_allowed(origin.as_bytes())) && origins.next().is_none() {
         return Ok(());
     }
     Err(Refusal::new(
@@ -62,7 +100,12 @@ fn foreign_host() -> Refusal {
         ErrorCode::ForeignHost,
         "the Host of this request is not a name of the admin API",
     )
-    .hint("use localhost, 127.0.0.1 or [::1]")
+    .hint("use localhost, 127.0.0.1 or [::1], or list the name under admin.hosts")
+}
+
+/// Whether a host is the one that the file names; an entry without a port takes any.
+fn is_named(entry: &str, named: &Authority) -> bool {
+    entry.eq_ignore_ascii_case(named.as_str()) || entry.eq_ignore_ascii_case(named.host())
 }
 
 /// A host with or without a port, and nothing else.
@@ -81,8 +124,9 @@ fn is_own(own: SocketAddr, named: &Authority) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    bare.parse::<IpAddr>()
-        .is_ok_and(|ip| ip.to_canonical().is_loopback() || ip == own.ip())
+    bare.parse::<IpAddr>().is_ok_and(|ip| {
+        ip.to_canonical().is_loopback() || ip.to_canonical() == own.ip().to_canonical()
+    })
 }
 
 #[cfg(test)]
@@ -97,8 +141,55 @@ mod tests {
         for origin in origin {
             headers.append(ORIGIN, origin.parse().unwrap());
         }
-        let own = "127.0.0.1:9900".parse().unwrap();
-        check(own, &Uri::from_static("/v1/status"), &headers).map_err(|refusal| refusal.code())
+        let target = Uri::from_static("/v1/status");
+        check_names(names(&[], &[]), &target, &headers).map_err(|refusal| refusal.code())
+    }
+
+    fn names<'a>(hosts: &'a [String], origins: &'a [String]) -> Names<'a> {
+        Names {
+            own: "127.0.0.1:9900".parse().unwrap(),
+            scheme: "http://",
+            hosts,
+            origins,
+        }
+    }
+
+    #[test]
+    fn what_the_file_lists_gets_through_and_nothing_like_it() {
+        let hosts = ["gate.example".to_owned(), "other.example:9900".to_owned()];
+        let origins = ["https://dash.example".to_owned()];
+        let ask = |host: &str, origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            if !origin.is_empty() {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            let target = Uri::from_static("/");
+            check_names(names(&hosts, &origins), &target, &headers).is_ok()
+        };
+
+        for (host, origin) in [
+            ("gate.example", ""),
+            ("GATE.example:1", ""),
+            ("other.example:9900", ""),
+            ("gate.example", "https://dash.example"),
+            ("gate.example", "http://gate.example"),
+            ("localhost:9900", "https://DASH.example"),
+        ] {
+            assert!(ask(host, origin), "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("x.gate.example", ""),
+            ("gate.example.evil", ""),
+            ("other.example", ""),
+            ("other.example:1", ""),
+            ("gate.example", "http://dash.example"),
+            ("gate.example", "https://dash.example:8443"),
+            ("gate.example", "https://dash.example.evil"),
+            ("evil.example", "https://dash.example"),
+        ] {
+            assert!(!ask(host, origin), "{host} {origin}");
+        }
     }
 
     #[test]
@@ -172,9 +263,9 @@ mod tests {
     fn a_target_may_not_name_another_host() {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "localhost:9900".parse().unwrap());
-        let own = "127.0.0.1:9900".parse().unwrap();
+        let ask = |target| check_names(names(&[], &[]), &Uri::from_static(target), &headers);
 
-        assert!(check(own, &Uri::from_static("http://evil.example/"), &headers).is_err());
-        assert!(check(own, &Uri::from_static("http://localhost:9900/"), &headers).is_ok());
+        assert!(ask("http://evil.example/").is_err());
+        assert!(ask("http://localhost:9900/").is_ok());
     }
 }

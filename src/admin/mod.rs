@@ -15,6 +15,7 @@
 mod api;
 mod body;
 mod change;
+mod door;
 mod endpoints;
 mod error;
 mod events;
@@ -26,6 +27,7 @@ mod home;
 mod listen;
 mod metrics;
 mod openapi;
+mod peer;
 mod query;
 mod read;
 mod readiness;

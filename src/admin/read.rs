@@ -1,6 +1,7 @@
 //! Calls that look at things and change nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -149,8 +150,9 @@ pub(super) async fn events(api: &Api, asked: &Asked<'_>) -> Result<Response<Body
         Refusal::new(ErrorCode::TooMany, "too many readers of events already")
             .hint("close one of them, or poll /v1/history")
     })?;
-    let stopping = api.stopping.clone();
-    let stream = events::open(&api.deps.control, last, place, stopping).await?;
+    let (doors, caller) = (Arc::clone(&api.doors), asked.caller.clone());
+    let stays = Box::new(move || doors.may_stay(&caller));
+    let stream = events::open(api, last, place, stays).await?;
     Ok(reply::stream(
         StatusCode::OK,
         "text/event-stream",

@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use crate::telemetry::{describe_counter, describe_gauge};
 
 use super::api::{Api, Deps, REQUESTS};
-use super::events;
 use super::listen::AdminListener;
+use super::peer::Peer;
 use super::stall::Stall;
+use super::{door, events};
 
 /// Most connections at once; further ones are closed.
 const CONNECTIONS: usize = 128;
@@ -38,6 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const OPEN: &str = "switchback_admin_connections_open";
 const REFUSED: &str = "switchback_admin_connections_refused_total";
+const DENIED: &str = "switchback_admin_connections_denied_total";
 
 /// Serves the admin API until `shutdown` is done: then no more connections are accepted, event
 /// streams end, and open calls have half a second to finish.
@@ -79,6 +81,11 @@ fn describe() {
         "Connections closed at once because too many were open",
     );
     describe_counter(
+        DENIED,
+        "Connections closed at once because of the address they came from",
+    );
+    door::describe();
+    describe_counter(
         events::LOST,
         "Events that readers missed because they were too slow",
     );
@@ -94,8 +101,14 @@ async fn admit(
         Ok(_) if connections.len() >= CONNECTIONS => {
             metrics::counter!(REFUSED).increment(1);
         }
-        Ok((stream, peer)) => {
-            connections.spawn(connection(Arc::clone(api), stream, peer));
+        Ok((stream, remote)) => {
+            let local = stream.local_addr().unwrap_or(api.address);
+            let peer = Peer::plain(remote, local);
+            if api.doors.now().admits(&peer) {
+                connections.spawn(connection(Arc::clone(api), stream, peer));
+            } else {
+                metrics::counter!(DENIED).increment(1);
+            }
         }
         Err(error) => {
             tracing::warn!(%error, "the admin API could not accept a connection");
@@ -104,11 +117,13 @@ async fn admit(
     }
 }
 
-async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr) {
+async fn connection(api: Arc<Api>, stream: TcpStream, peer: Peer) {
     let mut stopping = api.stopping.clone();
+    let peer = Arc::new(peer);
+    let asks = Arc::clone(&peer);
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(api.answer(request, peer).await) }
+        let (api, peer) = (Arc::clone(&api), Arc::clone(&asks));
+        async move { Ok::<_, Infallible>(api.answer(request, &peer).await) }
     });
     // Answers are small: what is written is to leave at once.
     let _ = stream.set_nodelay(true);

@@ -1,5 +1,6 @@
 //! The API over real sockets, in front of a real control with a real store.
 
+mod access;
 mod bounds;
 mod calls;
 mod defence;
@@ -80,9 +81,14 @@ impl Answer {
 
 impl Fixture {
     fn start() -> Self {
+        Self::with(CONFIG)
+    }
+
+    /// The same by another file.
+    fn with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("switchback.yaml");
-        std::fs::write(&file, CONFIG).unwrap();
+        std::fs::write(&file, config).unwrap();
         let registry = Arc::default();
         let options = ControlOptions {
             config: config::load(&file).unwrap(),
@@ -148,6 +154,15 @@ impl Fixture {
 
     async fn get(&self, path: &str) -> Answer {
         self.call(&format!("GET {path}"), &[], "").await
+    }
+
+    async fn ask_as(&self, token: &str, line: &str, body: &str) -> Answer {
+        let token = format!("Bearer {token}");
+        let fields = [
+            ("content-type", "application/json"),
+            ("authorization", token.as_str()),
+        ];
+        self.call(line, &fields, body).await
     }
 
     async fn send(&self, line: &str, body: &str) -> Answer {

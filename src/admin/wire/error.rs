@@ -32,9 +32,15 @@ pub struct ErrorBody {
 pub enum ErrorCode {
     /// 400: not a request that this API has, such as a body that is not JSON.
     BadRequest,
+    /// 401: no token, or one that is not valid.
+    Unauthorized,
+    /// 403: the token's role does not allow it.
+    Forbidden,
+    /// 403: the token's scope does not have this route.
+    OutOfScope,
     /// 403: the page that asks is not the API's own.
     ForeignOrigin,
-    /// 403: the `Host` is not a name of this listener.
+    /// 421: the `Host` is not a name of this listener.
     ForeignHost,
     /// 404: no such path, route, backend or rollout.
     NotFound,
@@ -55,7 +61,8 @@ pub enum ErrorCode {
     Invalid,
     /// 422: the config file has errors.
     InvalidConfig,
-    /// 429: too often, such as more reverts in an hour than allowed, or too many readers of events.
+    /// 429: too often, such as a candidate that cools down, too many readers of events, or too
+    /// many calls without a valid token.
     TooMany,
     /// 500: a fault of the gateway's own.
     Internal,

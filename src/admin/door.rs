@@ -1,0 +1,302 @@
+//! Who gets in: what the config in force says about callers, ready to be asked.
+//!
+//! The door is made anew when a reload puts another config in force, and as a whole: a call is
+//! let in by one config, never by parts of two.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use tokio::time::Instant;
+
+use crate::access::address::AddressRules;
+use crate::access::{FailureBounds, Failures, Found, Grant, Judged, Role, Tokens};
+use crate::config::Config;
+use crate::control::ControlHandle;
+
+use super::error::Refusal;
+use super::peer::Peer;
+use super::wire::ErrorCode;
+
+/// Counts callers who did not say who they are, by what was wrong.
+pub(super) const FAILURES: &str = "switchback_admin_auth_failures_total";
+/// Counts those of them who were told to wait.
+pub(super) const LIMITED: &str = "switchback_admin_auth_limited_total";
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Whoever reached a loopback address, where the file grants nothing to anybody.
+    Anybody,
+    /// Somebody whom the file knows.
+    Known(Arc<Grant>),
+}
+
+impl Caller {
+    /// What they may do.
+    pub(super) fn role(&self) -> Role {
+        match self {
+            Self::Anybody => Role::Admin,
+            Self::Known(grant) => grant.role,
+        }
+    }
+
+    /// Whether they may change this route, as far as their scope goes.
+    pub(super) fn covers(&self, route: &str) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Known(grant) => grant.covers(route),
+        }
+    }
+
+    /// Whether their scope leaves any route out.
+    pub(super) fn is_scoped(&self) -> bool {
+        match self {
+            Self::Anybody => false,
+            Self::Known(grant) => !grant.routes.is_empty(),
+        }
+    }
+
+    /// Their name, if the file knows them.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anybody => None,
+            Self::Known(grant) => Some(&grant.name),
+        }
+    }
+}
+
+/// What one config says about callers.
+#[derive(Debug)]
+pub(super) struct Door {
+    config: Arc<Config>,
+    tokens: Tokens,
+    addresses: Option<AddressRules>,
+    bounds: FailureBounds,
+    /// Whether callers may stay nameless: on loopback, while the file grants nothing.
+    open: bool,
+}
+
+/// The door of the config in force.
+#[derive(Debug)]
+pub(super) struct Doors {
+    control: ControlHandle,
+    current: ArcSwap<Door>,
+    /// Whether other machines can reach the listener, whatever the file says by now.
+    exposed: bool,
+    /// Not per connection: those who fail may come back on another one.
+    failures: Mutex<Failures>,
+}
+
+impl Doors {
+    pub(super) fn new(control: ControlHandle, exposed: bool) -> Self {
+        let door = Door::new(&control.status().config.in_force, exposed);
+        Self {
+            control,
+            current: ArcSwap::from_pointee(door),
+            exposed,
+            failures: Mutex::new(Failures::new(Instant::now())),
+        }
+    }
+
+    /// The door as it is now.
+    pub(super) fn now(&self) -> Arc<Door> {
+        let status = self.control.status();
+        let door = self.current.load_full();
+        if Arc::ptr_eq(&door.config, &status.config.in_force) {
+            return door;
+        }
+        let door = Arc::new(Door::new(&status.config.in_force, self.exposed));
+        self.current.store(Arc::clone(&door));
+        door
+    }
+
+    /// Whether other machines can reach the listener.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.exposed
+    }
+
+    /// Says who asks, or refuses.
+    ///
+    /// # Errors
+    /// 401 for whoever does not say who they are, 429 when that happened too often.
+    pub(super) fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refusal> {
+        let door = self.now();
+        let failure = match door.look(headers, SystemTime::now()) {
+            Ok(caller) => return Ok(caller),
+            Err(failure) => failure,
+        };
+        metrics::counter!(FAILURES, "reason" => failure.reason()).increment(1);
+        let counted = self
+            .failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .count(peer.ip(), Instant::now(), door.bounds);
+        match counted {
+            Judged::Told => Err(failure.refusal()),
+            Judged::TooMany(wait) => {
+                metrics::counter!(LIMITED).increment(1);
+                Err(
+                    Refusal::new(ErrorCode::TooMany, "too many calls without a valid token")
+                        .retry_after(wait)
+                        .limited(),
+                )
+            }
+        }
+    }
+
+    /// Whether a caller who was let in may stay: their grant is still the file's, and not over.
+    pub(super) fn may_stay(&self, caller: &Caller) -> bool {
+        let door = self.now();
+        match caller {
+            Caller::Anybody => door.open,
+            Caller::Known(grant) => {
+                let over = grant
+                    .expires
+                    .is_some_and(|at| at.is_over(SystemTime::now()));
+                !over && door.tokens.grants().any(|known| known == grant)
+            }
+        }
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    Missing,
+    Malformed,
+    Wrong,
+    Expired,
+}
+
+impl Failure {
+    const ALL: [Self; 4] = [Self::Missing, Self::Malformed, Self::Wrong, Self::Expired];
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Wrong => "wrong",
+            Self::Expired => "expired",
+        }
+    }
+
+    fn refusal(self) -> Refusal {
+        let (message, challenge) = match self {
+            Self::Missing => ("this call needs a token", "Bearer"),
+            Self::Malformed => (
+                "the Authorization of this request is not one bearer token",
+                "Bearer error=\"invalid_token\"",
+            ),
+            Self::Wrong => (
+                "the token is not one that this gateway knows",
+                "Bearer error=\"invalid_token\"",
+            ),
+            Self::Expired => ("the token has expired", "Bearer error=\"invalid_token\""),
+        };
+        Refusal::new(ErrorCode::Unauthorized, message)
+            .hint("send `Authorization: Bearer TOKEN` with a token of the config's admin.tokens")
+            .challenge(challenge)
+    }
+}
+
+/// Puts what is counted here on the page of metrics, as zeros.
+pub(super) fn describe() {
+    crate::telemetry::describe_counter(
+        LIMITED,
+        "Calls to the admin API answered 429 since too many came without a valid token",
+    );
+    crate::telemetry::describe_counter(
+        FAILURES,
+        "Calls to the admin API without a valid token, by what was wrong",
+    );
+    for failure in Failure::ALL {
+        metrics::counter!(FAILURES, "reason" => failure.reason()).increment(0);
+    }
+}
+
+impl Door {
+    fn new(config: &Arc<Config>, exposed: bool) -> Self {
+        let spec = &config.spec().admin;
+        let tokens = Tokens::new(&spec.tokens);
+        Self {
+            config: Arc::clone(config),
+            addresses: AddressRules::new(spec.allow.as_deref(), &spec.deny),
+            bounds: FailureBounds {
+                per_address: spec.failures.per_address,
+                total: spec.failures.total,
+                window: spec.failures.window,
+            },
+            // The listener stays where it is until a restart. So does what it asks for: a file
+            // that moves it to loopback and drops all tokens must not open it meanwhile.
+            open: tokens.is_empty() && !exposed,
+            tokens,
+        }
+    }
+
+    /// Whether connections from there are taken.
+    pub(super) fn admits(&self, peer: &Peer) -> bool {
+        let rules = self.addresses.as_ref();
+        rules.is_none_or(|rules| rules.admits(peer.ip()))
+    }
+
+    /// Hosts that a request may name, besides the listener's own.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.config.spec().admin.hosts
+    }
+
+    /// Pages that may ask, besides the API's own.
+    pub(super) fn origins(&self) -> &[String] {
+        &self.config.spec().admin.origins
+    }
+
+    fn look(&self, headers: &HeaderMap, now: SystemTime) -> Result<Caller, Failure> {
+        if self.open {
+            return Ok(Caller::Anybody);
+        }
+        let mut fields = headers.get_all(AUTHORIZATION).iter();
+        let field = fields.next().ok_or(Failure::Missing)?;
+        let token = field.to_str().ok().and_then(bearer);
+        let (Some(token), None) = (token, fields.next()) else {
+            return Err(Failure::Malformed);
+        };
+        match self.tokens.find(token, now) {
+            Found::Valid(grant) => Ok(Caller::Known(grant)),
+            Found::Expired(_) => Err(Failure::Expired),
+            Found::Unknown => Err(Failure::Wrong),
+        }
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme's name has no case.
+fn bearer(field: &str) -> Option<&str> {
+    let (scheme, token) = field.trim().split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    let plain = !token.is_empty() && !token.contains([' ', '\t', ',']);
+    (scheme.eq_ignore_ascii_case("bearer") && plain).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_one_word_behind_its_scheme() {
+        for (field, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc=", Some("abc=")),
+            ("BEARER  abc ", Some("abc")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Bearer a b", None),
+            ("Bearer a,b", None),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(field), token, "{field:?}");
+        }
+    }
+}
