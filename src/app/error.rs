@@ -6,6 +6,7 @@ use crate::admin::ListenError;
 use crate::config::Diagnostics;
 use crate::control::ControlError;
 use crate::listener::BindError;
+use crate::store::StoreError;
 use crate::telemetry::LogError;
 
 /// Why the gateway does not start.
@@ -23,6 +24,9 @@ pub enum AppError {
     /// The state folder cannot be used.
     #[error("opening the state")]
     State(#[source] ControlError),
+    /// The damaged state file cannot be replaced.
+    #[error("recovering the state")]
+    Recover(#[source] StoreError),
     /// A listener's address cannot be bound.
     #[error("opening a listener")]
     Listener(#[from] BindError),

@@ -8,7 +8,8 @@ mod error;
 mod limits;
 mod process;
 mod running;
+pub mod state;
 
 pub use error::AppError;
-pub use process::serve;
+pub use process::{Start, serve};
 pub use running::{Gateway, Running};

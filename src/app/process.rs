@@ -11,16 +11,24 @@ use crate::telemetry::{self, Log, LogFormat};
 use super::error::AppError;
 use super::limits;
 use super::running::{Gateway, Running};
+use super::state;
 
 /// The environment variable that says what is logged, such as `warn,switchback::control=debug`.
 const LOG_FILTER: &str = "SWITCHBACK_LOG";
+
+/// How the gateway starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// Replace a damaged state file by what is sound of it.
+    pub recover: bool,
+}
 
 /// Runs the gateway by a file until SIGTERM or SIGINT. The first lets what is under way end, a
 /// second one ends at once; SIGHUP reads the file again. `started` is told when it runs.
 ///
 /// # Errors
 /// [`AppError`] when it does not start.
-pub fn serve(path: &Path, started: impl FnOnce(&Running)) -> Result<(), AppError> {
+pub fn serve(path: &Path, start: Start, started: impl FnOnce(&Running)) -> Result<(), AppError> {
     let filter = std::env::var(LOG_FILTER).ok();
     // Kept to the end: what is still queued is written when it is dropped.
     let _log = Log::start(LogFormat::of_stderr(), filter.as_deref())?;
@@ -29,6 +37,9 @@ pub fn serve(path: &Path, started: impl FnOnce(&Running)) -> Result<(), AppError
     // The watch first: a change between reading and watching would go unseen.
     let watch = FileWatch::new(path).map_err(AppError::Watch)?;
     let config = config::load(path).map_err(AppError::Config)?;
+    if start.recover {
+        state::recover(&config).map_err(AppError::Recover)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

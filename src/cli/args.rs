@@ -45,7 +45,7 @@ pub(super) struct Globals {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Run the gateway, until SIGTERM or Ctrl-C; SIGHUP reads the file again.
-    Serve(FileArgs),
+    Serve(ServeArgs),
     /// Check a config file and show everything wrong with it.
     Check(FileArgs),
     /// Watch a bad version being switched back: servers, agents and a gateway in one process.
@@ -63,6 +63,9 @@ pub(super) enum Verb {
     Rollout(RolloutVerb),
     /// List what happened, latest first.
     History(HistoryArgs),
+    /// Look after the state of a gateway that is not running.
+    #[command(subcommand)]
+    State(StateVerb),
     /// Print the JSON schema of the config file.
     Schema,
     /// Ask a gateway whether it is ready: exit code 0 or 1, for containers.
@@ -77,6 +80,35 @@ pub(super) enum Verb {
         #[arg(value_name = "SHELL")]
         shell: clap_complete::Shell,
     },
+}
+
+/// How the gateway starts.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) file: FileArgs,
+    /// Keep what is sound of a damaged state file, put the damaged one aside, and go on.
+    #[arg(long)]
+    pub(super) recover: bool,
+}
+
+/// What to do with the state.
+#[derive(Debug, Subcommand)]
+pub(super) enum StateVerb {
+    /// Say whether the state file is sound, and which schema it has.
+    Check(FileArgs),
+    /// Bring the state file to another version's schema; a copy is kept.
+    Migrate(MigrateArgs),
+}
+
+/// Where to bring the state file.
+#[derive(Debug, Args)]
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    pub(super) file: FileArgs,
+    /// The schema.
+    #[arg(long, value_name = "N")]
+    pub(super) to: u64,
 }
 
 /// Which config file.
@@ -286,6 +318,9 @@ mod tests {
         for words in [
             "check",
             "check -c a.yaml --json",
+            "serve -c a.yaml --recover",
+            "state check -c a.yaml",
+            "state migrate --to 1",
             "status",
             "status search --admin http://127.0.0.1:1",
             "shift search v1=95 v2=5 --reason x --if-match 7",
@@ -319,6 +354,7 @@ mod tests {
             "rollout start search --to v2 --stages 5 --plan careful",
             "rollout start search --to v2 --timeout 1h",
             "history --limit 0",
+            "state migrate",
             "history --rollout search",
             "completions tcsh-ng",
         ] {

@@ -7,18 +7,21 @@ use clap_complete::Shell;
 use serde_json::json;
 
 use super::api::Api;
-use super::args::{Cli, FileArgs};
+use super::args::{Cli, FileArgs, ServeArgs};
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use crate::app::{self, AppError, Running};
-use crate::config::{self, Config, Render};
+use crate::app::{self, AppError, Running, Start};
+use crate::config::{self, Config, Diagnostics, Render};
 
 /// The file that is used when none is named.
 const DEFAULT_FILE: &str = "switchback.yaml";
 
 /// `switchback serve`
-pub(super) fn serve(args: FileArgs, output: Output) -> Result<Exit, Failure> {
-    let path = file(args)?;
+pub(super) fn serve(args: ServeArgs, output: Output) -> Result<Exit, Failure> {
+    let path = file(args.file)?;
+    let start = Start {
+        recover: args.recover,
+    };
     let tell = |running: &Running| {
         let listening = json!({
             "file": path,
@@ -28,17 +31,18 @@ pub(super) fn serve(args: FileArgs, output: Output) -> Result<Exit, Failure> {
         // The gateway runs also when nobody reads where.
         let _ = output.answer(&listening, |_| started(&path, running));
     };
-    match app::serve(&path, tell) {
+    match app::serve(&path, start, tell) {
         Ok(()) => Ok(Exit::Done),
-        Err(AppError::Config(found)) => {
-            output.note(found.render(style(output)).trim_end());
-            Err(Failure::new(
-                Exit::Usage,
-                format!("the config file {} is not valid", path.display()),
-            ))
-        }
+        Err(AppError::Config(found)) => Err(invalid(&path, &found, output)),
         Err(error) => Err(Failure::new(Exit::Error, "cannot run the gateway").because(&error)),
     }
+}
+
+/// Shows everything that is wrong with a file.
+pub(super) fn invalid(path: &Path, found: &Diagnostics, output: Output) -> Failure {
+    output.note(found.render(style(output)).trim_end());
+    let what = format!("the config file {} is not valid", path.display());
+    Failure::new(Exit::Usage, what)
 }
 
 fn started(path: &Path, running: &Running) -> String {

@@ -18,6 +18,7 @@ mod output;
 mod rollout;
 mod run;
 mod sse;
+mod state;
 mod status;
 mod wait;
 mod words;

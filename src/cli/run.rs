@@ -9,7 +9,7 @@ use super::api::Api;
 use super::args::{Cli, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::{demo, history, local, rollout, status};
+use super::{demo, history, local, rollout, state, status};
 
 /// Does what the command line says and returns how it went.
 pub fn main() -> ExitCode {
@@ -43,6 +43,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Serve(args) => local::serve(args, output),
         Verb::Check(args) => local::check(args, output),
         Verb::Demo(args) => demo::run(&args, output),
+        Verb::State(verb) => state::run(verb, output),
         Verb::Schema => local::schema(output),
         Verb::Completions { shell } => local::completions(shell, output),
         Verb::Healthcheck { url } => asking(local::healthcheck(api, url, output)),

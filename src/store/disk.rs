@@ -1,7 +1,7 @@
 //! The folder, its lock, and how the database file comes to be.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -41,12 +41,16 @@ impl Folder {
             .open(&lock_path)
             .map_err(|source| StoreError::io("opening", &lock_path, source))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => {
+                sign(&lock);
+                Ok(Self {
+                    path: path.to_owned(),
+                    _lock: lock,
+                })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
                 folder: path.to_owned(),
+                holder: holder(&lock),
             }),
             Err(TryLockError::Error(source)) => Err(StoreError::io("locking", &lock_path, source)),
         }
@@ -66,25 +70,59 @@ impl Folder {
         if exists {
             return Ok(());
         }
+        self.replace_file(tables::initialize)
+    }
+
+    /// Puts a new database in the place of the file, filled by `fill`.
+    pub(super) fn replace_file(
+        &self,
+        fill: impl FnOnce(&Database) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
         let draft = self.path.join(format!("{FILE}.new"));
         let made = |source| StoreError::io("making", &draft, source);
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(made(error)),
             _ => {}
         }
-        let file = private().create_new(true).open(&draft).map_err(made)?;
+        let empty = private().create_new(true).open(&draft).map_err(made)?;
         let database = builder()
-            .create_file(file)
+            .create_file(empty)
             .map_err(|error| StoreError::database("making", &draft, error.into()))?;
-        tables::initialize(&database)
-            .map_err(|error| StoreError::database("making", &draft, error))?;
+        fill(&database).map_err(|error| StoreError::database("making", &draft, error))?;
         drop(database);
-        File::open(&draft)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&draft, &path))
-            .and_then(|()| File::open(&self.path)?.sync_all())
-            .map_err(made)
+        self.move_in(&draft, &self.file()).map_err(made)
     }
+
+    /// Copies the file, as it is, to another name in the folder, and returns its path.
+    pub(super) fn copy_file(&self, suffix: &str) -> Result<PathBuf, StoreError> {
+        let copy = self.path.join(format!("{FILE}.{suffix}"));
+        let draft = self.path.join(format!("{FILE}.{suffix}.new"));
+        let copied = |source| StoreError::io("copying to", &copy, source);
+        // A copy has the permissions of what it is a copy of.
+        fs::copy(self.file(), &draft).map_err(copied)?;
+        self.move_in(&draft, &copy).map_err(copied)?;
+        Ok(copy)
+    }
+
+    /// Moves a file to its name when all of it is on disk.
+    fn move_in(&self, draft: &Path, to: &Path) -> io::Result<()> {
+        File::open(draft)?.sync_all()?;
+        fs::rename(draft, to)?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// Says who has the folder, for whoever else wants it. A courtesy: without it they are told less.
+fn sign(mut lock: &File) {
+    let _ = lock.set_len(0);
+    let _ = writeln!(lock, "{}", std::process::id());
+}
+
+fn holder(mut lock: &File) -> Option<u32> {
+    let mut signed = String::new();
+    lock.rewind().ok()?;
+    lock.take(16).read_to_string(&mut signed).ok()?;
+    signed.trim().parse().ok()
 }
 
 /// Opens the database file at `path`, which must have been made before.
@@ -92,10 +130,7 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     let opened = |source| StoreError::io("opening", path, source);
     let file = private().open(path).map_err(opened)?;
     if file.metadata().map_err(opened)?.len() == 0 {
-        return Err(StoreError::Corrupt {
-            path: path.to_owned(),
-            why: "it is empty".to_owned(),
-        });
+        return Err(StoreError::corrupt(path, "it is empty"));
     }
     builder()
         .create_file(file)

@@ -4,6 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::schema::SCHEMA;
+use super::tables::Unreadable;
+
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,14 +20,20 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Another process has the folder.
-    #[error("the state folder {} is in use by another process", folder.display())]
+    #[error(
+        "the state folder {} is in use by {}; stop that one first, or start with --takeover",
+        folder.display(), holder.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+    )]
     InUse {
         /// The folder.
         folder: PathBuf,
+        /// The process, where it is known.
+        holder: Option<u32>,
     },
     /// The file is not what this room wrote.
     #[error(
-        "{} is damaged ({why}); bring back a copy, or move it away to start afresh with the weights of the config file",
+        "{} is damaged ({why}); start once with `switchback serve --recover`, which keeps what is sound of it, \
+         or bring back a copy, or move it away to start afresh with the weights of the config file",
         path.display()
     )]
     Corrupt {
@@ -35,7 +44,8 @@ pub enum StoreError {
     },
     /// A newer version of Switchback wrote the file.
     #[error(
-        "{} has schema {found}, this version knows up to {known}; run the version that wrote it",
+        "{} has schema {found}, this version knows up to {known}; run the version that wrote it, \
+         or let that one bring the file back with `switchback state migrate --to {known}`",
         path.display()
     )]
     NewerSchema {
@@ -71,6 +81,22 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder has been handed over to another process, or is about to be.
+    #[error("another process is taking {} over", path.display())]
+    HandedOver {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no way to a schema.
+    #[error("there is no schema {asked}: this version knows {oldest} to {newest}")]
+    NoSchema {
+        /// The schema that was asked for.
+        asked: u64,
+        /// The oldest that is known.
+        oldest: u64,
+        /// The newest that is known.
+        newest: u64,
+    },
     /// The store has been closed.
     #[error("the store of {} has stopped", path.display())]
     Stopped {
@@ -83,6 +109,27 @@ impl StoreError {
     /// Whether more room on the disk would help.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
+    }
+
+    /// The error for a file that this room did not write like that.
+    pub(super) fn corrupt(path: &Path, why: impl Into<String>) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    /// The error for contents of `path` that could not be read.
+    pub(super) fn unreadable(path: &Path, unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Database(error) => Self::database("reading", path, error),
+            Unreadable::Odd(why) => Self::corrupt(path, why),
+            Unreadable::Newer { found } => Self::NewerSchema {
+                path: path.to_owned(),
+                found,
+                known: SCHEMA,
+            },
+        }
     }
 
     /// The error for what the system said while this was `tried` on `path`.
@@ -118,6 +165,7 @@ impl StoreError {
             redb::Error::Io(source) => Self::io(tried, path, source),
             redb::Error::DatabaseAlreadyOpen => Self::InUse {
                 folder: path.parent().unwrap_or(path).to_owned(),
+                holder: None,
             },
             redb::Error::Corrupted(why) => Self::Corrupt {
                 path: path.to_owned(),

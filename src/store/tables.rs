@@ -2,20 +2,29 @@
 
 use std::fmt;
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
+};
+
+use super::frame::{Frame, Kind};
+use super::schema::{LEAST, SCHEMA};
 
 /// Most events the history keeps; older ones are dropped as new ones come.
 pub const HISTORY_MAX: u64 = 10_000;
-/// The schema this version writes, and the newest it reads.
-pub(super) const SCHEMA: u64 = 1;
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
-const HISTORY: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("history");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+pub(super) const HISTORY: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("history");
 
-const META_SCHEMA: &str = "schema";
-const META_SEAL_KEY: &str = "seal_key";
-const STATE_DESIRED: &str = "desired";
+/// The schema of the file; eight bytes, in every version.
+pub(super) const META_SCHEMA: &str = "schema";
+/// The oldest schema whose versions may use the file; eight bytes, in every version but 1.
+pub(super) const META_LEAST: &str = "least";
+pub(super) const META_SEAL_KEY: &str = "seal_key";
+pub(super) const STATE_DESIRED: &str = "desired";
+
+const UNSOUND: &str = "switchback_state_rows_unsound_total";
 
 /// What is written in one commit: all of it or nothing.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +47,8 @@ pub struct Contents {
     pub last_sequence: u64,
     /// 32 random bytes, made with the store.
     pub seal_key: [u8; 32],
+    /// The number of the last commit.
+    pub(super) commit: u64,
 }
 
 impl fmt::Debug for Contents {
@@ -88,7 +99,14 @@ pub(super) fn initialize(database: &Database) -> Result<(), redb::Error> {
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_SCHEMA, SCHEMA.to_le_bytes().as_slice())?;
-        meta.insert(META_SEAL_KEY, seal_key.as_slice())?;
+        meta.insert(META_LEAST, LEAST.to_le_bytes().as_slice())?;
+        let seal_key = Frame {
+            kind: Kind::SealKey,
+            number: 0,
+            commit: 0,
+            payload: &seal_key,
+        };
+        meta.insert(META_SEAL_KEY, seal_key.to_bytes().as_slice())?;
         transaction.open_table(STATE)?;
         transaction.open_table(HISTORY)?;
     }
@@ -96,41 +114,72 @@ pub(super) fn initialize(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// The schema of a file that this version may use.
+pub(super) fn schema(transaction: &ReadTransaction) -> Result<u64, Unreadable> {
+    let meta = transaction.open_table(META)?;
+    let number = |key| -> Result<Option<u64>, Unreadable> {
+        let value = meta.get(key)?;
+        Ok(value.and_then(|value| Some(u64::from_le_bytes(value.value().try_into().ok()?))))
+    };
+    let schema = number(META_SCHEMA)?.ok_or(Unreadable::Odd("its schema is not named"))?;
+    if schema > SCHEMA && number(META_LEAST)?.is_none_or(|least| least > SCHEMA) {
+        return Err(Unreadable::Newer { found: schema });
+    }
+    Ok(schema)
+}
+
 /// Reads what a process needs when it starts.
 pub(super) fn contents(database: &Database) -> Result<Contents, Unreadable> {
     let transaction = database.begin_read()?;
+    schema(&transaction)?;
     let meta = transaction.open_table(META)?;
-    let schema = meta
-        .get(META_SCHEMA)?
-        .and_then(|value| Some(u64::from_le_bytes(value.value().try_into().ok()?)))
-        .ok_or(Unreadable::Odd("its schema is not named"))?;
-    if schema > SCHEMA {
-        return Err(Unreadable::Newer { found: schema });
+    let seal_key = meta.get(META_SEAL_KEY)?;
+    let seal_key = seal_key
+        .and_then(|value| {
+            let frame = Frame::read_whole(value.value(), Kind::SealKey)?;
+            frame.payload.try_into().ok()
+        })
+        .ok_or(Unreadable::Odd("its seal key is missing or damaged"))?;
+    let mut contents = Contents {
+        state: None,
+        last_sequence: 0,
+        seal_key,
+        commit: 0,
+    };
+    if let Some(value) = transaction.open_table(STATE)?.get(STATE_DESIRED)? {
+        let frame = Frame::read_whole(value.value(), Kind::State);
+        let frame = frame.ok_or(Unreadable::Odd("its state does not match its checksum"))?;
+        contents.state = Some(frame.payload.to_vec());
+        contents.commit = frame.commit;
     }
-    let seal_key = meta
-        .get(META_SEAL_KEY)?
-        .and_then(|value| value.value().try_into().ok())
-        .ok_or(Unreadable::Odd("its seal key is missing"))?;
-    let state = transaction.open_table(STATE)?.get(STATE_DESIRED)?;
     let history = transaction.open_table(HISTORY)?;
     let last = history.last()?;
-    Ok(Contents {
-        state: state.map(|value| value.value().to_vec()),
-        last_sequence: last.map_or(0, |(sequence, _)| sequence.value()),
-        seal_key,
-    })
+    contents.last_sequence = last.map_or(0, |(sequence, _)| sequence.value());
+    Ok(contents)
 }
 
-/// Writes a batch and waits until it is on disk.
-pub(super) fn save(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
+/// Writes a batch as this commit and waits until it is on disk.
+pub(super) fn save(database: &Database, batch: &Batch, commit: u64) -> Result<(), redb::Error> {
+    let framed = |kind, number, payload: &[u8]| {
+        let frame = Frame {
+            kind,
+            number,
+            commit,
+            payload,
+        };
+        frame.to_bytes()
+    };
     let transaction = database.begin_write()?;
     {
         let mut state = transaction.open_table(STATE)?;
-        state.insert(STATE_DESIRED, batch.state.as_slice())?;
+        let last = (batch.first_sequence + batch.events.len() as u64).saturating_sub(1);
+        let bytes = framed(Kind::State, last, &batch.state);
+        state.insert(STATE_DESIRED, bytes.as_slice())?;
         let mut history = transaction.open_table(HISTORY)?;
         history.retain_in(batch.first_sequence.., |_, _| false)?;
         for (sequence, event) in (batch.first_sequence..).zip(&batch.events) {
-            history.insert(sequence, event.as_slice())?;
+            let bytes = framed(Kind::Event, sequence, event);
+            history.insert(sequence, bytes.as_slice())?;
         }
         while history.len()? > HISTORY_MAX {
             history.pop_first()?;
@@ -140,7 +189,7 @@ pub(super) fn save(database: &Database, batch: &Batch) -> Result<(), redb::Error
     Ok(())
 }
 
-/// Reads rows of the history, latest first.
+/// Reads rows of the history, latest first. Rows that are not sound are left out and counted.
 pub(super) fn history(database: &Database, query: &Query) -> Result<Vec<Row>, redb::Error> {
     let table = database.begin_read()?.open_table(HISTORY)?;
     let mut rows = Vec::new();
@@ -148,21 +197,41 @@ pub(super) fn history(database: &Database, query: &Query) -> Result<Vec<Row>, re
         if rows.len() >= query.limit {
             break;
         }
-        let (sequence, event) = row?;
-        if (query.keep)(event.value()) {
-            rows.push((sequence.value(), event.value().to_vec()));
+        let (sequence, value) = row?;
+        match Frame::read_whole(value.value(), Kind::Event) {
+            Some(frame) if (query.keep)(frame.payload) => {
+                rows.push((sequence.value(), frame.payload.to_vec()));
+            }
+            Some(_) => {}
+            None => metrics::counter!(UNSOUND).increment(1),
         }
     }
     Ok(rows)
 }
 
-/// Changes the schema of a store, to play a newer version.
+/// Counts the rows of the history: those that are sound, and the others.
+pub(super) fn count_rows(database: &Database) -> Result<(u64, u64), redb::Error> {
+    let table = database.begin_read()?.open_table(HISTORY)?;
+    let (mut sound, mut unsound) = (0, 0);
+    for row in table.iter()? {
+        let (_, value) = row?;
+        match Frame::read_whole(value.value(), Kind::Event) {
+            Some(_) => sound += 1,
+            None => unsound += 1,
+        }
+    }
+    Ok((sound, unsound))
+}
+
+/// Changes the schema of a store, to play a newer version; `least` as that one would write it.
 #[cfg(test)]
-pub(super) fn set_schema(database: &Database, schema: u64) -> Result<(), redb::Error> {
+pub(super) fn set_schema(database: &Database, schema: u64, least: u64) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    transaction
-        .open_table(META)?
-        .insert(META_SCHEMA, schema.to_le_bytes().as_slice())?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_SCHEMA, schema.to_le_bytes().as_slice())?;
+        meta.insert(META_LEAST, least.to_le_bytes().as_slice())?;
+    }
     transaction.commit()?;
     Ok(())
 }

@@ -2,16 +2,16 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
+use super::care;
 use super::disk::{self, Folder, Opener};
 use super::error::StoreError;
-use super::tables::{self, Batch, Contents, Query, Row, Unreadable};
+use super::tables::{self, Batch, Contents, Query, Row};
 
 /// Reads and writes that may wait for the disk.
 const QUEUE: usize = 64;
@@ -34,6 +34,8 @@ pub struct StoreReader {
 enum Job {
     Save(Batch, oneshot::Sender<Result<(), StoreError>>),
     Read(Query, oneshot::Sender<Result<Vec<Row>, StoreError>>),
+    Release(oneshot::Sender<()>),
+    Reclaim(oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl Store {
@@ -43,25 +45,34 @@ impl Store {
     pub fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
         let folder = Folder::take(folder)?;
         folder.make_file()?;
+        care::bring_forth(&folder)?;
         let path = folder.file();
         let file = path.clone();
-        let open = Box::new(move || {
-            // Moved in, so that the folder stays taken as long as the thread lives.
-            let _taken = &folder;
-            disk::open(&file)
-        });
-        Self::over(path, open)
+        Self::start(path, Box::new(move || disk::open(&file)), Some(folder))
     }
 
     /// A store over whatever `open` opens.
+    #[cfg(test)]
     pub(super) fn over(path: PathBuf, open: Opener) -> Result<(Self, Contents), StoreError> {
+        Self::start(path, open, None)
+    }
+
+    fn start(
+        path: PathBuf,
+        open: Opener,
+        folder: Option<Folder>,
+    ) -> Result<(Self, Contents), StoreError> {
         let mut worker = Worker {
+            identity: identity(&path),
             path: path.clone(),
             open,
             database: None,
-            identity: identity(&path),
+            commit: 0,
+            folder,
+            released: false,
         };
         let contents = worker.contents()?;
+        worker.commit = contents.commit;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -94,6 +105,28 @@ impl Store {
             let _ = reply.send(Err(StoreError::Busy { path }));
         }
         answer
+    }
+
+    /// Lets go of the folder, so that another process can take it, when everything that was
+    /// asked for before is done. Until [`Store::reclaim`] nothing is read or written.
+    pub fn release(&self) -> oneshot::Receiver<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Job::Release(reply));
+        answer
+    }
+
+    /// Takes the folder back after [`Store::release`].
+    pub fn reclaim(&self) -> oneshot::Receiver<Result<(), StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Job::Reclaim(reply));
+        answer
+    }
+
+    /// Whoever asked learns of a refusal by the job being dropped.
+    fn ask(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.try_send(job);
+        }
     }
 
     /// A door for reading.
@@ -159,6 +192,11 @@ struct Worker {
     database: Option<Database>,
     /// The file that was opened; `None` where there is no file.
     identity: Option<Identity>,
+    /// The number of the last commit.
+    commit: u64,
+    /// The folder, while it is ours; `None` after a release, and where there is no folder.
+    folder: Option<Folder>,
+    released: bool,
 }
 
 /// What tells a file from another one of the same name: device and inode.
@@ -172,18 +210,58 @@ fn identity(path: &Path) -> Option<Identity> {
 
 impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        // Whoever asked may have left.
         while let Some(job) = queue.blocking_recv() {
             match job {
                 Job::Save(batch, reply) => {
-                    let saved = self.is_in_place().and_then(|()| {
-                        self.with("writing", |database| tables::save(database, &batch))
-                    });
-                    let _ = reply.send(saved);
+                    let _ = reply.send(self.save(&batch));
                 }
                 Job::Read(query, reply) => {
                     let rows = self.with("reading", |database| tables::history(database, &query));
                     let _ = reply.send(rows);
                 }
+                Job::Release(reply) => {
+                    self.database = None;
+                    self.folder = None;
+                    self.released = true;
+                    let _ = reply.send(());
+                }
+                Job::Reclaim(reply) => {
+                    let _ = reply.send(self.reclaim());
+                }
+            }
+        }
+    }
+
+    fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.is_in_place()?;
+        let commit = self.commit + 1;
+        self.with("writing", |database| tables::save(database, batch, commit))?;
+        self.commit = commit;
+        Ok(())
+    }
+
+    /// Whoever had the folder in between may have written, or made the file anew.
+    fn reclaim(&mut self) -> Result<(), StoreError> {
+        if !self.released {
+            return Ok(());
+        }
+        if let Some(folder) = self.path.parent() {
+            let folder = Folder::take(folder)?;
+            folder.make_file()?;
+            self.folder = Some(folder);
+        }
+        self.released = false;
+        self.identity = identity(&self.path);
+        match self.contents() {
+            Ok(contents) => {
+                self.commit = self.commit.max(contents.commit);
+                Ok(())
+            }
+            Err(error) => {
+                self.folder = None;
+                self.released = true;
+                Err(error)
             }
         }
     }
@@ -203,20 +281,8 @@ impl Worker {
 
     fn contents(&mut self) -> Result<Contents, StoreError> {
         let path = self.path.clone();
-        let corrupt = |why: &str| StoreError::Corrupt {
-            path: path.clone(),
-            why: why.to_owned(),
-        };
         let read = self.with("reading", |database| Ok(tables::contents(database)))?;
-        read.map_err(|unreadable| match unreadable {
-            Unreadable::Database(error) => StoreError::database("reading", &path, error),
-            Unreadable::Odd(why) => corrupt(why),
-            Unreadable::Newer { found } => StoreError::NewerSchema {
-                path: path.clone(),
-                found,
-                known: tables::SCHEMA,
-            },
-        })
+        read.map_err(|unreadable| StoreError::unreadable(&path, unreadable))
     }
 
     /// Does one thing with the database, and lets go of it when that fails: the database
@@ -226,9 +292,13 @@ impl Worker {
         tried: &'static str,
         job: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        // The database checks what it reads, but not everything: what is left panics, and a
-        // damaged file must not end the thread.
-        let done = catch_unwind(AssertUnwindSafe(|| {
+        if self.released {
+            return Err(StoreError::HandedOver {
+                path: self.path.clone(),
+            });
+        }
+        let path = self.path.clone();
+        care::guarded(&path, || {
             let database = match self.database.take() {
                 Some(database) => database,
                 None => (self.open)()?,
@@ -236,12 +306,6 @@ impl Worker {
             let done = job(&database).map_err(|e| StoreError::database(tried, &self.path, e))?;
             self.database = Some(database);
             Ok(done)
-        }));
-        done.unwrap_or_else(|_| {
-            Err(StoreError::Corrupt {
-                path: self.path.clone(),
-                why: io::Error::from(io::ErrorKind::InvalidData).to_string(),
-            })
         })
     }
 }

@@ -35,6 +35,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Requests that went to another backend of their route because theirs had no fit endpoint",
     ),
     (
+        "switchback_state_rows_unsound_total",
+        "Rows of the history left out of an answer because they are damaged",
+    ),
+    (
         "switchback_sessions_rehomed_total",
         "MCP sessions that were moved to another backend after a revert or a death",
     ),

@@ -40,5 +40,6 @@ mod sessions;
 mod shadow;
 mod shielding;
 mod split;
+mod state;
 mod support;
 mod unread;

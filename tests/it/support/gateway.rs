@@ -55,7 +55,7 @@ impl Gateway {
             whole(address, admin, workers, body),
         )
         .unwrap();
-        let (process, output) = spawn(folder.path());
+        let (process, output) = spawn(folder.path(), &[]);
         let mut gateway = Self {
             address,
             admin: Admin(admin),
@@ -159,8 +159,13 @@ impl Gateway {
 
     /// Starts the gateway again, after it ended, with the same folder and ports.
     pub fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same with more words for `serve`.
+    pub fn start_again_with(&mut self, words: &[&str]) {
         self.kill();
-        let (process, output) = spawn(self.folder.path());
+        let (process, output) = spawn(self.folder.path(), words);
         self.process = process;
         self.output = output;
         self.wait_until_ready();
@@ -222,7 +227,7 @@ fn is_ready(admin: SocketAddr) -> bool {
 /// [`Gateway::fill_disk`] raises; the write then fails, as it does on a full disk.
 const IGNORING_XFSZ: &str = "trap '' XFSZ; exec \"$0\" \"$@\"";
 
-fn spawn(folder: &Path) -> (Child, Arc<Board<Output>>) {
+fn spawn(folder: &Path, words: &[&str]) -> (Child, Arc<Board<Output>>) {
     let mut process = Command::new("sh")
         .args([
             "-c",
@@ -232,6 +237,7 @@ fn spawn(folder: &Path) -> (Child, Arc<Board<Output>>) {
             "-c",
             "switchback.yaml",
         ])
+        .args(words)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

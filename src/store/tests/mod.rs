@@ -7,21 +7,43 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::faulty::{FaultyDisk, batch};
-use super::*;
+use super::{
+    Batch, Contents, HISTORY_MAX, Inspection, Migration, Query, Recovery, Store, StoreError, disk,
+    tables,
+};
+
+mod damage;
+mod versions;
 
 /// Names the folder in which a child process writes until it is killed.
 const CHILD: &str = "SWITCHBACK_TEST_STORE";
 
-/// Opens a store, again and again while it is taken: a process that another test starts holds
-/// our locks for the moment between its fork and its exec.
-fn open(folder: &Path) -> Result<(Store, Contents), StoreError> {
+/// Does something with a folder, again and again while it is taken: a process that another test
+/// starts holds our locks for the moment between its fork and its exec.
+fn patiently<T>(mut job: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     for _ in 0..100_000 {
-        match Store::open(folder) {
+        match job() {
             Err(StoreError::InUse { .. }) => std::thread::yield_now(),
-            opened => return opened,
+            done => return done,
         }
     }
-    Store::open(folder)
+    job()
+}
+
+fn open(folder: &Path) -> Result<(Store, Contents), StoreError> {
+    patiently(|| Store::open(folder))
+}
+
+fn recover(folder: &Path) -> Result<Option<Recovery>, StoreError> {
+    patiently(|| super::recover(folder))
+}
+
+fn inspect(folder: &Path) -> Result<Inspection, StoreError> {
+    patiently(|| super::inspect(folder))
+}
+
+fn migrate(folder: &Path, to: u64) -> Result<Migration, StoreError> {
+    patiently(|| super::migrate(folder, to))
 }
 
 fn saved(store: &Store, batch: Batch) -> Result<(), StoreError> {
@@ -95,10 +117,9 @@ fn a_second_process_is_told_that_the_folder_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path()).unwrap();
 
-    assert!(matches!(
-        Store::open(folder.path()),
-        Err(StoreError::InUse { .. })
-    ));
+    let error = Store::open(folder.path()).unwrap_err();
+    let named = format!("process {};", std::process::id());
+    assert!(error.to_string().contains(&named), "{error}");
     drop(store);
 
     assert!(open(folder.path()).is_ok());
@@ -240,51 +261,9 @@ fn a_damaged_file_is_refused_with_advice_and_left_alone() {
             matches!(error, StoreError::Corrupt { .. }),
             "{name}: {error:?}"
         );
-        assert!(error.to_string().contains("move it away"), "{name}");
+        assert!(error.to_string().contains("--recover"), "{name}");
         assert_eq!(fs::read(&file).unwrap(), bytes, "{name}");
     }
-}
-
-#[test]
-fn no_damage_to_the_pages_ends_the_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, _) = open(folder.path()).unwrap();
-    saved(&store, events(1, &["a", "b"])).unwrap();
-    drop(store);
-    let file = database_file(folder.path());
-    let whole = fs::read(&file).unwrap();
-
-    for page in 1..32 {
-        let mut bytes = whole.clone();
-        let start = (page * 4096).min(bytes.len());
-        let end = (start + 4096).min(bytes.len());
-        bytes[start..end].fill(0xA5);
-        fs::write(&file, &bytes).unwrap();
-
-        // Free pages may be damaged without harm; everything else is an error, not a panic.
-        if let Err(error) = open(folder.path()) {
-            assert!(
-                matches!(error, StoreError::Corrupt { .. }),
-                "page {page}: {error:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_file_of_a_newer_version_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(open(folder.path()).unwrap());
-    let database = disk::open(&database_file(folder.path())).unwrap();
-    tables::set_schema(&database, 7).unwrap();
-    drop(database);
-
-    let error = open(folder.path()).unwrap_err();
-
-    assert!(
-        matches!(error, StoreError::NewerSchema { found: 7, .. }),
-        "{error:?}"
-    );
 }
 
 #[test]
@@ -415,4 +394,30 @@ fn nothing_is_acknowledged_in_a_file_that_was_removed() {
         saved(&store, batch("second")),
         Err(StoreError::Io { .. })
     ));
+}
+
+#[test]
+fn a_folder_can_be_handed_over_and_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, _) = open(folder.path()).unwrap();
+    saved(&old, batch("old")).unwrap();
+
+    old.release().blocking_recv().unwrap();
+    let refused = saved(&old, batch("late")).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::HandedOver { .. }),
+        "{refused:?}"
+    );
+    let (new, contents) = open(folder.path()).unwrap();
+    assert_eq!(contents.state.unwrap(), b"old");
+    let refused = old.reclaim().blocking_recv().unwrap().unwrap_err();
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused:?}");
+    saved(&new, batch("new")).unwrap();
+    drop(new);
+
+    patiently(|| old.reclaim().blocking_recv().unwrap()).unwrap();
+    saved(&old, batch("older and wiser")).unwrap();
+    drop(old);
+
+    assert_eq!(state_of(folder.path()).unwrap(), "older and wiser");
 }
