@@ -3,9 +3,12 @@
 //! Any worker writes here, all of them read, and none waits: an attempt costs a relaxed load or
 //! two. What is counted of calls is in a shard a worker ([`Shard`]), as everywhere.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
 
 use super::ended::{Ended, Failure};
 use super::shard::{Shard, Shards, Tally};
@@ -26,6 +29,9 @@ pub struct Condition {
     ejection: Ejection,
     /// The file does not name it any more.
     gone: AtomicBool,
+    /// What its name had last, if it was looked up.
+    addresses: ArcSwapOption<Vec<SocketAddr>>,
+    lookup_failures: AtomicU64,
     shards: Mutex<Shards>,
 }
 
@@ -139,6 +145,28 @@ impl Condition {
     /// Whether it is ejected and its time is over.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.is_ejected() && millis(now) >= self.ejection.until.load(Relaxed)
+    }
+
+    /// The addresses that its name had last.
+    pub(super) fn addresses(&self) -> Option<Arc<Vec<SocketAddr>>> {
+        self.addresses.load_full()
+    }
+
+    /// Its name was looked up.
+    pub(super) fn learn(&self, found: Vec<SocketAddr>) -> Arc<Vec<SocketAddr>> {
+        let found = Arc::new(found);
+        self.addresses.store(Some(Arc::clone(&found)));
+        found
+    }
+
+    /// Its name could not be looked up: what it had last is kept.
+    pub(super) fn lost(&self) {
+        self.lookup_failures.fetch_add(1, Relaxed);
+    }
+
+    /// How often its name could not be looked up in the background.
+    pub fn lookup_failures(&self) -> u64 {
+        self.lookup_failures.load(Relaxed)
     }
 
     /// A worker's counts of the calls there; given back with [`Condition::leave`].

@@ -2,49 +2,37 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use http::HeaderValue;
+use tokio::time::Instant;
 
 use crate::model::BackendName;
 
 use super::backend::BackendCondition;
 use super::condition::Condition;
 use super::conditions::Conditions;
+use super::dial::Dial;
 use super::ended::Ended;
 use super::error::UpstreamError;
 use super::link::Link;
 use super::shard::Shard;
-use super::spec::{BackendSpec, EndpointUrl};
-
-/// How a silent connection is asked whether the backend is still there, so that one that
-/// vanished without a word does not hold its event streams for ever: after a minute, every 15
-/// seconds, and given up after four times.
-const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_mins(1))
-    .with_interval(Duration::from_secs(15))
-    .with_retries(4);
+use super::spec::{BackendSpec, EndpointUrl, HostSpec};
 
 /// One address of a backend as one worker sees it.
 #[derive(Debug)]
 pub struct Endpoint {
-    name: Arc<str>,
-    url: EndpointUrl,
-    /// Set when the host is an address, so that nothing is to be resolved.
-    address: Option<SocketAddr>,
-    connect_timeout: Duration,
+    dial: Dial,
+    /// What the host of a request is replaced by, if it is.
+    host: Option<HeaderValue>,
+    host_spec: HostSpec,
     max_idle: usize,
     idle_timeout: Duration,
     /// Oldest first; the youngest is taken, so that what is not needed grows old.
     idle: RefCell<Vec<Idle>>,
-    /// What all workers know of it, and of its backend.
-    condition: Arc<Condition>,
+    /// What all workers know of its backend.
     backend: Arc<BackendCondition>,
     /// What this worker counts.
     shard: Arc<Shard>,
@@ -59,28 +47,31 @@ struct Idle {
 impl Endpoint {
     fn new(url: &EndpointUrl, backend: &BackendSpec, known: Known) -> Self {
         let (shared, condition) = known;
-        let address = url
-            .host
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| SocketAddr::new(ip, url.port));
+        let host = match &backend.host {
+            HostSpec::Keep => None,
+            HostSpec::Endpoint => HeaderValue::try_from(url.authority()).ok(),
+            HostSpec::Name(name) => Some(name.value().clone()),
+        };
         Self {
-            name: url.to_string().into(),
-            url: url.clone(),
-            address,
-            connect_timeout: backend.connect_timeout,
+            dial: Dial::new(url, backend, &condition),
+            host,
+            host_spec: backend.host.clone(),
             max_idle: usize::from(backend.max_idle),
             idle_timeout: backend.idle_timeout,
             idle: RefCell::default(),
             shard: condition.join(),
-            condition,
             backend: shared,
         }
     }
 
     /// The endpoint as `http://host:port`.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        self.dial.name()
+    }
+
+    /// What the host of a request that goes there is replaced by, if it is.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     /// Attempts of this worker that are under way here.
@@ -92,7 +83,7 @@ impl Endpoint {
     /// backend's breaker lets calls pass.
     #[inline]
     pub fn is_usable(&self) -> bool {
-        self.condition.is_usable() && self.backend.lets_pass()
+        self.dial.condition().is_usable() && self.backend.lets_pass()
     }
 
     /// What all workers know of its backend.
@@ -107,8 +98,8 @@ impl Endpoint {
     /// An attempt here has ended so.
     pub(super) fn note(&self, ended: Ended) {
         self.shard.count(ended);
-        if self.backend.note(&self.condition, ended) {
-            tracing::warn!(backend = %self.backend.name(), endpoint = %self.name, "an endpoint is ejected");
+        if self.backend.note(self.dial.condition(), ended) {
+            tracing::warn!(backend = %self.backend.name(), endpoint = %self.name(), "an endpoint is ejected");
         }
     }
 
@@ -147,59 +138,15 @@ impl Endpoint {
     pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
         let _permit = Connecting::begin(&self.backend)?;
         self.shard.connects();
-        timeout(self.connect_timeout.min(within), self.open())
-            .await
-            .map_err(|_| UpstreamError::ConnectTimeout {
-                endpoint: Arc::clone(&self.name),
-            })?
-    }
-
-    async fn open(&self) -> Result<Link, UpstreamError> {
-        let socket = match self.address {
-            Some(address) => TcpStream::connect(address).await,
-            None => self.connect_by_name().await?,
-        };
-        let socket = socket.map_err(|source| self.unreachable(source))?;
-        socket
-            .set_nodelay(true)
-            .and_then(|()| SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE))
-            .map_err(|source| self.unreachable(source))?;
+        let socket = self.dial.connect(within).await?;
         Link::new(socket)
             .await
             .map_err(|source| self.broken(source))
     }
 
-    /// Tries each address of the name in turn; the last failure is told.
-    async fn connect_by_name(&self) -> Result<io::Result<TcpStream>, UpstreamError> {
-        let addresses = tokio::net::lookup_host((self.url.host.as_str(), self.url.port))
-            .await
-            .map_err(|source| UpstreamError::Resolve {
-                endpoint: Arc::clone(&self.name),
-                source,
-            })?;
-        let mut last = Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
-        for address in addresses {
-            last = TcpStream::connect(address).await;
-            if last.is_ok() {
-                break;
-            }
-        }
-        Ok(last)
-    }
-
-    fn unreachable(&self, source: io::Error) -> UpstreamError {
-        UpstreamError::Connect {
-            endpoint: Arc::clone(&self.name),
-            source,
-        }
-    }
-
     pub(super) fn broken(&self, source: hyper::Error) -> UpstreamError {
         UpstreamError::Broken {
-            endpoint: Arc::clone(&self.name),
+            endpoint: Arc::clone(self.name()),
             source,
         }
     }
@@ -208,21 +155,21 @@ impl Endpoint {
     /// found out before: the body's own end is an error then.
     pub(super) fn head_timeout(&self) -> UpstreamError {
         UpstreamError::HeadTimeout {
-            endpoint: Arc::clone(&self.name),
+            endpoint: Arc::clone(self.name()),
         }
     }
 
     /// The endpoint has switched to another protocol, which nobody asked for.
     pub(super) fn switched(&self) -> UpstreamError {
         UpstreamError::Switched {
-            endpoint: Arc::clone(&self.name),
+            endpoint: Arc::clone(self.name()),
         }
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.condition.leave(&self.shard);
+        self.dial.condition().leave(&self.shard);
     }
 }
 
@@ -291,9 +238,9 @@ impl Pools {
 
 impl Endpoint {
     fn is_like(&self, spec: &BackendSpec, condition: &Arc<Condition>) -> bool {
-        self.connect_timeout == spec.connect_timeout
+        self.dial.is_like(spec, condition)
+            && self.host_spec == spec.host
             && self.max_idle == usize::from(spec.max_idle)
             && self.idle_timeout == spec.idle_timeout
-            && Arc::ptr_eq(&self.condition, condition)
     }
 }

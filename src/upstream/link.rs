@@ -5,12 +5,12 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use http::header::HOST;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::answer::AnswerBody;
 use super::body::RequestBody;
@@ -18,8 +18,9 @@ use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::kept::{Kept, Repeats};
 use super::pace::Pace;
+use super::socket::Socket;
 
-type Wire = http1::Connection<TokioIo<TcpStream>, RequestBody>;
+type Wire = http1::Connection<TokioIo<Socket>, RequestBody>;
 
 /// One connection to an endpoint.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A link over a socket that has just connected.
-    pub(super) async fn new(socket: TcpStream) -> hyper::Result<Self> {
+    pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
         let (requests, wire) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(socket))
@@ -78,6 +79,26 @@ pub struct Unanswered {
 /// # Errors
 /// [`Unanswered`], whose error names the endpoint and knows whose side failed.
 pub async fn send(
+    endpoint: &Rc<Endpoint>,
+    mut request: Request<RequestBody>,
+    repeats: Repeats,
+    pace: &Rc<Pace>,
+) -> Result<Response<AnswerBody>, Box<Unanswered>> {
+    let Some(own) = endpoint.host() else {
+        return deliver(endpoint, request, repeats, pace).await;
+    };
+    let asked = request.headers_mut().insert(HOST, own.clone());
+    let answer = deliver(endpoint, request, repeats, pace).await;
+    answer.map_err(|mut unanswered| {
+        // It may go to another endpoint now, which is asked for another host.
+        if let (Some(request), Some(asked)) = (&mut unanswered.request, asked) {
+            request.headers_mut().insert(HOST, asked);
+        }
+        unanswered
+    })
+}
+
+async fn deliver(
     endpoint: &Rc<Endpoint>,
     mut request: Request<RequestBody>,
     repeats: Repeats,

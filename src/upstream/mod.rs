@@ -12,14 +12,18 @@ mod body;
 mod breaker;
 mod condition;
 mod conditions;
+mod dial;
 mod ended;
 mod endpoint;
 mod error;
 mod kept;
 mod link;
+mod names;
 mod open;
 mod pace;
+mod race;
 mod shard;
+mod socket;
 pub mod spec;
 
 pub use answer::{AnswerBody, format_of};

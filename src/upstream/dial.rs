@@ -1,0 +1,202 @@
+//! Making a connection to an endpoint: name, address, socket.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::condition::Condition;
+use super::error::UpstreamError;
+use super::names;
+use super::race;
+use super::socket::Socket;
+use super::spec::{Address, BackendSpec, EndpointUrl};
+
+/// How an endpoint is connected to.
+#[derive(Debug)]
+pub(super) struct Dial {
+    name: Arc<str>,
+    address: Address,
+    timeout: Duration,
+    resolve_timeout: Duration,
+    /// Networks that are never connected to, whatever a name says.
+    deny: Vec<IpNet>,
+    condition: Arc<Condition>,
+    /// Connections so far: each begins with another address of the name.
+    turn: AtomicUsize,
+}
+
+impl Dial {
+    pub(super) fn new(url: &EndpointUrl, spec: &BackendSpec, condition: &Arc<Condition>) -> Self {
+        Self {
+            name: url.to_string().into(),
+            address: url.address.clone(),
+            timeout: spec.connect_timeout,
+            resolve_timeout: spec.dns.timeout,
+            deny: spec.deny.clone(),
+            condition: Arc::clone(condition),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// The endpoint, as the file names it.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn condition(&self) -> &Arc<Condition> {
+        &self.condition
+    }
+
+    /// Whether the file still says the same.
+    pub(super) fn is_like(&self, spec: &BackendSpec, condition: &Arc<Condition>) -> bool {
+        self.timeout == spec.connect_timeout
+            && self.resolve_timeout == spec.dns.timeout
+            && self.deny == spec.deny
+            && Arc::ptr_eq(&self.condition, condition)
+    }
+
+    /// A fresh connection, `within` this time and the backend's own bound.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] that says how far it came.
+    pub(super) async fn connect(&self, within: Duration) -> Result<Socket, UpstreamError> {
+        timeout(self.timeout.min(within), self.open())
+            .await
+            .map_err(|_| UpstreamError::ConnectTimeout {
+                endpoint: Arc::clone(&self.name),
+            })?
+    }
+
+    async fn open(&self) -> Result<Socket, UpstreamError> {
+        let socket = match &self.address {
+            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+            Address::Net { host, port } => {
+                let addresses = self.addresses(host, *port).await?;
+                let socket = race::connect(addresses, TcpStream::connect).await;
+                socket.and_then(Socket::of_tcp)
+            }
+        };
+        socket.map_err(|source| UpstreamError::Connect {
+            endpoint: Arc::clone(&self.name),
+            source,
+        })
+    }
+
+    /// The addresses to be tried, in order: those that the name had last, else what it has now.
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, UpstreamError> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let found = match (host.parse::<IpAddr>(), self.condition.addresses()) {
+            (Ok(ip), _) => vec![SocketAddr::new(ip, port)],
+            (Err(_), Some(known)) => race::order(&known, turn),
+            (Err(_), None) => {
+                let resolved = names::resolve(host, port, self.resolve_timeout).await;
+                let resolved = resolved.map_err(|source| UpstreamError::Resolve {
+                    endpoint: Arc::clone(&self.name),
+                    source,
+                })?;
+                race::order(&self.condition.learn(resolved), turn)
+            }
+        };
+        let allowed: Vec<_> = found
+            .into_iter()
+            .filter(|address| !is_denied(&self.deny, address.ip()))
+            .collect();
+        if allowed.is_empty() {
+            return Err(UpstreamError::Connect {
+                endpoint: Arc::clone(&self.name),
+                source: io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "every address of it is denied",
+                ),
+            });
+        }
+        Ok(allowed)
+    }
+}
+
+/// Whether an address is in one of these networks; an IPv4 address inside an IPv6 one is itself.
+pub(super) fn is_denied(deny: &[IpNet], address: IpAddr) -> bool {
+    let plain = address.to_canonical();
+    deny.iter()
+        .any(|network| network.contains(&plain) || network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    fn dial(url: &str, more: &str) -> Dial {
+        let json = format!(r#"{{"endpoints":["{url}"]{more}}}"#);
+        let spec: BackendSpec = serde_json::from_str(&json).unwrap();
+        Dial::new(&spec.endpoints[0], &spec, &Arc::default())
+    }
+
+    async fn connected(dial: &Dial) -> Result<(), String> {
+        match dial.connect(Duration::from_secs(5)).await {
+            Ok(_) => Ok(()),
+            Err(UpstreamError::Connect { source, .. } | UpstreamError::Resolve { source, .. }) => {
+                Err(source.to_string())
+            }
+            Err(other) => Err(other.to_string()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_an_endpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.sock");
+        let dial = dial(&format!("unix:{}", path.display()), "");
+        assert!(connected(&dial).await.is_err());
+        let listener = UnixListener::bind(&path).unwrap();
+
+        let mut socket = dial.connect(Duration::from_secs(5)).await.unwrap();
+        let (mut other, _) = listener.accept().await.unwrap();
+        socket.write_all(b"hello").await.unwrap();
+        drop(socket);
+        let mut heard = String::new();
+        other.read_to_string(&mut heard).await.unwrap();
+
+        assert_eq!(heard, "hello");
+    }
+
+    #[tokio::test]
+    async fn the_last_good_addresses_are_used_when_the_name_has_none_any_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dial = dial("http://no-such-name.invalid:1", "");
+        dial.condition.learn(vec![address]);
+
+        assert_eq!(connected(&dial).await, Ok(()));
+        dial.condition.lost();
+        assert_eq!(connected(&dial).await, Ok(()));
+        assert_eq!(dial.condition.lookup_failures(), 1);
+    }
+
+    #[tokio::test]
+    async fn denied_networks_are_not_connected_to_whatever_the_name_says() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let deny = r#","deny":["127.0.0.0/8","169.254.0.0/16"]"#;
+        let named = dial("http://metadata:1", deny);
+        for address in [address, "[::ffff:127.0.0.1]:1".parse().unwrap()] {
+            named.condition.learn(vec![address]);
+
+            let refused = connected(&named).await;
+
+            assert_eq!(refused, Err("every address of it is denied".to_owned()));
+        }
+        let literal = dial(&format!("http://{address}"), deny);
+        assert!(connected(&literal).await.is_err());
+        let free = dial(&format!("http://{address}"), "");
+        assert_eq!(connected(&free).await, Ok(()));
+    }
+}
