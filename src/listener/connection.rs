@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 use crate::deadline::{Deadline, Deadlines};
 
+use super::detect::Version;
+use super::screen::{Fault, Screen};
+
 /// Bounds on the silence of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -131,8 +134,12 @@ impl Connection {
 
     /// Due when the client has read nothing for too long.
     fn read_deadline(&self) -> Deadline {
+        self.deadline_in(self.limits.client_read)
+    }
+
+    fn deadline_in(&self, time: Duration) -> Deadline {
         let deadline = self.deadlines.deadline();
-        deadline.set(self.limits.client_read);
+        deadline.set(time);
         deadline
     }
 
@@ -165,17 +172,110 @@ pub struct ClientStream {
     connection: Rc<Connection>,
     /// There while bytes wait for the client to read them.
     unread: Option<Deadline>,
+    screen: Screen,
+    ended: Ended,
+    lingering: Option<Lingering>,
+}
+
+/// Whether more is read from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    No,
+    /// What came is not passed on; the parser is told by a head that it refuses.
+    InHead,
+    /// What came is not passed on; the reader of the body is told by an error.
+    InBody,
+}
+
+/// What is passed on in place of the rest of a faulty head: no parser takes it for anything, and
+/// none waits for more of it.
+const SPOILT: &[u8] = b"\0\r\n\r\n";
+
+/// How long, and for how many bytes, a client that is still sending may go on before its
+/// connection is closed, so that what was written to it is not lost in a reset.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// A connection that is written to no more, waiting for the client to have read everything.
+#[derive(Debug)]
+struct Lingering {
+    until: Deadline,
+    left_bytes: usize,
 }
 
 impl ClientStream {
     /// The stream that begins with `first`.
-    pub fn new(first: Bytes, socket: TcpStream, connection: Rc<Connection>) -> Self {
+    pub fn new(
+        (version, first): (Version, Bytes),
+        socket: TcpStream,
+        connection: Rc<Connection>,
+    ) -> Self {
+        let mut screen = Screen::default();
+        if version == Version::Http2 {
+            screen.off();
+        }
         Self {
             first,
             socket,
             connection,
             unread: None,
+            screen,
+            ended: Ended::No,
+            lingering: None,
         }
+    }
+
+    /// Looks at what was read behind `before`, and takes back what is part of no sound message.
+    fn screened(&mut self, before: usize, into: &mut ReadBuf<'_>) -> io::Result<()> {
+        let read = into.filled().get(before..).unwrap_or_default();
+        let Err(fault) = self.screen.look(read) else {
+            return Ok(());
+        };
+        metrics::counter!("switchback_malformed_requests_total").increment(1);
+        match fault {
+            Fault::Head(sound) => {
+                self.ended = Ended::InHead;
+                into.set_filled(before + sound);
+                self.first = Bytes::from_static(SPOILT);
+                self.take_first(into);
+                Ok(())
+            }
+            Fault::Body(sound) => {
+                self.ended = Ended::InBody;
+                into.set_filled(before + sound);
+                if sound == 0 {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_first(&mut self, into: &mut ReadBuf<'_>) {
+        let taken = self.first.len().min(into.remaining());
+        into.put_slice(self.first.get(..taken).unwrap_or_default());
+        self.first.advance(taken);
+    }
+
+    /// Reads on, for nothing, until the client has closed or the time is over.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = &self.connection;
+        let lingering = self.lingering.get_or_insert_with(|| Lingering {
+            until: connection.deadline_in(LINGER),
+            left_bytes: LINGER_BYTES,
+        });
+        let mut bytes = [0; 4096];
+        while lingering.left_bytes > 0 {
+            let mut into = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut into) {
+                Poll::Ready(Ok(())) if !into.filled().is_empty() => {
+                    lingering.left_bytes = lingering.left_bytes.saturating_sub(into.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return lingering.until.poll_passed(cx),
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Gives a write up that the client leaves unread for too long.
@@ -205,22 +305,28 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        match self.ended {
+            Ended::No => {}
+            Ended::InHead => {
+                self.take_first(into);
+                return Poll::Ready(Ok(()));
+            }
+            Ended::InBody => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+        }
         if !self.first.is_empty() {
-            let taken = self.first.len().min(into.remaining());
-            into.put_slice(self.first.get(..taken).unwrap_or_default());
-            self.first.advance(taken);
+            self.take_first(into);
             // What is there already goes along: a reader that is given two dozen bytes first
             // makes its buffer twice as large for the rest. Whatever else there is to tell of the
             // socket, the next read tells.
             let _ = Pin::new(&mut self.socket).poll_read(cx, into);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.screened(before, into));
         }
-        let before = into.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, into);
-        if read.is_ready() && into.filled().len() > before {
+        std::task::ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+        if into.filled().len() > before {
             self.connection.bytes_came();
         }
-        read
+        Poll::Ready(self.screened(before, into))
     }
 }
 
@@ -252,7 +358,13 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            if self.ended == Ended::No && self.screen.may_close() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 

@@ -8,6 +8,7 @@ mod bind;
 mod connection;
 mod detect;
 mod last_call;
+mod screen;
 pub mod spec;
 
 pub use bind::{BindError, bind};

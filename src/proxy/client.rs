@@ -7,7 +7,7 @@ use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 use crate::access::address::AddressSet;
 use crate::access::spec::Network;
 
-use super::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::fields::{Word, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::hops;
 use super::spec::{ClientFieldSpec, ForwardingSpec};
 
@@ -88,6 +88,15 @@ impl Forwarding {
             }
         }
         Client::At(client)
+    }
+
+    /// What a peer's word is worth.
+    pub(super) fn word_of(&self, peer: &Peer) -> Word {
+        if self.trusts(peer.address) {
+            Word::Believed
+        } else {
+            Word::Doubted
+        }
     }
 
     /// What is believed of the forwarding fields that a request came with.

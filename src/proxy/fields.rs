@@ -7,6 +7,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderN
 
 pub(super) use crate::upstream::MCP_SESSION_ID;
 
+use crate::split::Keys;
+
 /// The client's address, as proxies tell it.
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The host that the client asked for.
@@ -14,48 +16,113 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 /// The scheme that the client used.
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields that no `Connection` option may take away: others rely on them.
-const KEPT: [&str; 9] = [
+/// Fields that no `Connection` option may take away, and that no other spelling may stand for:
+/// somebody relies on them.
+const RELIED_ON: [&str; 13] = [
     "host",
     "content-length",
+    "content-type",
+    "content-encoding",
+    "accept-encoding",
     "authorization",
     "cookie",
+    "origin",
+    "last-event-id",
     "mcp-session-id",
     "mcp-protocol-version",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
+    "mcp-method",
+    "mcp-name",
 ];
 
-/// Whether a field is not passed on: it belongs to one connection only.
+/// Fields by which proxies tell servers who asked, or for what. From anybody who is no trusted
+/// proxy they are lies, or of no use. Beside these: all that begin with `x-forwarded-`.
+const FORWARDING: [&str; 20] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-client-cert",
+    "x-cluster-client-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-remote-user",
+    "x-host",
+    "x-http-host-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-host",
+    "x-original-method",
+    "x-original-for",
+    "x-original-forwarded-for",
+    "x-rewrite-url",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// What is written by this gateway alone begins so.
+const OURS: &str = "x-switchback-";
+
+/// Whether a field is not passed on, because it belongs to one connection only.
 /// Told by length first, since this is asked for every field of every message.
-fn stays(name: &str, side: Side) -> bool {
+fn is_of_one_connection(name: &str) -> bool {
     match name.len() {
         2 => name == "te",
-        6 => side == Side::Request && name == "expect",
         7 => name == "trailer" || name == "upgrade",
-        // Written anew where it is believed.
-        9 => side == Side::Request && name == "forwarded",
         10 => name == "connection" || name == "keep-alive",
-        14 => name == "http2-settings" || is_alias(name),
-        15 | 20 => is_alias(name),
-        16 => name == "proxy-connection" || is_alias(name),
-        17 => name == "transfer-encoding" || is_alias(name),
+        14 => name == "http2-settings",
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
         18 => name == "proxy-authenticate",
         19 => name == "proxy-authorization",
         _ => false,
     }
 }
 
-/// Whether a name with underscores stands for a field that is relied on: some servers read
-/// `mcp_session_id` as `Mcp-Session-Id`.
-fn is_alias(name: &str) -> bool {
-    let underscore_at = |place: &usize| name.as_bytes().get(*place) == Some(&b'_');
-    DASHES.iter().any(underscore_at) && KEPT.contains(&name.replace('_', "-").as_str())
+fn is_forwarding(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
 }
 
-/// Where the names of [`KEPT`] have their dashes.
-const DASHES: [usize; 5] = [1, 3, 7, 11, 12];
+impl Side<'_> {
+    fn keeps_out(self, name: &str) -> bool {
+        if is_of_one_connection(name) {
+            return true;
+        }
+        match self {
+            Self::Response => name.starts_with(OURS),
+            Self::Request(word, keys) => match name.as_bytes() {
+                // What is expected is met here, or refused; who asked is written anew.
+                b"expect" | b"forwarded" => true,
+                bytes if bytes.contains(&b'_') => is_alias(name, keys),
+                [b'x', b'-', ..] if name.starts_with(OURS) => true,
+                [b'x', b'-', ..] | [b't' | b'f' | b'c', ..] => {
+                    word == Word::Doubted && is_forwarding(name)
+                }
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether somebody behind relies on a field, so that no `Connection` option takes it away.
+    fn relies_on(self, name: &HeaderName) -> bool {
+        let by_key = match self {
+            Self::Request(_, keys) => keys.read_field(name.as_str()),
+            Self::Response => false,
+        };
+        by_key || RELIED_ON.contains(&name.as_str()) || is_forwarding(name.as_str())
+    }
+}
+
+/// Whether a name with underscores stands for a field that is relied on, or kept out: some
+/// servers read `mcp_session_id` as `Mcp-Session-Id`.
+fn is_alias(name: &str, keys: &Keys) -> bool {
+    let name = name.replace('_', "-");
+    RELIED_ON.contains(&name.as_str())
+        || name == "expect"
+        || is_of_one_connection(&name)
+        || is_forwarding(&name)
+        || name.starts_with(OURS)
+        || keys.read_field(&name)
+}
 
 /// The one value of a field, `None` without any.
 ///
@@ -77,7 +144,7 @@ pub(super) fn only<'a>(
 pub(super) struct Several;
 
 /// The names that `Connection` lists and that may be taken away.
-fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
+fn listed(fields: &HeaderMap, side: Side<'_>) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for value in fields.get_all(CONNECTION) {
         for option in value
@@ -91,7 +158,7 @@ fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
             // A list of many names that are not there must not cost more than reading it.
             if let Ok(name) = HeaderName::from_bytes(option)
                 && fields.contains_key(&name)
-                && !KEPT.contains(&name.as_str())
+                && !side.relies_on(&name)
                 && !names.contains(&name)
             {
                 names.push(name);
@@ -106,13 +173,13 @@ fn listed(fields: &HeaderMap) -> Vec<HeaderName> {
 /// Done in place: moving what is left into a second map would say the same and cost as much as
 /// all the rest of a request's way through here. What is written anew (host, length, forwarding
 /// fields) is overwritten by whoever writes it.
-pub(super) fn take_out(fields: &mut HeaderMap, side: Side) {
+pub(super) fn take_out(fields: &mut HeaderMap, side: Side<'_>) {
     let listed = if fields.contains_key(CONNECTION) {
-        listed(fields)
+        listed(fields, side)
     } else {
         Vec::new()
     };
-    let stays = |name: &&HeaderName| stays(name.as_str(), side) || listed.contains(name);
+    let stays = |name: &&HeaderName| side.keeps_out(name.as_str()) || listed.contains(name);
     let out: Vec<HeaderName> = fields.keys().filter(stays).cloned().collect();
     for name in out {
         fields.remove(name);
@@ -131,9 +198,9 @@ pub(super) fn check_length(fields: &mut HeaderMap, length: Option<u64>) {
     }
 }
 
-/// Digits and nothing else (RFC 9110, 8.6), as a number.
+/// Digits and nothing else (RFC 9110, 8.6), and none that says nothing, as a number.
 fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    if digits.is_empty() || matches!(digits, [b'0', _, ..]) {
         return None;
     }
     digits.iter().try_fold(0u64, |number, digit| {
@@ -143,12 +210,21 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// Which way a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// To a backend.
-    Request,
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side<'a> {
+    /// To a backend, from somebody whose word has this weight, on a route with these keys.
+    Request(Word, &'a Keys),
     /// To a client.
     Response,
+}
+
+/// What the word of a client is worth, on who asks and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It is a trusted proxy.
+    Believed,
+    /// It is anybody.
+    Doubted,
 }
 
 /// Joins the cookie fields of an HTTP/2 request into the one that HTTP/1.1 has (RFC 9113, 8.2.3).
@@ -167,132 +243,4 @@ pub(super) fn join_cookies(fields: &mut HeaderMap) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(fields: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| {
-            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
-        };
-        let mut map = HeaderMap::new();
-        for (name, value) in fields.iter().map(pair) {
-            map.append(name, value);
-        }
-        map
-    }
-
-    fn passed(mut fields: HeaderMap, side: Side) -> HeaderMap {
-        take_out(&mut fields, side);
-        fields
-    }
-
-    fn names(fields: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[test]
-    fn fields_of_one_connection_stay_here() {
-        let passed = passed(
-            map(&[
-                ("connection", "close, X-Private"),
-                ("x-private", "1"),
-                ("keep-alive", "timeout=5"),
-                ("te", "trailers"),
-                ("upgrade", "h2c"),
-                ("http2-settings", "x"),
-                ("transfer-encoding", "chunked"),
-                ("proxy-authorization", "x"),
-                ("proxy-connection", "keep-alive"),
-                ("trailer", "x"),
-                ("accept", "*/*"),
-            ]),
-            Side::Request,
-        );
-
-        assert_eq!(names(&passed), ["accept"]);
-    }
-
-    #[test]
-    fn connection_cannot_take_away_what_others_rely_on() {
-        let passed = passed(
-            map(&[
-                ("connection", "authorization, mcp-session-id"),
-                ("authorization", "a"),
-                ("mcp-session-id", "s"),
-            ]),
-            Side::Request,
-        );
-
-        assert_eq!(names(&passed), ["authorization", "mcp-session-id"]);
-    }
-
-    #[test]
-    fn aliases_with_underscores_are_dropped() {
-        let passed = passed(
-            map(&[
-                ("mcp_session_id", "evil"),
-                ("x_forwarded_for", "1"),
-                ("x_y", "ok"),
-            ]),
-            Side::Request,
-        );
-
-        assert_eq!(names(&passed), ["x_y"]);
-    }
-
-    #[test]
-    fn every_dash_of_a_name_that_is_relied_on_is_looked_at() {
-        for name in KEPT {
-            for (place, _) in name.match_indices('-') {
-                assert!(DASHES.contains(&place), "{name}");
-            }
-        }
-        assert!(is_alias("mcp-session_id") && is_alias("x_forwarded_for"));
-    }
-
-    #[test]
-    fn repeated_fields_keep_all_their_values_in_order() {
-        let passed = passed(
-            map(&[("set-cookie", "a"), ("set-cookie", "b")]),
-            Side::Response,
-        );
-
-        assert_eq!(
-            passed.get_all("set-cookie").iter().collect::<Vec<_>>(),
-            ["a", "b"]
-        );
-    }
-
-    #[test]
-    fn a_length_is_kept_only_when_it_is_the_bodys() {
-        let kept = |lengths: &[&str], body| {
-            let pairs: Vec<_> = lengths
-                .iter()
-                .map(|length| ("content-length", *length))
-                .collect();
-            let mut fields = map(&pairs);
-            check_length(&mut fields, body);
-            fields.len()
-        };
-
-        assert_eq!(kept(&["5"], Some(5)), 1);
-        assert_eq!(kept(&["5"], Some(6)), 0);
-        assert_eq!(kept(&["5"], None), 0);
-        assert_eq!(kept(&["5", "5"], Some(5)), 0);
-        assert_eq!(kept(&["+5"], Some(5)), 0);
-        assert_eq!(kept(&["5, 5"], Some(5)), 0);
-    }
-
-    #[test]
-    fn cookie_crumbs_become_one_field() {
-        let mut fields = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3")]);
-        join_cookies(&mut fields);
-
-        assert_eq!(
-            fields.get_all(COOKIE).iter().collect::<Vec<_>>(),
-            ["a=1; b=2; c=3"]
-        );
-    }
-}
+mod tests;

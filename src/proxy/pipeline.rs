@@ -130,9 +130,9 @@ async fn proxy(
 fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
     let host = head.host_name();
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return view.route(&host.to_ascii_lowercase(), head.target.path());
+        return view.route(&host.to_ascii_lowercase(), &head.path());
     }
-    view.route(host, head.target.path())
+    view.route(host, &head.path())
 }
 
 fn pace_of(worker: &Worker, route: &RouteView) -> Rc<Pace> {

@@ -49,8 +49,9 @@ pub(super) fn pass_on(
     (version, sent): (Version, &mut HeaderMap),
 ) {
     let forwarding = &route.snapshot().forwarding;
+    let word = forwarding.word_of(&downstream.peer);
     let believed = forwarding.believed(&downstream.peer, sent);
-    fields::take_out(sent, Side::Request);
+    fields::take_out(sent, Side::Request(word, &route.route().keys));
     if version == Version::HTTP_2 {
         fields::join_cookies(sent);
     }

@@ -64,6 +64,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
     match error {
         ProxyError::Head(HeadError::Method) => StatusCode::METHOD_NOT_ALLOWED,
         ProxyError::Head(HeadError::Fields) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ProxyError::Head(HeadError::Expectation) => StatusCode::EXPECTATION_FAILED,
         ProxyError::Head(_)
         | ProxyError::Body
         | ProxyError::Upstream(UpstreamError::ClientBody) => StatusCode::BAD_REQUEST,

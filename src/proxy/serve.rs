@@ -136,9 +136,10 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
     let Ok(detected) = detected else {
         return Ok(());
     };
-    let (version, first) = detected?;
+    let detected = detected?;
+    let version = detected.0;
     connection.begin(version == Version::Http2);
-    let stream = ClientStream::new(first, socket, Rc::clone(&connection));
+    let stream = ClientStream::new(detected, socket, Rc::clone(&connection));
     let peer = Peer::new(peer.ip());
     let downstream = Rc::new(Downstream {
         worker,

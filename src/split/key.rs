@@ -52,6 +52,15 @@ impl Keys {
         })
     }
 
+    /// Whether a key may come from a field of this name, in lower case.
+    pub fn read_field(&self, name: &str) -> bool {
+        self.sources.iter().any(|source| match source {
+            KeySource::Header(read) => read.as_str() == name,
+            KeySource::Cookie(_) => name == "cookie",
+            KeySource::ClientAddress => false,
+        })
+    }
+
     /// The hash of a key that is already known, such as a session's id.
     pub fn hash(&self, key: &[u8]) -> u64 {
         xxh3_64_with_seed(key, self.seed)

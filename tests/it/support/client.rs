@@ -74,6 +74,11 @@ impl Raw {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Writes these bytes, as far as the other side takes them.
+    pub fn write_as_far_as_taken(&mut self, bytes: impl AsRef<[u8]>) {
+        let _closed = self.stream.get_mut().write_all(bytes.as_ref());
+    }
+
     /// Writes these bytes again and again until the other side has closed.
     pub fn write_until_closed(&mut self, bytes: impl AsRef<[u8]>) {
         while self.stream.get_mut().write_all(bytes.as_ref()).is_ok() {}
@@ -200,6 +205,11 @@ impl Raw {
             Ok(bytes) => bytes.is_empty(),
             Err(e) => e.kind() == io::ErrorKind::ConnectionReset,
         }
+    }
+
+    /// The same, where the other side may have closed already.
+    pub fn try_finish_writing(&mut self) {
+        let _closed = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
     /// Says that nothing more will be written.

@@ -17,6 +17,7 @@ pub mod fake_mcp;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod hostile;
 pub mod load;
 pub mod mcp_client;
 pub mod mirror;
