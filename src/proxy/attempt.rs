@@ -8,7 +8,9 @@ use http::{Method, Request, Response};
 use crate::mcp::{Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
-use crate::upstream::{self, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered};
+use crate::upstream::{
+    self, Again, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered,
+};
 
 use super::call::{Call, Latency, Part};
 use super::error::ProxyError;
@@ -21,12 +23,12 @@ use super::worker::Worker;
 /// A backend's answer, and the record of the call that it answers.
 pub(super) type Answered = (Response<AnswerBody>, Call);
 
-/// A try that did not succeed, and the request where it may be tried again.
+/// A try that did not succeed.
 enum Failure {
     /// No answer came.
-    Error(Box<Unanswered>),
-    /// An answer came that the route would rather have from somewhere else.
-    Answer(Box<Answered>, Option<Kept>),
+    Error(Unanswered),
+    /// An answer came that the route would rather have from somewhere else, with the request.
+    Answer(Box<Response<AnswerBody>>, Kept),
 }
 
 /// Sends a request to where it was decided, and to other places where that fails and may be
@@ -34,23 +36,22 @@ enum Failure {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (request, twin): (Request<RequestBody>, Option<Twin>),
+    (mut request, twin): (Request<RequestBody>, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
-    let call = begin(worker, decided, part)?.with_twin(twin);
+    let mut call = begin(worker, decided, part)?.with_twin(twin);
     if shield::covers(worker, decided, subject) {
         let shielded = shield::send(worker, (decided, subject), (request, call), pace);
         return Box::pin(shielded).await;
     }
-    let began = call.began();
-    match attempt(decided, call, (request, repeats), pace).await {
-        Ok(answered) => Ok(answered),
+    match attempt(decided, &mut call, (&mut request, repeats), pace).await {
+        Ok(answer) => Ok((answer, call)),
         // Boxed: most requests need no second try, and none has to be large enough for one.
         Err(failure) => {
-            let tries = Tries::first(began, decided);
-            Box::pin(try_again(worker, decided, (failure, repeats, tries), pace)).await
+            let failed = (failure, call);
+            Box::pin(try_again(worker, decided, failed, (request, repeats), pace)).await
         }
     }
 }
@@ -59,46 +60,52 @@ pub(super) async fn send(
 pub(super) async fn send_once(
     decided: &Decided,
     mut call: Call,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
-    match upstream::send(&decided.endpoint, request, Repeats::Unsent, pace).await {
+    let sent = upstream_send(decided, &mut call, (&mut request, Repeats::Unsent), pace).await;
+    match sent {
         Ok(answer) => Ok((answer, call)),
-        Err(unanswered) => {
-            call.end(unanswered.error.outcome());
-            Err(unanswered.error.into())
-        }
+        Err(unanswered) => Err(unanswered.error.into()),
     }
 }
 
-/// One try. It is recorded when it fails.
+/// Sends a request, if the breaker lets it. It is recorded when that fails.
+pub(super) async fn upstream_send(
+    decided: &Decided,
+    call: &mut Call,
+    (request, repeats): (&mut Request<RequestBody>, Repeats),
+    pace: &Rc<Pace>,
+) -> Result<Response<AnswerBody>, Unanswered> {
+    let sent = match Attempt::begin(&decided.endpoint) {
+        Ok(attempt) => {
+            call.carry(attempt);
+            upstream::send(&decided.endpoint, request, repeats, pace).await
+        }
+        Err(error) => Err(error.and(Again::Unsent)),
+    };
+    sent.inspect_err(|unanswered| call.end(unanswered.error.outcome()))
+}
+
+/// One try.
 async fn attempt(
     decided: &Decided,
-    mut call: Call,
-    (request, repeats): (Request<RequestBody>, Repeats),
+    call: &mut Call,
+    (request, repeats): (&mut Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
-) -> Result<Answered, Failure> {
-    match Attempt::begin(&decided.endpoint) {
-        Ok(attempt) => call.carry(attempt),
-        Err(error) => {
-            call.end(error.outcome());
-            return Err(Failure::Error(Unanswered::unsent(error, request)));
-        }
-    }
+) -> Result<Response<AnswerBody>, Failure> {
     let statuses = &decided.route.route().retries.statuses;
     let kept = match repeats {
-        Repeats::Safe if !statuses.is_empty() => Kept::of(&request),
+        Repeats::Safe if !statuses.is_empty() => Kept::of(request),
         Repeats::Safe | Repeats::Unsent => None,
     };
-    match upstream::send(&decided.endpoint, request, repeats, pace).await {
-        Ok(answer) if kept.is_some() && statuses.contains(&answer.status().as_u16()) => {
-            Err(Failure::Answer(Box::new((answer, call)), kept))
+    let answer = upstream_send(decided, call, (request, repeats), pace).await;
+    let answer = answer.map_err(Failure::Error)?;
+    match kept {
+        Some(kept) if statuses.contains(&answer.status().as_u16()) => {
+            Err(Failure::Answer(Box::new(answer), kept))
         }
-        Ok(answer) => Ok((answer, call)),
-        Err(unanswered) => {
-            call.end(unanswered.error.outcome());
-            Err(Failure::Error(unanswered))
-        }
+        _ => Ok(answer),
     }
 }
 
@@ -106,19 +113,22 @@ async fn attempt(
 async fn try_again(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    (mut failure, repeats, mut tries): (Failure, Repeats, Tries),
+    (mut failure, mut call): (Failure, Call),
+    (mut request, repeats): (Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
+    let mut tries = Tries::first(call.began(), decided);
     loop {
-        let Some(failed) = failure.kind() else {
-            return failure.into_result();
+        let next = failure
+            .kind()
+            .and_then(|failed| tries.next(worker, decided, failed));
+        let Some(next) = next else {
+            return failure.into_result(call);
         };
-        let Some(next) = tries.next(worker, decided, failed) else {
-            return failure.into_result();
-        };
-        let Some(request) = failure.give_up() else {
-            return Err(ProxyError::Body);
-        };
+        if let Failure::Answer(answer, kept) = failure {
+            call.end(Outcome::of_status(answer.status().as_u16()));
+            request = kept.restore();
+        }
         if !next.pause.is_zero() {
             tokio::time::sleep(next.pause).await;
         }
@@ -127,9 +137,9 @@ async fn try_again(
         decided.endpoint = next.endpoint;
         pace.again(next.connect_within);
         // The judge hears of first tries alone: a retry is this gateway's doing.
-        let call = begin(worker, decided, None)?;
-        match attempt(decided, call, (request, repeats), pace).await {
-            Ok(answered) => return Ok(answered),
+        call = begin(worker, decided, None)?;
+        match attempt(decided, &mut call, (&mut request, repeats), pace).await {
+            Ok(answer) => return Ok((answer, call)),
             Err(again) => failure = again,
         }
     }
@@ -139,34 +149,20 @@ impl Failure {
     /// What kind of failure this is, if another try is sound.
     fn kind(&self) -> Option<Failed> {
         match self {
-            Self::Error(unanswered) => unanswered.request.as_ref().map(|_| {
-                if unanswered.is_unsent {
-                    Failed::Unsent
-                } else {
-                    Failed::Unanswered
-                }
-            }),
-            Self::Answer(_, kept) => kept.as_ref().map(|_| Failed::Refused),
+            Self::Error(unanswered) => match unanswered.again {
+                Again::Unsent => Some(Failed::Unsent),
+                Again::Sent => Some(Failed::Unanswered),
+                Again::Never => None,
+            },
+            Self::Answer(..) => Some(Failed::Refused),
         }
     }
 
     /// The failure as the caller gets it.
-    fn into_result(self) -> Result<Answered, ProxyError> {
+    fn into_result(self, call: Call) -> Result<Answered, ProxyError> {
         match self {
             Self::Error(unanswered) => Err(unanswered.error.into()),
-            Self::Answer(answered, _) => Ok(*answered),
-        }
-    }
-
-    /// The request to be tried again; an answer is recorded, and dropped.
-    fn give_up(&mut self) -> Option<Request<RequestBody>> {
-        match self {
-            Self::Error(unanswered) => unanswered.request.take(),
-            Self::Answer(answered, kept) => {
-                let (answer, call) = &mut **answered;
-                call.end(Outcome::of_status(answer.status().as_u16()));
-                kept.take().map(Kept::restore)
-            }
+            Self::Answer(answer, _) => Ok((*answer, call)),
         }
     }
 }

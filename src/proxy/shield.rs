@@ -92,7 +92,7 @@ pub(super) async fn send(
     };
     let deadline = worker.deadlines().deadline();
     deadline.set(spec.patience);
-    let first = try_candidate((decided, subject), (&call, request), spec, pace);
+    let first = try_candidate((decided, subject), (&mut call, request), spec, pace);
     let held = deadline.guard(pin!(first)).await;
     let outcome = match held {
         Ok(Held::Fine(answer)) => return Ok((*answer, call)),
@@ -108,12 +108,13 @@ pub(super) async fn send(
 
 async fn try_candidate(
     (decided, subject): (&Decided, &Subject),
-    (call, request): (&Call, Request<RequestBody>),
+    (call, mut request): (&mut Call, Request<RequestBody>),
     spec: &ShieldSpec,
     pace: &Rc<Pace>,
 ) -> Held {
     let route = decided.route.route();
-    let sent = upstream::send(&decided.endpoint, request, Repeats::Unsent, pace).await;
+    let sending = (&mut request, Repeats::Unsent);
+    let sent = attempt::upstream_send(decided, call, sending, pace).await;
     let answer = match sent {
         Ok(answer) => answer,
         Err(unanswered) => return Held::Bad(unanswered.error.outcome()),

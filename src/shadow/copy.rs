@@ -90,7 +90,7 @@ pub(super) async fn send(
         mirror.parts.spec.timeout,
         mirror.parts.spec.timeout,
     ));
-    match upstream::send(endpoint, request, Repeats::Unsent, &pace).await {
+    match upstream::send(endpoint, &mut request, Repeats::Unsent, &pace).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             let readable = original.json_rpc && !parts.headers.contains_key(CONTENT_ENCODING);

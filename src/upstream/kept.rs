@@ -26,8 +26,8 @@ pub struct Kept {
     body: Bytes,
 }
 
-/// Bytes of a length: names are at most 64 KiB, values could be longer in theory.
-const LENGTH: usize = size_of::<u32>();
+/// Bytes of the lengths of a field.
+const LENGTHS: usize = size_of::<u64>();
 /// Bytes for an ordinary head, so that the buffer is made once.
 const USUAL_BYTES: usize = 512;
 
@@ -41,8 +41,7 @@ impl Kept {
         };
         let mut fields = Vec::with_capacity(USUAL_BYTES);
         for (name, value) in request.headers() {
-            put(&mut fields, name.as_str().as_bytes())?;
-            put(&mut fields, value.as_bytes())?;
+            put(&mut fields, name.as_str().as_bytes(), value.as_bytes())?;
         }
         Some(Self {
             method: request.method().clone(),
@@ -62,23 +61,30 @@ impl Kept {
     }
 }
 
-fn put(fields: &mut Vec<u8>, text: &[u8]) -> Option<()> {
-    fields.extend_from_slice(&u32::try_from(text.len()).ok()?.to_ne_bytes());
-    fields.extend_from_slice(text);
+fn put(fields: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Option<()> {
+    let length = |text: &[u8]| u32::try_from(text.len()).ok();
+    let lengths = u64::from(length(name)?) << 32 | u64::from(length(value)?);
+    fields.extend_from_slice(&lengths.to_ne_bytes());
+    fields.extend_from_slice(name);
+    fields.extend_from_slice(value);
     Some(())
 }
 
-fn take(fields: &mut Bytes) -> Option<Bytes> {
-    let length = fields.get(..LENGTH)?.try_into().ok()?;
-    let length = u32::from_ne_bytes(length) as usize;
-    let end = LENGTH + length;
-    (fields.len() >= end).then(|| fields.split_to(end).slice(LENGTH..))
+/// The next field's name and value.
+fn take(fields: &mut Bytes) -> Option<(Bytes, Bytes)> {
+    let lengths = u64::from_ne_bytes(fields.get(..LENGTHS)?.try_into().ok()?);
+    let (name, value) = ((lengths >> 32) as usize, lengths as u32 as usize);
+    if fields.len() < LENGTHS + name + value {
+        return None;
+    }
+    let name = fields.split_to(LENGTHS + name).slice(LENGTHS..);
+    Some((name, fields.split_to(value)))
 }
 
 /// The fields that [`put`] wrote; they were valid then, and are looked at again all the same.
 fn read(mut fields: Bytes) -> HeaderMap {
     let mut map = HeaderMap::new();
-    while let (Some(name), Some(value)) = (take(&mut fields), take(&mut fields)) {
+    while let Some((name, value)) = take(&mut fields) {
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(&name),
             HeaderValue::from_maybe_shared(value),

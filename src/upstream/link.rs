@@ -64,13 +64,23 @@ const POOLED_TRIES: usize = 2;
 pub struct Unanswered {
     /// Why.
     pub error: UpstreamError,
-    /// The request, when it may be sent again: it was not sent, or changes nothing.
-    pub request: Option<Request<RequestBody>>,
-    /// The server has seen nothing of it.
-    pub is_unsent: bool,
+    /// Whether it may be sent again.
+    pub again: Again,
 }
 
-/// Sends a request to an endpoint and waits for the head of the answer.
+/// Whether a request that has no answer may be sent again; if so, it is in its place again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// No server has seen anything of it.
+    Unsent,
+    /// It was sent, and changes nothing.
+    Sent,
+    /// It may have had effects, or nothing is left of it.
+    Never,
+}
+
+/// Sends a request, which is taken out of its place, to an endpoint and waits for the head of the
+/// answer.
 ///
 /// A pooled connection may turn out to be closed the moment it is used. What hyper hands back
 /// unsent goes over another one, and what changes nothing is repeated once, over a fresh
@@ -80,30 +90,29 @@ pub struct Unanswered {
 /// [`Unanswered`], whose error names the endpoint and knows whose side failed.
 pub async fn send(
     endpoint: &Rc<Endpoint>,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     repeats: Repeats,
     pace: &Rc<Pace>,
-) -> Result<Response<AnswerBody>, Box<Unanswered>> {
+) -> Result<Response<AnswerBody>, Unanswered> {
     let Some(own) = endpoint.host() else {
         return deliver(endpoint, request, repeats, pace).await;
     };
     let asked = request.headers_mut().insert(HOST, own.clone());
     let answer = deliver(endpoint, request, repeats, pace).await;
-    answer.map_err(|mut unanswered| {
+    answer.inspect_err(|unanswered| {
         // It may go to another endpoint now, which is asked for another host.
-        if let (Some(request), Some(asked)) = (&mut unanswered.request, asked) {
+        if let (Again::Unsent | Again::Sent, Some(asked)) = (unanswered.again, asked) {
             request.headers_mut().insert(HOST, asked);
         }
-        unanswered
     })
 }
 
 async fn deliver(
     endpoint: &Rc<Endpoint>,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     repeats: Repeats,
     pace: &Rc<Pace>,
-) -> Result<Response<AnswerBody>, Box<Unanswered>> {
+) -> Result<Response<AnswerBody>, Unanswered> {
     let mut pooled_tries = POOLED_TRIES;
     loop {
         let pooled = match pooled_tries {
@@ -116,59 +125,61 @@ async fn deliver(
             // Boxed: a call that finds a connection need not be large enough to make one.
             None => match Box::pin(endpoint.connect(pace.connect_within())).await {
                 Ok(link) => link,
-                Err(error) => return Err(Unanswered::unsent(error, request)),
+                Err(error) => return Err(error.and(Again::Unsent)),
             },
         };
         let kept = match repeats {
-            Repeats::Safe => Kept::of(&request),
+            Repeats::Safe => Kept::of(request),
             Repeats::Unsent => None,
         };
-        let (unsent, error) = match exchange(&mut link, &mut request, pace).await {
+        let (unsent, error) = match exchange(&mut link, request, pace).await {
             Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Unanswered::sent(endpoint.switched(), None));
+                return Err(endpoint.switched().and(Again::Never));
             }
             Some(Ok(answer)) => {
                 return Ok(answer.map(|body| AnswerBody::new(body, link, endpoint, pace)));
             }
             Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
-            None => return Err(Unanswered::sent(endpoint.head_timeout(), kept)),
+            None => return Err(endpoint.head_timeout().and(restore(request, kept))),
         };
         if pace.has_send_failed() {
-            return Err(Unanswered::sent(UpstreamError::ClientBody, None));
+            return Err(UpstreamError::ClientBody.and(Again::Never));
         }
-        match (unsent, kept) {
-            (Some(unsent), _) if is_pooled => {
-                request = unsent;
+        let may_be_stale = is_pooled && !error.is_parse();
+        match unsent {
+            Some(unsent) => {
+                *request = unsent;
+                if !is_pooled {
+                    return Err(endpoint.broken(error).and(Again::Unsent));
+                }
                 pooled_tries -= 1;
             }
-            (None, Some(kept)) if is_pooled && !error.is_parse() => {
+            None => {
+                let again = restore(request, kept);
+                if again == Again::Never || !may_be_stale {
+                    return Err(endpoint.broken(error).and(again));
+                }
                 metrics::counter!("switchback_stale_connections_total").increment(1);
-                request = kept.restore();
                 pooled_tries = 0;
                 pace.again(pace.connect_within());
             }
-            (Some(unsent), _) => return Err(Unanswered::unsent(endpoint.broken(error), unsent)),
-            (None, kept) => return Err(Unanswered::sent(endpoint.broken(error), kept)),
         }
     }
 }
 
-impl Unanswered {
-    /// Nothing of the request was sent, so that it may go elsewhere.
-    pub fn unsent(error: UpstreamError, request: Request<RequestBody>) -> Box<Self> {
-        Box::new(Self {
-            error,
-            request: Some(request),
-            is_unsent: true,
-        })
-    }
+/// Puts a request that was sent back in its place, if it was kept.
+fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>) -> Again {
+    let Some(kept) = kept else {
+        return Again::Never;
+    };
+    *request = kept.restore();
+    Again::Sent
+}
 
-    fn sent(error: UpstreamError, kept: Option<Kept>) -> Box<Self> {
-        Box::new(Self {
-            error,
-            request: kept.map(Kept::restore),
-            is_unsent: false,
-        })
+impl UpstreamError {
+    /// The same, and whether its request may be sent again.
+    pub fn and(self, again: Again) -> Unanswered {
+        Unanswered { error: self, again }
     }
 }
 

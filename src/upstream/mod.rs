@@ -37,7 +37,7 @@ pub use ended::{Ended, Failure};
 pub use endpoint::{Endpoint, Pools};
 pub use error::{BodyError, Shed, UpstreamError};
 pub use kept::{Kept, Repeats};
-pub use link::{Unanswered, send};
+pub use link::{Again, Unanswered, send};
 pub use open::{MCP_SESSION_ID, OpenError, Template, open_session};
 pub use pace::Pace;
 pub use shard::Tally;

@@ -74,9 +74,9 @@ pub async fn open_session(
     while let Some(step) = replay.request() {
         let opens = step.answer == ReplayAnswer::Session;
         let open = (!opens).then_some((replay.version(), id.as_ref()));
-        let request = request_of(template, step.body, open);
+        let mut request = request_of(template, step.body, open);
         let pace = Rc::new(Pace::new(deadlines, template.patience, template.patience));
-        let sent = send(endpoint, request, Repeats::Unsent, &pace).await;
+        let sent = send(endpoint, &mut request, Repeats::Unsent, &pace).await;
         let response = sent.map_err(|unanswered| unanswered.error)?;
         if opens {
             id = response.headers().get(MCP_SESSION_ID).cloned();
