@@ -18,6 +18,7 @@
     clippy::needless_pass_by_value,
     reason = "in a test, short calls are worth an allocation"
 )]
+#![allow(clippy::print_stdout, reason = "what examiners say is read by people")]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 #![allow(
     unreachable_pub,
@@ -27,6 +28,8 @@
 mod agent;
 mod clients;
 mod conformance;
+mod hostile;
+mod machine;
 mod process;
 mod rmcp_server;
 mod rollouts;

@@ -56,6 +56,10 @@ python=${PYTHON:-python3}
 }
 [ -x "$lab/py/bin/python" ] || "$python" -m venv "$lab/py"
 "$lab/py/bin/pip" install --quiet --disable-pip-version-check "mcp==$PY_MCP"
+# Examiners apart: their many packages are not to choose the versions of the clients'.
+[ -x "$lab/hostile/bin/python" ] || "$python" -m venv "$lab/hostile"
+"$lab/hostile/bin/pip" install --quiet --disable-pip-version-check \
+  "schemathesis==$SCHEMATHESIS" "h2==$PY_H2"
 
 link_scripts
 echo "$recipe" > "$lab/recipe"

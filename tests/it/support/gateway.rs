@@ -25,6 +25,7 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// The admin API.
     pub admin: Admin,
+    before: Vec<String>,
     folder: tempfile::TempDir,
     workers: usize,
     process: Child,
@@ -47,6 +48,12 @@ impl Gateway {
     }
 
     pub fn start_with_workers(workers: usize, body: &str) -> Self {
+        Self::start_by(&[], workers, body)
+    }
+
+    /// The same through other programs that become the gateway in the end, such as `prlimit`
+    /// or `env` with their options.
+    pub fn start_by(before: &[&str], workers: usize, body: &str) -> Self {
         let ports = (reserve(), reserve());
         let folder = tempfile::tempdir().expect("a folder for the gateway");
         let (address, admin) = (ports.0.address, ports.1.address);
@@ -55,8 +62,10 @@ impl Gateway {
             whole(address, admin, workers, body),
         )
         .unwrap();
-        let (process, output) = spawn(folder.path(), &[]);
+        let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+        let (process, output) = spawn(folder.path(), &before, &[]);
         let mut gateway = Self {
+            before,
             address,
             admin: Admin(admin),
             folder,
@@ -165,7 +174,7 @@ impl Gateway {
     /// The same with more words for `serve`.
     pub fn start_again_with(&mut self, words: &[&str]) {
         self.kill();
-        let (process, output) = spawn(self.folder.path(), words);
+        let (process, output) = spawn(self.folder.path(), &self.before, words);
         self.process = process;
         self.output = output;
         self.wait_until_ready();
@@ -227,16 +236,11 @@ fn is_ready(admin: SocketAddr) -> bool {
 /// [`Gateway::fill_disk`] raises; the write then fails, as it does on a full disk.
 const IGNORING_XFSZ: &str = "trap '' XFSZ; exec \"$0\" \"$@\"";
 
-fn spawn(folder: &Path, words: &[&str]) -> (Child, Arc<Board<Output>>) {
+fn spawn(folder: &Path, before: &[String], words: &[&str]) -> (Child, Arc<Board<Output>>) {
     let mut process = Command::new("sh")
-        .args([
-            "-c",
-            IGNORING_XFSZ,
-            BINARY,
-            "serve",
-            "-c",
-            "switchback.yaml",
-        ])
+        .args(["-c", IGNORING_XFSZ])
+        .args(before)
+        .args([BINARY, "serve", "-c", "switchback.yaml"])
         .args(words)
         .current_dir(folder)
         .stdin(Stdio::null())
