@@ -47,6 +47,91 @@ pub struct Deadline {
     key: usize,
 }
 
+/// How long somebody may keep us waiting: time that waiting uses up, and that bytes earn.
+///
+/// One pause is bounded by itself; many short ones by the rate that makes up for them. Time in
+/// which nobody waits costs nothing.
+#[derive(Debug)]
+pub struct Allowance {
+    deadline: Deadline,
+    terms: Terms,
+    /// What is left, in units of which a tick costs [`Terms::rate`] and a byte earns ten.
+    left: u64,
+    /// The sweep at which the present pause began.
+    since: Option<u64>,
+}
+
+/// What an [`Allowance`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Longest pause.
+    pub pause: Duration,
+    /// Time that is there to begin with.
+    pub grace: Duration,
+    /// Bytes a second that make up for waiting; zero asks for none.
+    pub rate: u32,
+}
+
+/// Why an [`Allowance`] is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsedUp {
+    /// One pause was too long.
+    Paused,
+    /// It all was too slow.
+    TooSlow,
+}
+
+impl Allowance {
+    /// The whole allowance.
+    pub fn new(deadlines: &Deadlines, terms: Terms) -> Self {
+        Self {
+            deadline: deadlines.deadline(),
+            terms,
+            left: terms.worth(terms.grace),
+            since: None,
+        }
+    }
+
+    /// We wait. Ready when we have waited long enough; else the task is woken then.
+    pub fn poll_used_up(&mut self, cx: &Context<'_>) -> Poll<UsedUp> {
+        let now = self.deadline.table.now.get();
+        if self.since.is_none() {
+            self.since = Some(now);
+            self.deadline.set_ticks(self.pause_ticks().0);
+        }
+        self.deadline.poll_passed(cx).map(|()| self.pause_ticks().1)
+    }
+
+    /// These bytes came, or went: the wait is over, and they earn time.
+    pub fn earn(&mut self, bytes: usize) {
+        if let Some(since) = self.since.take() {
+            let waited = self.deadline.table.now.get().saturating_sub(since);
+            let cost = waited.saturating_mul(u64::from(self.terms.rate));
+            self.left = self.left.saturating_sub(cost);
+            self.deadline.clear();
+        }
+        // What is earned is not more than what one pause may use: nobody saves up for hours.
+        let most = self.terms.worth(self.terms.pause.max(self.terms.grace));
+        let earned = (bytes as u64).saturating_mul(TICKS_A_SECOND);
+        self.left = self.left.saturating_add(earned).min(most);
+    }
+
+    /// How long a pause may last now, and what it is to be called when it lasts longer.
+    fn pause_ticks(&self) -> (u64, UsedUp) {
+        let pause = ticks_in(self.terms.pause);
+        match self.left.checked_div(u64::from(self.terms.rate)) {
+            Some(left) if left < pause => (left, UsedUp::TooSlow),
+            Some(_) | None => (pause, UsedUp::Paused),
+        }
+    }
+}
+
+impl Terms {
+    fn worth(&self, time: Duration) -> u64 {
+        ticks_in(time).saturating_mul(u64::from(self.rate))
+    }
+}
+
 /// A deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("timed out")]
@@ -86,7 +171,10 @@ impl Deadlines {
 impl Deadline {
     /// Due `after` from now; replaces what was set before.
     pub fn set(&self, after: Duration) {
-        let ticks = ticks_in(after);
+        self.set_ticks(ticks_in(after));
+    }
+
+    fn set_ticks(&self, ticks: u64) {
         // One more: the sweep under way may be about to end.
         let due = self.table.now.get().saturating_add(ticks).saturating_add(1);
         self.change(|slot| {
@@ -210,6 +298,84 @@ mod tests {
         deadlines.sweep();
 
         assert!(!passed(&moved) && !passed(&cleared));
+    }
+
+    /// Waits for at most this many sweeps; how many it took, and why it was over.
+    fn waited(
+        deadlines: &Deadlines,
+        allowance: &mut Allowance,
+        most: u64,
+    ) -> Option<(u64, UsedUp)> {
+        let cx = Context::from_waker(Waker::noop());
+        (0..=most).find_map(|ticks| match allowance.poll_used_up(&cx) {
+            Poll::Ready(why) => Some((ticks, why)),
+            Poll::Pending => {
+                deadlines.sweep();
+                None
+            }
+        })
+    }
+
+    const SLOW: Terms = Terms {
+        pause: Duration::from_secs(3),
+        grace: Duration::from_secs(1),
+        rate: 100,
+    };
+
+    #[test]
+    fn who_sends_nothing_has_the_grace_and_no_more() {
+        let deadlines = Deadlines::default();
+        let mut allowance = Allowance::new(&deadlines, SLOW);
+
+        let over = waited(&deadlines, &mut allowance, 100);
+
+        assert_eq!(over, Some((11, UsedUp::TooSlow)));
+    }
+
+    #[test]
+    fn who_sends_at_the_rate_goes_on_and_who_sends_less_does_not() {
+        let deadlines = Deadlines::default();
+        let mut steady = Allowance::new(&deadlines, SLOW);
+        let mut slow = Allowance::new(&deadlines, SLOW);
+
+        for round in 0..40 {
+            assert_eq!(waited(&deadlines, &mut steady, 4), None, "round {round}");
+            steady.earn(50);
+        }
+        let ended = (0..40).find(|_| {
+            let over = waited(&deadlines, &mut slow, 4);
+            slow.earn(10);
+            over.is_some()
+        });
+
+        assert_eq!(ended, Some(2), "half a second costs 50 bytes and earned 10");
+    }
+
+    #[test]
+    fn nobody_saves_up_for_more_than_a_pause() {
+        let deadlines = Deadlines::default();
+        let mut allowance = Allowance::new(&deadlines, SLOW);
+        allowance.earn(1_000_000);
+
+        let over = waited(&deadlines, &mut allowance, 100);
+
+        assert_eq!(over, Some((31, UsedUp::Paused)));
+    }
+
+    #[test]
+    fn without_a_rate_a_pause_alone_is_bounded() {
+        let deadlines = Deadlines::default();
+        let mut allowance = Allowance::new(&deadlines, Terms { rate: 0, ..SLOW });
+
+        for _ in 0..10 {
+            assert_eq!(waited(&deadlines, &mut allowance, 29), None);
+            allowance.earn(1);
+        }
+
+        assert_eq!(
+            waited(&deadlines, &mut allowance, 100),
+            Some((31, UsedUp::Paused))
+        );
     }
 
     #[test]

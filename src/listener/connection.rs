@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::deadline::{Deadline, Deadlines};
+use crate::model::Limit;
 
 use super::detect::Version;
 use super::screen::{Fault, Screen};
@@ -92,6 +93,14 @@ impl Connection {
         if open == 0 {
             self.between_heads.set(true);
             self.wait(self.limits.keep_alive);
+        }
+    }
+
+    /// The silence was too long, and the connection is closed: counts the bound that it ran into.
+    /// That a connection has no more requests is no fault.
+    pub fn expired(&self) {
+        if !self.between_heads.get() {
+            Limit::RequestHead.hit();
         }
     }
 
@@ -293,7 +302,7 @@ impl ClientStream {
             .unread
             .get_or_insert_with(|| connection.read_deadline());
         unread.poll_passed(cx).map(|()| {
-            metrics::counter!("switchback_clients_not_reading_total").increment(1);
+            Limit::ClientRead.hit();
             Err(io::ErrorKind::TimedOut.into())
         })
     }

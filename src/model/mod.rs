@@ -5,6 +5,7 @@
 
 pub mod duration_text;
 mod id;
+mod limit;
 mod name;
 mod outcome;
 mod problems;
@@ -13,6 +14,7 @@ mod role;
 mod weight;
 
 pub use id::{Generation, RolloutId, RolloutIdError};
+pub use limit::Limit;
 pub use name::{BackendName, NameError, PlanName, RouteName, TokenName};
 pub use outcome::{Outcome, OutcomeSet};
 pub use problems::Problems;

@@ -112,7 +112,9 @@ impl Relayed {
     /// complete breaks when the client's body does.
     fn blame(&self, error: &BodyError) -> Outcome {
         match error {
-            _ if self.body.pace().has_send_failed() => Outcome::Cancelled,
+            _ if self.body.pace().client_fault().is_some() => Outcome::Cancelled,
+            // The whole took too long, and the client has not sent all of its own part.
+            BodyError::Stalled if self.body.pace().is_awaiting_client() => Outcome::Cancelled,
             BodyError::Stalled => Outcome::Timeout,
             BodyError::Broken(_) => Outcome::Broken,
         }

@@ -41,7 +41,7 @@ pub(super) async fn send(
 ) -> Result<Answered, ProxyError> {
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
-    let mut call = begin(worker, decided, part)?.with_twin(twin);
+    let mut call = begin(worker, (decided, pace), part)?.with_twin(twin);
     if shield::covers(worker, decided, subject) {
         let shielded = shield::send(worker, (decided, subject), (request, call), pace);
         return Box::pin(shielded).await;
@@ -121,6 +121,7 @@ async fn try_again(
     loop {
         let next = failure
             .kind()
+            .filter(|_| !pace.is_over())
             .and_then(|failed| tries.next(worker, decided, failed));
         let Some(next) = next else {
             return failure.into_result(call);
@@ -137,7 +138,7 @@ async fn try_again(
         decided.endpoint = next.endpoint;
         pace.again(next.connect_within);
         // The judge hears of first tries alone: a retry is this gateway's doing.
-        call = begin(worker, decided, None)?;
+        call = begin(worker, (decided, pace), None)?;
         match attempt(decided, &mut call, (&mut request, repeats), pace).await {
             Ok(answer) => return Ok((answer, call)),
             Err(again) => failure = again,
@@ -207,14 +208,14 @@ fn part_of(worker: &Worker, decided: &Decided, subject: &Subject) -> Option<Part
 /// not hear of it.
 pub(super) fn begin(
     worker: &Worker,
-    decided: &Decided,
+    (decided, pace): (&Decided, &Rc<Pace>),
     part: Option<Part>,
 ) -> Result<Call, ProxyError> {
     let none = || ProxyError::NoBackend {
         route: decided.route.route().name.clone(),
     };
     let (_, view) = decided.route.arm(decided.place).ok_or_else(none)?;
-    Ok(Call::begin(&view.stats, part, worker.open_calls()))
+    Ok(Call::begin(&view.stats, pace, part, worker.open_calls()))
 }
 
 /// Of MCP only messages within a session that want an answer tell how fast a backend is.

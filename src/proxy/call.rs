@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::model::{Outcome, Role};
 use crate::shadow::Twin;
 use crate::stats::{BadCall, CallStats, Marks, Trial};
-use crate::upstream::{Attempt, Ended};
+use crate::upstream::{Attempt, Ended, Pace};
 
 /// One call to a backend. Dropped before its end it counts as cancelled.
 #[derive(Debug)]
@@ -19,11 +19,35 @@ pub(super) struct Call {
     stats: Arc<CallStats>,
     /// The attempt that carries it.
     attempt: Option<Attempt>,
-    started: Instant,
+    clock: Clock,
     trial: Option<Watched>,
     /// The copy of the call that its shadow gets.
     twin: Option<Twin>,
     state: State,
+}
+
+/// How long a call takes its backend: what the client takes for its own part is not counted.
+#[derive(Clone, Debug)]
+struct Clock {
+    started: Instant,
+    pace: Rc<Pace>,
+    /// What the client had taken before the call began.
+    before: Duration,
+}
+
+impl Clock {
+    fn start(pace: &Rc<Pace>) -> Self {
+        Self {
+            started: Instant::now(),
+            pace: Rc::clone(pace),
+            before: pace.client_time(),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        let clients = self.pace.client_time().saturating_sub(self.before);
+        self.started.elapsed().saturating_sub(clients)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +93,7 @@ pub(super) struct OpenCalls {
 struct OpenCall {
     trial: Arc<Trial>,
     role: Role,
-    started: Instant,
+    clock: Clock,
     marks: Cell<Marks>,
 }
 
@@ -80,15 +104,10 @@ impl OpenCalls {
         if calls.is_empty() {
             return;
         }
-        let now = Instant::now();
         for (_, call) in calls.iter() {
             let mut marks = call.marks.get();
-            call.trial.mark(
-                worker,
-                call.role,
-                now.duration_since(call.started),
-                &mut marks,
-            );
+            call.trial
+                .mark(worker, call.role, call.clock.elapsed(), &mut marks);
             call.marks.set(marks);
         }
     }
@@ -116,14 +135,19 @@ pub(super) enum Latency {
 
 impl Call {
     /// A call begins, as part of a rollout if there is one.
-    pub(super) fn begin(stats: &Arc<CallStats>, part: Option<Part>, open: &OpenCalls) -> Self {
+    pub(super) fn begin(
+        stats: &Arc<CallStats>,
+        pace: &Rc<Pace>,
+        part: Option<Part>,
+        open: &OpenCalls,
+    ) -> Self {
         stats.begin();
-        let started = Instant::now();
-        let trial = part.map(|part| Watched::new(part, started, open));
+        let clock = Clock::start(pace);
+        let trial = part.map(|part| Watched::new(part, &clock, open));
         Self {
             stats: Arc::clone(stats),
             attempt: None,
-            started,
+            clock,
             trial,
             twin: None,
             state: State::Open,
@@ -132,7 +156,7 @@ impl Call {
 
     /// When the call began.
     pub(super) fn began(&self) -> Instant {
-        self.started
+        self.clock.started
     }
 
     /// The call is carried by this attempt from now on.
@@ -162,7 +186,7 @@ impl Call {
             self.stats.becomes_stream();
             self.state = State::Stream {
                 counts,
-                latency: self.started.elapsed(),
+                latency: self.clock.elapsed(),
             };
             match counts {
                 Counts::Yes => self.settle(),
@@ -174,7 +198,7 @@ impl Call {
     /// The call's latency is over, though the call is not: it grows no slower from now on.
     fn settle(&mut self) {
         if let Some(watched) = &mut self.trial {
-            watched.settle(self.started.elapsed());
+            watched.settle(self.clock.elapsed());
         }
     }
 
@@ -183,7 +207,7 @@ impl Call {
         let latency = match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => return,
             State::Open => {
-                let latency = self.started.elapsed();
+                let latency = self.clock.elapsed();
                 self.stats.end(outcome, latency);
                 latency
             }
@@ -218,7 +242,7 @@ impl Drop for Call {
 }
 
 impl Watched {
-    fn new(part: Part, started: Instant, open: &OpenCalls) -> Self {
+    fn new(part: Part, clock: &Clock, open: &OpenCalls) -> Self {
         let Part {
             trial,
             worker,
@@ -230,7 +254,7 @@ impl Watched {
             let call = OpenCall {
                 trial: Arc::clone(&trial),
                 role,
-                started,
+                clock: clock.clone(),
                 marks: Cell::new(trial.begin(worker, role)),
             };
             open.calls.borrow_mut().insert(call)
@@ -282,8 +306,10 @@ impl Drop for Watched {
 mod tests {
     use tokio::sync::Notify;
 
+    use crate::deadline::Deadlines;
     use crate::model::OutcomeSet;
     use crate::stats::ArmCounts;
+    use crate::upstream::Patience;
 
     use super::*;
 
@@ -299,7 +325,11 @@ mod tests {
             latency: Latency::Tells,
         };
         let open = OpenCalls::default();
-        let call = Call::begin(&Arc::default(), Some(part), &open);
+        let pace = Rc::new(Pace::new(
+            &Deadlines::default(),
+            Patience::even(Duration::MAX),
+        ));
+        let call = Call::begin(&Arc::default(), &pace, Some(part), &open);
         // Limits are in µs, and the call is to be past one of none.
         while call.began().elapsed() < Duration::from_micros(1) {}
         (call, open, trial)

@@ -1,7 +1,7 @@
 //! Why a request is answered here instead of by a backend.
 
 use crate::model::RouteName;
-use crate::upstream::UpstreamError;
+use crate::upstream::{ClientFault, UpstreamError};
 
 use super::head::HeadError;
 
@@ -35,7 +35,7 @@ pub(super) enum ProxyError {
         /// The route.
         route: RouteName,
     },
-    /// The client's body broke off, stalled, or is malformed.
-    #[error("the request's body is not complete")]
-    Body,
+    /// The client's body is at fault.
+    #[error(transparent)]
+    Body(ClientFault),
 }

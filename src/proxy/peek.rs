@@ -1,16 +1,13 @@
 //! A bounded look at the body of an MCP request, before anything is decided about it.
 
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http_body::Body;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use crate::mcp::{Method, RequestFacts, RequestPeek, SessionRecord};
-use crate::upstream::{self, Copy, Pace, RequestBody, Upload};
+use crate::upstream::{self, Copy, Intake, Pace, RequestBody, Upload};
 
 use super::error::ProxyError;
 
@@ -18,7 +15,7 @@ use super::error::ProxyError;
 #[derive(Debug)]
 pub(super) enum Taken {
     /// Nobody has looked at it.
-    Unseen(Incoming),
+    Unseen(Intake),
     /// A part of it, or all of it, has been looked at.
     Looked(Box<Looked>),
 }
@@ -50,13 +47,13 @@ impl Taken {
     /// How many bytes the body has, if that is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
-            Self::Unseen(body) => body.size_hint().exact(),
+            Self::Unseen(body) => body.length(),
             Self::Looked(looked) => {
                 let seen: u64 = looked.pieces.iter().map(|piece| piece.len() as u64).sum();
                 if looked.ended {
                     return Some(seen);
                 }
-                looked.rest.size_hint().exact().map(|rest| seen + rest)
+                looked.rest.length().map(|rest| seen + rest)
             }
         }
     }
@@ -84,7 +81,7 @@ impl Taken {
 #[derive(Debug)]
 pub(super) struct Looked {
     pieces: VecDeque<Bytes>,
-    rest: Incoming,
+    rest: Intake,
     /// Nothing is left of the body: what has no length tells its end only when it is reached.
     ended: bool,
     /// What the body is about, as far as that is clear.
@@ -94,27 +91,23 @@ pub(super) struct Looked {
 /// Reads a body until it is clear what it is about, or `cap_bytes` have been read.
 ///
 /// # Errors
-/// [`ProxyError::Body`] when the client's body breaks off or stalls.
+/// [`ProxyError::Body`] when the client's body breaks off, is too slow or too long.
 pub(super) async fn look(
-    mut body: Incoming,
+    mut body: Intake,
     cap_bytes: usize,
-    pace: &Pace,
+    pace: &Rc<Pace>,
 ) -> Result<Box<Looked>, ProxyError> {
     let mut peek = RequestPeek::new();
     let mut pieces = VecDeque::new();
     let mut seen = 0;
     let mut ended = body.is_end_stream();
     while !ended && seen < cap_bytes && pieces.len() < MAX_PIECES {
-        pace.sending();
-        let Ok(frame) = pace.deadline().guard(pin!(body.frame())).await else {
-            return Err(ProxyError::Body);
-        };
-        let Some(frame) = frame else {
+        let Some(frame) = poll_fn(|cx| body.poll_piece(cx, pace)).await else {
             ended = true;
             break;
         };
         ended = body.is_end_stream();
-        let Ok(piece) = frame.map_err(|_| ProxyError::Body)?.into_data() else {
+        let Ok(piece) = frame.map_err(ProxyError::Body)?.into_data() else {
             continue;
         };
         seen += piece.len();

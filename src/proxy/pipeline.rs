@@ -6,11 +6,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use http_body::Body;
 
 use crate::listener::Connection;
 use crate::mcp::RequestFacts;
-use crate::upstream::{Endpoint, MCP_SESSION_ID, Pace};
+use crate::model::Limit;
+use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, MCP_SESSION_ID, Pace};
 
 use super::answer::{Answer, RequestGuard};
 use super::attempt;
@@ -70,7 +71,7 @@ pub(super) struct Subject {
 /// Answers one request, whatever happens.
 pub(super) async fn answer(
     downstream: Rc<Downstream>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<Answer>, Infallible> {
     let mut caller = Caller::default();
     let guard = RequestGuard::new(&downstream.connection);
@@ -89,7 +90,7 @@ pub(super) async fn answer(
 /// The steps of a request. `caller` learns, as soon as it is known, how an error is to be told.
 async fn proxy(
     downstream: &Downstream,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     guard: RequestGuard,
     caller: &mut Caller,
 ) -> Result<Response<Answer>, ProxyError> {
@@ -102,7 +103,8 @@ async fn proxy(
     guard::check(&route, &downstream.peer, &parts.headers)?;
 
     let pace = pace_of(worker, &route);
-    let mut body = take_in(&route, &head, incoming, &pace).await?;
+    let intake = bound(worker, &route, incoming)?;
+    let mut body = take_in(&route, &head, intake, &pace).await?;
     let subject = Subject {
         method: head.method.clone(),
         kept: body.kept(),
@@ -137,19 +139,25 @@ fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
 
 fn pace_of(worker: &Worker, route: &RouteView) -> Rc<Pace> {
     let route = route.route();
-    Rc::new(Pace::new(
-        worker.deadlines(),
-        route.response_head_timeout,
-        route.idle_timeout,
-    ))
+    Rc::new(Pace::new(worker.deadlines(), route.patience))
+}
+
+/// The body within the bounds of its route; one that says that it is too long is not even read.
+fn bound(worker: &Worker, route: &RouteView, body: ClientBody) -> Result<Intake, ProxyError> {
+    let bounds = route.route().intake;
+    if body.size_hint().lower() > bounds.max_bytes {
+        Limit::MaxBody.hit();
+        return Err(ProxyError::Body(ClientFault::TooLong));
+    }
+    Ok(Intake::new(body, bounds, worker.deadlines()))
 }
 
 /// Takes the body in: as it is, or after a look at what it is about.
 async fn take_in(
     route: &RouteView,
     head: &Head,
-    body: Incoming,
-    pace: &Pace,
+    body: Intake,
+    pace: &Rc<Pace>,
 ) -> Result<Taken, ProxyError> {
     if !route.is_mcp() || head.method != Method::POST {
         return Ok(Taken::Unseen(body));

@@ -55,7 +55,7 @@ pub(super) async fn open_elsewhere(
     let at = choice::by_split(worker, route, key).map_err(|_| RehomeError::NoBackend)?;
     let mut sent = asks.fields.clone();
     request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
-    let patience = route.route().response_head_timeout;
+    let patience = route.route().patience.head;
     let template = Template {
         target: asks.head.target.clone(),
         fields: sent,

@@ -7,7 +7,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::mcp::{Refusal, RequestId};
-use crate::upstream::UpstreamError;
+use crate::upstream::{ClientFault, UpstreamError};
 
 use super::answer::Answer;
 use super::error::ProxyError;
@@ -65,9 +65,14 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Head(HeadError::Method) => StatusCode::METHOD_NOT_ALLOWED,
         ProxyError::Head(HeadError::Fields) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ProxyError::Head(HeadError::Expectation) => StatusCode::EXPECTATION_FAILED,
-        ProxyError::Head(_)
-        | ProxyError::Body
-        | ProxyError::Upstream(UpstreamError::ClientBody) => StatusCode::BAD_REQUEST,
+        ProxyError::Head(_) => StatusCode::BAD_REQUEST,
+        ProxyError::Body(fault) | ProxyError::Upstream(UpstreamError::ClientBody(fault)) => {
+            match fault {
+                ClientFault::Broken => StatusCode::BAD_REQUEST,
+                ClientFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+                ClientFault::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            }
+        }
         ProxyError::Address => StatusCode::FORBIDDEN,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -91,9 +96,9 @@ fn refusal(error: &ProxyError) -> Refusal {
         ProxyError::UnknownSession => Refusal::SessionNotFound,
         ProxyError::Address => Refusal::Forbidden,
         ProxyError::Head(_)
-        | ProxyError::Body
+        | ProxyError::Body(_)
         | ProxyError::NoRoute
-        | ProxyError::Upstream(UpstreamError::ClientBody) => Refusal::BadRequest,
+        | ProxyError::Upstream(UpstreamError::ClientBody(_)) => Refusal::BadRequest,
         ProxyError::NoBackend { .. } | ProxyError::Upstream(UpstreamError::Shed { .. }) => {
             Refusal::Unavailable
         }
@@ -114,9 +119,10 @@ fn refusal(error: &ProxyError) -> Refusal {
 /// backends are for the log, not for callers.
 fn detail(error: &ProxyError) -> Option<String> {
     match error {
+        ProxyError::Upstream(UpstreamError::ClientBody(fault)) => Some(fault.to_string()),
         ProxyError::UnknownSession | ProxyError::Upstream(_) => None,
         ProxyError::Head(_)
-        | ProxyError::Body
+        | ProxyError::Body(_)
         | ProxyError::Address
         | ProxyError::NoRoute
         | ProxyError::NoStandIn { .. }
@@ -127,8 +133,8 @@ fn detail(error: &ProxyError) -> Option<String> {
 /// Whether the connection is of no more use: what follows on it may not be a request.
 fn closes(error: &ProxyError) -> bool {
     match error {
-        ProxyError::Head(_) | ProxyError::Body => true,
-        ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody),
+        ProxyError::Head(_) | ProxyError::Body(_) => true,
+        ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody(_)),
         ProxyError::Address
         | ProxyError::NoStandIn { .. }
         | ProxyError::NoRoute

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -16,6 +18,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use crate::listener::{self, ClientStream, Connection, Limits, Version};
+use crate::model::Limit;
+use crate::upstream::ClientBody;
 
 use super::client::Peer;
 use super::guard;
@@ -134,6 +138,7 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
         connection.deadline.guard(detecting).await
     };
     let Ok(detected) = detected else {
+        Limit::FirstByte.hit();
         return Ok(());
     };
     let detected = detected?;
@@ -156,7 +161,9 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
 
 async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
     let connection = Rc::clone(&downstream.connection);
-    let service = service_fn(move |request| pipeline::answer(Rc::clone(&downstream), request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        pipeline::answer(Rc::clone(&downstream), request.map(ClientBody::Http1))
+    });
     let served = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(limits.request_head_bytes)
@@ -172,7 +179,9 @@ async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &Limits
 
 async fn http2(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
     let connection = Rc::clone(&downstream.connection);
-    let service = service_fn(move |request| pipeline::answer(Rc::clone(&downstream), request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        pipeline::answer(Rc::clone(&downstream), request.map(ClientBody::Http1))
+    });
     let served = http2::Builder::new(LocalExecutor)
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER_BYTES)
@@ -204,6 +213,7 @@ async fn drive<C: Future>(
                 return Poll::Pending;
             }
             if drains || !connection.is_closing() {
+                connection.expired();
                 return Poll::Ready(());
             }
             drains = true;

@@ -210,7 +210,7 @@ async fn ask_stable(
             let template = Template {
                 target: target_of(&request),
                 fields: request.headers().clone(),
-                patience: decided.route.route().response_head_timeout,
+                patience: decided.route.route().patience.head,
             };
             let at = session::stand_in(worker, &decided.route, pinned, &template).await?;
             let fields = request.headers_mut();
@@ -224,7 +224,7 @@ async fn ask_stable(
     decided.place = arm;
     decided.endpoint = endpoint;
     pace.again(CONNECT_WITHIN);
-    let call = attempt::begin(worker, decided, None)?;
+    let call = attempt::begin(worker, (decided, pace), None)?;
     attempt::send_once(decided, call, request, pace).await
 }
 

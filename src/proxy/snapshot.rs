@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::access::address::AddressRules;
+use crate::deadline::Terms;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::{BackendTag, EndpointTag, SealKey};
 use crate::model::{BackendName, Generation, OutcomeSet, Role, RouteName, Weight};
@@ -18,6 +18,7 @@ use crate::shadow::spec::ShadowSpec;
 use crate::split::{Arm, Keys, Split};
 use crate::stats::Trial;
 use crate::upstream::spec::BackendSpec;
+use crate::upstream::{IntakeBounds, Patience};
 
 use super::client::Forwarding;
 use super::guard::Guard;
@@ -123,8 +124,8 @@ pub(super) struct Route {
     pub(super) shadow: Option<(ShadowSpec, BackendSpec)>,
     /// The arm whose word on its tools is taken: stable's, else the heaviest one's.
     pub(super) trusted: usize,
-    pub(super) response_head_timeout: Duration,
-    pub(super) idle_timeout: Duration,
+    pub(super) patience: Patience,
+    pub(super) intake: IntakeBounds,
     pub(super) retries: RetriesSpec,
     pub(super) shield: Option<ShieldSpec>,
     pub(super) bad_outcomes: OutcomeSet,
@@ -176,6 +177,18 @@ impl Door {
     }
 }
 
+/// How long and how slow the body of a request may be.
+fn intake_of(spec: &RouteSpec, limits: &LimitsSpec) -> IntakeBounds {
+    IntakeBounds {
+        max_bytes: spec.max_body.unwrap_or(u64::MAX),
+        terms: Terms {
+            pause: limits.body_stall,
+            grace: limits.body_grace,
+            rate: limits.body_rate,
+        },
+    }
+}
+
 impl Route {
     fn compile(blueprint: &RouteBlueprint, whole: &Blueprint) -> Self {
         let backends = &whole.backends;
@@ -223,8 +236,12 @@ impl Route {
                 .map(|trial| Arc::clone(&trial.trial)),
             shadow,
             trusted,
-            response_head_timeout: spec.response_head_timeout,
-            idle_timeout: spec.idle_timeout,
+            patience: Patience {
+                head: spec.response_head_timeout,
+                idle: spec.idle_timeout,
+                total: spec.total_timeout,
+            },
+            intake: intake_of(spec, &whole.limits),
             retries: spec.retries.clone(),
             shield: spec.shield.clone(),
             bad_outcomes: spec.bad(),

@@ -6,6 +6,8 @@ mod shield;
 pub use retries::RetriesSpec;
 pub use shield::ShieldSpec;
 
+mod limits;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, duration_
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
 use crate::split::spec::{SplitSpec, StickySpec, split_problems};
+
+pub use limits::LimitsSpec;
 
 /// What to do with the requests that `match` takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -63,8 +67,21 @@ pub struct RouteSpec {
     #[serde(default = "default_response_head", with = "duration_text")]
     #[schemars(with = "String")]
     pub response_head_timeout: Duration,
-    /// Longest pause inside a request's or an answer's body, 1s to 24h; event streams have
-    /// none. Default 5m.
+    /// Longest time for a whole call, from its head to the end of its answer, 1ms to 24h; event
+    /// streams have none once they have begun. Default: none.
+    #[serde(
+        default,
+        with = "duration_text::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<String>")]
+    pub total_timeout: Option<Duration>,
+    /// Longest body of a request, in bytes, 0 to 1,099,511,627,776; a longer one is answered
+    /// 413. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<u64>,
+    /// Longest pause inside an answer's body, and of a backend that takes a request's body in,
+    /// 1s to 24h; event streams have none. Default 5m.
     #[serde(default = "default_idle", with = "duration_text")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
@@ -117,10 +134,18 @@ impl RouteSpec {
         );
         let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
         problems.duration("idle_timeout", self.idle_timeout, short..=long);
+        if let Some(total) = self.total_timeout {
+            problems.duration("total_timeout", total, Duration::from_millis(1)..=long);
+        }
+        if let Some(max_body) = self.max_body {
+            problems.number("max_body", max_body, 0..=MAX_BODY);
+        }
         problems.into_vec()
     }
 }
 
+/// Largest bound on a body that makes sense: a terabyte.
+const MAX_BODY: u64 = 1 << 40;
 /// Most sources of keys of a route.
 const MAX_STICKY: usize = 16;
 
@@ -135,111 +160,6 @@ pub enum ProtocolSpec {
     Http,
     /// MCP over Streamable HTTP: sessions are pinned, and outcomes are read from JSON-RPC.
     Mcp,
-}
-
-/// Bounds on every connection from downstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsSpec {
-    /// Longest silence before a connection's first byte, 100ms to 10m. Default 10s.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub first_byte: Duration,
-    /// Longest time for a request's head, from its first byte, 100ms to 10m. Default 15s.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub request_head: Duration,
-    /// Largest head, in bytes, 8,192 to 1,048,576. Default 65,536.
-    pub request_head_bytes: usize,
-    /// Most fields in a head, 1 to 1,000. Default 100.
-    pub request_fields: usize,
-    /// How long an idle connection is kept between requests, 1s to 24h. Default 5m.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub keep_alive: Duration,
-    /// How long a client may leave what is sent to it unread, 1s to 1h; then its connection is
-    /// closed. Default 30s.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub client_read: Duration,
-    /// Most bytes of an MCP body that are looked at before it is passed on, 1,024 to
-    /// 67,108,864. Default 1,048,576.
-    pub peek_bytes: usize,
-    /// How long answers and streams may go on after SIGTERM, 0s to 1h. Default 30s.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub drain: Duration,
-    /// How long everything goes on as before after SIGTERM, except that readiness says no: time
-    /// for load balancers to look elsewhere, 0s to 10m; `drain` begins after it. Default 0s.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub drain_delay: Duration,
-    /// How long idle connections stay open in a drain, so that a request that is on its way is
-    /// answered, and told that it is the last, 0s to 1h. Default 2s.
-    #[serde(with = "duration_text")]
-    #[schemars(with = "String")]
-    pub drain_idle: Duration,
-    /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
-    /// 10,000,000. Default 100,000.
-    pub session_records: usize,
-}
-
-impl LimitsSpec {
-    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
-    pub fn problems(&self) -> Vec<(String, String)> {
-        let mut problems = Problems::default();
-        let soon = Duration::from_millis(100)..=Duration::from_mins(10);
-        problems.duration("first_byte", self.first_byte, soon.clone());
-        problems.duration("request_head", self.request_head, soon);
-        problems.number(
-            "request_head_bytes",
-            self.request_head_bytes,
-            8 * KIB..=1024 * KIB,
-        );
-        problems.number("request_fields", self.request_fields, 1..=1000);
-        let day = Duration::from_secs(1)..=Duration::from_hours(24);
-        problems.duration("keep_alive", self.keep_alive, day);
-        let hour = Duration::from_secs(1)..=Duration::from_hours(1);
-        problems.duration("client_read", self.client_read, hour);
-        problems.number("peek_bytes", self.peek_bytes, KIB..=64 * 1024 * KIB);
-        problems.duration(
-            "drain",
-            self.drain,
-            Duration::ZERO..=Duration::from_hours(1),
-        );
-        problems.duration(
-            "drain_delay",
-            self.drain_delay,
-            Duration::ZERO..=Duration::from_mins(10),
-        );
-        problems.duration(
-            "drain_idle",
-            self.drain_idle,
-            Duration::ZERO..=Duration::from_hours(1),
-        );
-        problems.number("session_records", self.session_records, 0..=10_000_000);
-        problems.into_vec()
-    }
-}
-
-const KIB: usize = 1024;
-
-impl Default for LimitsSpec {
-    fn default() -> Self {
-        Self {
-            first_byte: Duration::from_secs(10),
-            request_head: Duration::from_secs(15),
-            request_head_bytes: 64 * 1024,
-            request_fields: 100,
-            keep_alive: Duration::from_mins(5),
-            client_read: Duration::from_secs(30),
-            peek_bytes: 1024 * 1024,
-            drain: Duration::from_secs(30),
-            drain_delay: Duration::ZERO,
-            drain_idle: Duration::from_secs(2),
-            session_records: 100_000,
-        }
-    }
 }
 
 /// What backends are told about the client.

@@ -14,7 +14,7 @@ use crate::mcp::{AnswerScanner, Format};
 use crate::model::Outcome;
 use crate::stats::MirrorDrop;
 use crate::upstream::{
-    self, AnswerBody, Endpoint, MCP_SESSION_ID, Pace, Repeats, RequestBody, Template,
+    self, AnswerBody, Endpoint, MCP_SESSION_ID, Pace, Patience, Repeats, RequestBody, Template,
 };
 
 use super::mirror::Mirror;
@@ -87,8 +87,7 @@ pub(super) async fn send(
     *request.headers_mut() = template.fields;
     let pace = Rc::new(Pace::new(
         &mirror.parts.deadlines,
-        mirror.parts.spec.timeout,
-        mirror.parts.spec.timeout,
+        Patience::even(mirror.parts.spec.timeout),
     ));
     match upstream::send(endpoint, &mut request, Repeats::Unsent, &pace).await {
         Ok(response) => {

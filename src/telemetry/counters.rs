@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use metrics::{KeyName, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::model::Limit;
+
 /// The process's one recorder. The facade is global by design, so this is too.
 static HANDLE: OnceLock<Counters> = OnceLock::new();
 
@@ -17,10 +19,6 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "switchback_accept_errors_total",
         "Connections from downstream that the system did not hand over",
-    ),
-    (
-        "switchback_clients_not_reading_total",
-        "Connections closed because the client left what was sent to it unread",
     ),
     (
         "switchback_drain_streams_ended_total",
@@ -63,7 +61,8 @@ impl Counters {
     fn begin() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
-        for (name, help) in KNOWN {
+        let limits = (Limit::METRIC, "Times that clients ran into a bound");
+        for (name, help) in KNOWN.iter().chain([&limits]) {
             recorder.describe_counter(KeyName::from(*name), None, SharedString::from(*help));
         }
         if metrics::set_global_recorder(recorder).is_err() {
@@ -71,6 +70,9 @@ impl Counters {
         }
         for (name, _) in KNOWN {
             metrics::counter!(*name).increment(0);
+        }
+        for limit in Limit::ALL {
+            metrics::counter!(Limit::METRIC, "limit" => limit.as_str()).increment(0);
         }
         Self { handle }
     }

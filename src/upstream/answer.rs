@@ -84,7 +84,7 @@ impl AnswerBody {
         if let Some(link) = self.link.take().filter(|_| self.pace.is_sent()) {
             self.endpoint.give_back(link);
         }
-        self.pace.deadline().clear();
+        self.pace.over();
     }
 
     fn poll_inner(
@@ -134,7 +134,7 @@ impl Body for AnswerBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                std::task::ready!(this.pace.deadline().poll_passed(cx));
+                std::task::ready!(this.pace.poll_passed(cx));
                 this.link = None;
                 Poll::Ready((!this.pace.is_ending()).then_some(Err(BodyError::Stalled)))
             }

@@ -7,9 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::error::BodyError;
+use super::intake::{ClientFault, Intake};
 use super::pace::Pace;
 
 /// The body of a request on its way to a backend.
@@ -52,7 +51,7 @@ pub fn join<'a>(pieces: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
 #[derive(Debug)]
 pub struct Upload {
     first: VecDeque<Bytes>,
-    rest: Incoming,
+    rest: Intake,
     pace: Rc<Pace>,
     copy: Option<Copy>,
 }
@@ -122,7 +121,7 @@ impl std::fmt::Debug for Copy {
 
 impl Upload {
     /// The body that begins with `first`, which was already taken from it, and goes on with `rest`.
-    pub fn new(first: VecDeque<Bytes>, rest: Incoming, pace: Rc<Pace>) -> Self {
+    pub fn new(first: VecDeque<Bytes>, rest: Intake, pace: Rc<Pace>) -> Self {
         if first.is_empty() && rest.is_end_stream() {
             pace.sent();
         } else {
@@ -146,17 +145,11 @@ impl Upload {
     fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         if let Some(piece) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        match Pin::new(&mut self.rest).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken))),
-            Poll::Pending => {
-                ready!(self.pace.deadline().poll_passed(cx));
-                Poll::Ready(Some(Err(BodyError::Stalled)))
-            }
-        }
+        self.rest.poll_piece(cx, &self.pace)
     }
 
     fn end(&mut self) {
@@ -169,12 +162,12 @@ impl Upload {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = ClientFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let upload = match &mut *self {
             Self::Empty => return Poll::Ready(None),
             Self::Whole(bytes) => {
@@ -185,7 +178,7 @@ impl Body for RequestBody {
         let piece = ready!(upload.poll_piece(cx));
         match &piece {
             None => upload.end(),
-            Some(Err(_)) => upload.pace.send_failed(),
+            Some(Err(fault)) => upload.pace.send_failed(*fault),
             Some(Ok(frame)) => {
                 upload.pace.sending();
                 if let (Some(copy), Some(data)) = (&mut upload.copy, frame.data_ref()) {
@@ -213,8 +206,7 @@ impl Body for RequestBody {
             Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Self::Upload(upload) => {
                 let first: u64 = upload.first.iter().map(|piece| piece.len() as u64).sum();
-                let rest = upload.rest.size_hint();
-                match rest.exact() {
+                match upload.rest.length() {
                     Some(rest) => SizeHint::with_exact(first + rest),
                     None => SizeHint::new(),
                 }

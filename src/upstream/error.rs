@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::model::{BackendName, Outcome};
 
+use super::intake::ClientFault;
+
 /// Why a request to an endpoint has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -65,9 +67,9 @@ pub enum UpstreamError {
         /// When another call may pass, as far as that is known.
         after: Duration,
     },
-    /// The client's own body broke off or stalled; the backend is not to blame.
-    #[error("reading the request's body")]
-    ClientBody,
+    /// The client's own body is at fault; the backend is not to blame.
+    #[error(transparent)]
+    ClientBody(ClientFault),
 }
 
 impl UpstreamError {
@@ -82,7 +84,7 @@ impl UpstreamError {
             Self::Switched { .. } => Outcome::ServerError,
             Self::Broken { source, .. } if source.is_parse() => Outcome::ServerError,
             Self::Broken { .. } => Outcome::Broken,
-            Self::ClientBody => Outcome::Cancelled,
+            Self::ClientBody(_) => Outcome::Cancelled,
         }
     }
 }
@@ -129,7 +131,7 @@ impl fmt::Display for Shed {
     }
 }
 
-/// Why a body ends before its end.
+/// Why an answer's body ends before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The other side broke off or sent what is no body.

@@ -16,6 +16,7 @@ use super::answer::AnswerBody;
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
+use super::intake::ClientFault;
 use super::kept::{Kept, Repeats};
 use super::pace::Pace;
 use super::socket::Socket;
@@ -140,10 +141,14 @@ async fn deliver(
                 return Ok(answer.map(|body| AnswerBody::new(body, link, endpoint, pace)));
             }
             Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
+            None if pace.is_awaiting_client() => {
+                let error = UpstreamError::ClientBody(ClientFault::TooSlow);
+                return Err(error.and(Again::Never));
+            }
             None => return Err(endpoint.head_timeout().and(restore(request, kept))),
         };
-        if pace.has_send_failed() {
-            return Err(UpstreamError::ClientBody.and(Again::Never));
+        if let Some(fault) = pace.client_fault() {
+            return Err(UpstreamError::ClientBody(fault).and(Again::Never));
         }
         let may_be_stale = is_pooled && !error.is_parse();
         match unsent {
@@ -200,7 +205,7 @@ fn exchange<'a>(
             let _ = wire.as_mut().poll(cx);
             match answer.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending => pace.deadline().poll_passed(cx).map(|()| None),
+                Poll::Pending => pace.poll_passed(cx).map(|()| None),
             }
         })
         .await

@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::kept::Repeats;
 use super::link::send;
-use super::pace::Pace;
+use super::pace::{Pace, Patience};
 
 /// The id of an MCP session.
 pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -75,7 +75,7 @@ pub async fn open_session(
         let opens = step.answer == ReplayAnswer::Session;
         let open = (!opens).then_some((replay.version(), id.as_ref()));
         let mut request = request_of(template, step.body, open);
-        let pace = Rc::new(Pace::new(deadlines, template.patience, template.patience));
+        let pace = Rc::new(Pace::new(deadlines, Patience::even(template.patience)));
         let sent = send(endpoint, &mut request, Repeats::Unsent, &pace).await;
         let response = sent.map_err(|unanswered| unanswered.error)?;
         if opens {

@@ -18,6 +18,7 @@
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 
 mod addresses;
+mod bodies;
 mod cli;
 mod drain;
 mod early;

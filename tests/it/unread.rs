@@ -25,7 +25,7 @@ fn a_client_that_does_not_read_holds_its_backend_no_longer_than_it_may() {
 
     backend.wait_for_open_connections(0);
     let metrics = gateway.admin.text("/metrics");
-    assert!(metrics.contains("switchback_clients_not_reading_total 1"));
+    assert!(metrics.contains("switchback_limits_hit_total{limit=\"client_read\"} 1"));
 }
 
 #[test]

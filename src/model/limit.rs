@@ -1,0 +1,53 @@
+//! The bounds that clients run into, under the names that the file has for them.
+
+/// A bound that a client ran into.
+///
+/// Each is counted under its name in the file, so that whoever reads the metric knows what to
+/// change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Nothing came before the first byte was due.
+    FirstByte,
+    /// A head was not complete in time.
+    RequestHead,
+    /// A body paused for too long.
+    BodyStall,
+    /// A body came too slowly.
+    BodyRate,
+    /// A body was too long for its route.
+    MaxBody,
+    /// What was sent was not read in time.
+    ClientRead,
+}
+
+impl Limit {
+    /// Every bound.
+    pub const ALL: &[Self] = &[
+        Self::FirstByte,
+        Self::RequestHead,
+        Self::BodyStall,
+        Self::BodyRate,
+        Self::MaxBody,
+        Self::ClientRead,
+    ];
+
+    /// The metric that counts them, by the label `limit`.
+    pub const METRIC: &str = "switchback_limits_hit_total";
+
+    /// The bound's name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstByte => "first_byte",
+            Self::RequestHead => "request_head",
+            Self::BodyStall => "body_stall",
+            Self::BodyRate => "body_rate",
+            Self::MaxBody => "max_body",
+            Self::ClientRead => "client_read",
+        }
+    }
+
+    /// Counts that a client ran into it.
+    pub fn hit(self) {
+        metrics::counter!(Self::METRIC, "limit" => self.as_str()).increment(1);
+    }
+}

@@ -1,0 +1,132 @@
+//! The `limits` section of the file.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Problems, duration_text};
+
+/// Bounds on every connection from downstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Longest silence before a connection's first byte, 100ms to 10m. Default 10s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub first_byte: Duration,
+    /// Longest time for a request's head, from its first byte, 100ms to 10m. Default 15s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub request_head: Duration,
+    /// Largest head, in bytes, 8,192 to 1,048,576. Default 65,536.
+    pub request_head_bytes: usize,
+    /// Most fields in a head, 1 to 1,000. Default 100.
+    pub request_fields: usize,
+    /// How long an idle connection is kept between requests, 1s to 24h. Default 5m.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub keep_alive: Duration,
+    /// Longest pause inside a request's body, 100ms to 1h; then it is answered 408 and the
+    /// connection closed. Default 30s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub body_stall: Duration,
+    /// Fewest bytes a second of a request's body while it is waited for, 0 to 1,048,576; slower
+    /// ones are answered 408. 0 asks for none. Default 256.
+    pub body_rate: u32,
+    /// How long a request's body may take before `body_rate` is asked of it, 100ms to 10m.
+    /// Default 10s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub body_grace: Duration,
+    /// How long a client may leave what is sent to it unread, 1s to 1h; then its connection is
+    /// closed. Default 30s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub client_read: Duration,
+    /// Most bytes of an MCP body that are looked at before it is passed on, 1,024 to
+    /// 67,108,864. Default 1,048,576.
+    pub peek_bytes: usize,
+    /// How long answers and streams may go on after SIGTERM, 0s to 1h. Default 30s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub drain: Duration,
+    /// How long everything goes on as before after SIGTERM, except that readiness says no: time
+    /// for load balancers to look elsewhere, 0s to 10m; `drain` begins after it. Default 0s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub drain_delay: Duration,
+    /// How long idle connections stay open in a drain, so that a request that is on its way is
+    /// answered, and told that it is the last, 0s to 1h. Default 2s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub drain_idle: Duration,
+    /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
+    /// 10,000,000. Default 100,000.
+    pub session_records: usize,
+}
+
+impl LimitsSpec {
+    /// What is beyond the bounds of this section: the path of a field and a sentence, each.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        let soon = Duration::from_millis(100)..=Duration::from_mins(10);
+        problems.duration("first_byte", self.first_byte, soon.clone());
+        problems.duration("request_head", self.request_head, soon.clone());
+        problems.number(
+            "request_head_bytes",
+            self.request_head_bytes,
+            8 * KIB..=1024 * KIB,
+        );
+        problems.number("request_fields", self.request_fields, 1..=1000);
+        let day = Duration::from_secs(1)..=Duration::from_hours(24);
+        problems.duration("keep_alive", self.keep_alive, day);
+        let hour = Duration::from_secs(1)..=Duration::from_hours(1);
+        problems.duration("client_read", self.client_read, hour.clone());
+        let stall = Duration::from_millis(100)..=*hour.end();
+        problems.duration("body_stall", self.body_stall, stall);
+        problems.number("body_rate", self.body_rate, 0..=1_048_576);
+        problems.duration("body_grace", self.body_grace, soon);
+        problems.number("peek_bytes", self.peek_bytes, KIB..=64 * 1024 * KIB);
+        problems.duration(
+            "drain",
+            self.drain,
+            Duration::ZERO..=Duration::from_hours(1),
+        );
+        problems.duration(
+            "drain_delay",
+            self.drain_delay,
+            Duration::ZERO..=Duration::from_mins(10),
+        );
+        problems.duration(
+            "drain_idle",
+            self.drain_idle,
+            Duration::ZERO..=Duration::from_hours(1),
+        );
+        problems.number("session_records", self.session_records, 0..=10_000_000);
+        problems.into_vec()
+    }
+}
+
+const KIB: usize = 1024;
+
+impl Default for LimitsSpec {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(10),
+            request_head: Duration::from_secs(15),
+            request_head_bytes: 64 * 1024,
+            request_fields: 100,
+            keep_alive: Duration::from_mins(5),
+            body_stall: Duration::from_secs(30),
+            body_rate: 256,
+            body_grace: Duration::from_secs(10),
+            client_read: Duration::from_secs(30),
+            peek_bytes: 1024 * 1024,
+            drain: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            drain_idle: Duration::from_secs(2),
+            session_records: 100_000,
+        }
+    }
+}
