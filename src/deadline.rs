@@ -152,6 +152,11 @@ impl Deadlines {
         }
     }
 
+    /// Sweeps so far: the time in tenths of a second, for what need not be more exact.
+    pub fn ticks(&self) -> u64 {
+        self.table.now.get()
+    }
+
     /// Lets a tenth of a second pass, and wakes whoever has waited long enough.
     pub fn sweep(&self) {
         let now = self.table.now.get() + 1;

@@ -71,9 +71,24 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     // Whatever is accepted inherits this: a client that vanishes without a word would hold its
     // stream, and its backend's, for ever.
     socket.set_tcp_keepalive(&KEEP_ALIVE)?;
+    bound_unsent(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Bounds what the system holds for a client that does not read, which is megabytes otherwise;
+/// what is on its way to one that does read is not touched by it.
+#[cfg(target_os = "linux")]
+fn bound_unsent(socket: &Socket) -> io::Result<()> {
+    const UNSENT_BYTES: u32 = 64 * 1024;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it is like the other")]
+fn bound_unsent(_socket: &Socket) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

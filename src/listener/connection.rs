@@ -1,22 +1,14 @@
-//! What the worker knows of one connection from downstream, and its stream of bytes.
+//! What the worker knows of one connection from downstream.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-
-use crate::deadline::{Deadline, Deadlines};
+use crate::deadline::{Allowance, Deadline, Deadlines, Terms};
 use crate::model::Limit;
 
-use super::detect::Version;
-use super::screen::{Fault, Screen};
+use super::calm::{Calm, CalmLimits};
+use super::frames::Seen;
 
 /// Bounds on the silence of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +20,9 @@ pub struct Limits {
     /// Between requests.
     pub keep_alive: Duration,
     /// While bytes wait for the client to read them.
-    pub client_read: Duration,
+    pub reading: Terms,
+    /// What an HTTP/2 client may do besides asking.
+    pub calm: CalmLimits,
 }
 
 /// One connection from downstream. Written by its own task, read by the worker's drain.
@@ -48,7 +42,19 @@ pub struct Connection {
     multiplexed: Cell<bool>,
     draining: Cell<bool>,
     closing: Cell<bool>,
+    /// A block of fields has begun, and nothing else can come before its end.
+    in_block: Cell<bool>,
+    calm: Calm,
+    /// Bytes that may still be read before others have their turn.
+    turn_left: Cell<usize>,
+    /// The client has been told that it is over, and is to hear it.
+    lingers: Cell<bool>,
 }
+
+/// Bytes of one HTTP/2 connection that are read in one go.
+const TURN_BYTES: usize = 128 * 1024;
+/// How long a client has to hear that it is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// A connection that has just been accepted; its first byte is awaited.
@@ -66,6 +72,10 @@ impl Connection {
             multiplexed: Cell::new(false),
             draining: Cell::new(false),
             closing: Cell::new(false),
+            in_block: Cell::new(false),
+            calm: Calm::new(limits.calm, deadlines.ticks()),
+            turn_left: Cell::new(TURN_BYTES),
+            lingers: Cell::new(false),
         }
     }
 
@@ -81,7 +91,7 @@ impl Connection {
     /// A request's head is complete.
     pub fn request_begins(&self) {
         self.open_requests.set(self.open_requests.get() + 1);
-        if !self.closing.get() {
+        if !self.closing.get() && !self.in_block.get() {
             self.deadline.clear();
         }
     }
@@ -90,16 +100,42 @@ impl Connection {
     pub fn request_ends(&self) {
         let open = self.open_requests.get().saturating_sub(1);
         self.open_requests.set(open);
-        if open == 0 {
+        if open == 0 && !self.in_block.get() {
             self.between_heads.set(true);
             self.wait(self.limits.keep_alive);
         }
     }
 
+    /// An answer over HTTP/2 has been given whole.
+    pub fn answered(&self) {
+        self.calm.answered();
+    }
+
+    /// Whether the client takes streams back.
+    pub fn takes_back(&self) -> bool {
+        self.calm.takes_back()
+    }
+
+    /// Whether the client did more besides asking than it may.
+    pub fn has_offended(&self) -> bool {
+        self.calm.is_offended()
+    }
+
+    /// The connection's task begins to work: it may read for a while before others have a turn.
+    pub fn begin_turn(&self) {
+        self.turn_left.set(TURN_BYTES);
+    }
+
+    /// The client is told that it is over, and has a moment to hear it.
+    pub fn last_words(&self) {
+        self.lingers.set(true);
+        self.deadline.set(LAST_WORDS);
+    }
+
     /// The silence was too long, and the connection is closed: counts the bound that it ran into.
     /// That a connection has no more requests is no fault.
     pub fn expired(&self) {
-        if !self.between_heads.get() {
+        if self.in_block.get() || !self.between_heads.get() {
             Limit::RequestHead.hit();
         }
     }
@@ -141,28 +177,62 @@ impl Connection {
         self.open_requests.get()
     }
 
-    /// Due when the client has read nothing for too long.
-    fn read_deadline(&self) -> Deadline {
-        self.deadline_in(self.limits.client_read)
+    /// How long the client may leave what is sent to it unread.
+    pub(super) fn reading(&self) -> Allowance {
+        Allowance::new(&self.deadlines, self.limits.reading)
     }
 
-    fn deadline_in(&self, time: Duration) -> Deadline {
+    pub(super) fn deadline_in(&self, time: Duration) -> Deadline {
         let deadline = self.deadlines.deadline();
         deadline.set(time);
         deadline
     }
 
-    fn bytes_came(&self) {
-        if !self.between_heads.get() {
-            return;
-        }
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers.get()
+    }
+
+    /// Whether the connection has read enough for now. One that offended reads nothing more.
+    pub(super) fn has_had_its_turn(&self) -> bool {
+        self.turn_left.get() == 0 || self.calm.is_offended()
+    }
+
+    /// The client has taken these bytes.
+    pub(super) fn taken(&self, bytes: usize) {
         if self.multiplexed.get() {
-            // Control frames are no head: they only show that somebody is there.
-            self.wait(self.limits.keep_alive);
-            return;
+            self.calm.taken(bytes);
         }
-        self.between_heads.set(false);
-        self.wait(self.limits.request_head);
+    }
+
+    /// Bytes of HTTP/1 have come.
+    pub(super) fn bytes_came(&self) {
+        if self.between_heads.replace(false) {
+            self.wait(self.limits.request_head);
+        }
+    }
+
+    /// Frames of HTTP/2 have come. They show that somebody is there, but keep nothing open: that
+    /// a block of fields ends is waited for, and else that there is something to do.
+    pub(super) fn frames_came(&self, bytes: usize, seen: Seen) {
+        self.turn_left
+            .set(self.turn_left.get().saturating_sub(bytes));
+        self.calm.pay(seen, self.deadlines.ticks());
+        let idle = self.open_requests.get() == 0;
+        match seen.in_block {
+            Some(true) if !self.in_block.replace(true) => self.wait(self.limits.request_head),
+            Some(false) => {
+                self.in_block.set(false);
+                if idle {
+                    self.wait(self.limits.keep_alive);
+                } else if !self.closing.get() {
+                    self.deadline.clear();
+                }
+            }
+            Some(true) | None => {}
+        }
+        if seen.spoke && !self.between_heads.replace(true) && idle && !self.in_block.get() {
+            self.wait(self.limits.keep_alive);
+        }
     }
 
     /// Bounds the silence from now on; a close that was asked for must not be forgotten by it.
@@ -173,213 +243,9 @@ impl Connection {
     }
 }
 
-/// The bytes of one connection: those that were read to tell the version, then the socket.
-#[derive(Debug)]
-pub struct ClientStream {
-    first: Bytes,
-    socket: TcpStream,
-    connection: Rc<Connection>,
-    /// There while bytes wait for the client to read them.
-    unread: Option<Deadline>,
-    screen: Screen,
-    ended: Ended,
-    lingering: Option<Lingering>,
-}
-
-/// Whether more is read from the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    No,
-    /// What came is not passed on; the parser is told by a head that it refuses.
-    InHead,
-    /// What came is not passed on; the reader of the body is told by an error.
-    InBody,
-}
-
-/// What is passed on in place of the rest of a faulty head: no parser takes it for anything, and
-/// none waits for more of it.
-const SPOILT: &[u8] = b"\0\r\n\r\n";
-
-/// How long, and for how many bytes, a client that is still sending may go on before its
-/// connection is closed, so that what was written to it is not lost in a reset.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
-
-/// A connection that is written to no more, waiting for the client to have read everything.
-#[derive(Debug)]
-struct Lingering {
-    until: Deadline,
-    left_bytes: usize,
-}
-
-impl ClientStream {
-    /// The stream that begins with `first`.
-    pub fn new(
-        (version, first): (Version, Bytes),
-        socket: TcpStream,
-        connection: Rc<Connection>,
-    ) -> Self {
-        let mut screen = Screen::default();
-        if version == Version::Http2 {
-            screen.off();
-        }
-        Self {
-            first,
-            socket,
-            connection,
-            unread: None,
-            screen,
-            ended: Ended::No,
-            lingering: None,
-        }
-    }
-
-    /// Looks at what was read behind `before`, and takes back what is part of no sound message.
-    fn screened(&mut self, before: usize, into: &mut ReadBuf<'_>) -> io::Result<()> {
-        let read = into.filled().get(before..).unwrap_or_default();
-        let Err(fault) = self.screen.look(read) else {
-            return Ok(());
-        };
-        metrics::counter!("switchback_malformed_requests_total").increment(1);
-        match fault {
-            Fault::Head(sound) => {
-                self.ended = Ended::InHead;
-                into.set_filled(before + sound);
-                self.first = Bytes::from_static(SPOILT);
-                self.take_first(into);
-                Ok(())
-            }
-            Fault::Body(sound) => {
-                self.ended = Ended::InBody;
-                into.set_filled(before + sound);
-                if sound == 0 {
-                    return Err(io::ErrorKind::InvalidData.into());
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn take_first(&mut self, into: &mut ReadBuf<'_>) {
-        let taken = self.first.len().min(into.remaining());
-        into.put_slice(self.first.get(..taken).unwrap_or_default());
-        self.first.advance(taken);
-    }
-
-    /// Reads on, for nothing, until the client has closed or the time is over.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let connection = &self.connection;
-        let lingering = self.lingering.get_or_insert_with(|| Lingering {
-            until: connection.deadline_in(LINGER),
-            left_bytes: LINGER_BYTES,
-        });
-        let mut bytes = [0; 4096];
-        while lingering.left_bytes > 0 {
-            let mut into = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut into) {
-                Poll::Ready(Ok(())) if !into.filled().is_empty() => {
-                    lingering.left_bytes = lingering.left_bytes.saturating_sub(into.filled().len());
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return lingering.until.poll_passed(cx),
-            }
-        }
-        Poll::Ready(())
-    }
-
-    /// Gives a write up that the client leaves unread for too long.
-    fn bounded(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        cx: &Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.unread = None;
-            return written;
-        }
-        let connection = &self.connection;
-        let unread = self
-            .unread
-            .get_or_insert_with(|| connection.read_deadline());
-        unread.poll_passed(cx).map(|()| {
-            Limit::ClientRead.hit();
-            Err(io::ErrorKind::TimedOut.into())
-        })
-    }
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        match self.ended {
-            Ended::No => {}
-            Ended::InHead => {
-                self.take_first(into);
-                return Poll::Ready(Ok(()));
-            }
-            Ended::InBody => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-        }
-        if !self.first.is_empty() {
-            self.take_first(into);
-            // What is there already goes along: a reader that is given two dozen bytes first
-            // makes its buffer twice as large for the rest. Whatever else there is to tell of the
-            // socket, the next read tells.
-            let _ = Pin::new(&mut self.socket).poll_read(cx, into);
-            return Poll::Ready(self.screened(before, into));
-        }
-        std::task::ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
-        if into.filled().len() > before {
-            self.connection.bytes_came();
-        }
-        Poll::Ready(self.screened(before, into))
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.bounded(written, cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.bounded(written, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingering.is_none() {
-            std::task::ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            if self.ended == Ended::No && self.screen.may_close() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        self.poll_linger(cx).map(Ok)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::task::{Context, Waker};
 
     use super::*;
 
@@ -388,7 +254,15 @@ mod tests {
             first_byte: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(10),
-            client_read: Duration::from_secs(10),
+            reading: Terms {
+                pause: Duration::from_secs(10),
+                grace: Duration::from_secs(10),
+                rate: 0,
+            },
+            calm: CalmLimits {
+                control_frames: 100,
+                resets: 10,
+            },
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         Connection::new(address, address, deadlines, limits)

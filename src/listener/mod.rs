@@ -5,13 +5,18 @@
 //! time share one slot in the worker's deadline table. What a request means is decided elsewhere.
 
 mod bind;
+mod calm;
 mod connection;
 mod detect;
+mod frames;
 mod last_call;
 mod screen;
 pub mod spec;
+mod stream;
 
 pub use bind::{BindError, bind};
-pub use connection::{ClientStream, Connection, Limits};
+pub use calm::CalmLimits;
+pub use connection::{Connection, Limits};
 pub use detect::{Version, detect};
 pub use last_call::turn_away;
+pub use stream::ClientStream;

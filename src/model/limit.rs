@@ -18,6 +18,12 @@ pub enum Limit {
     MaxBody,
     /// What was sent was not read in time.
     ClientRead,
+    /// What was sent was read too slowly.
+    ReadRate,
+    /// An HTTP/2 connection sent too much that brought nothing forward.
+    Http2ControlFrames,
+    /// An HTTP/2 connection took too many streams back.
+    Http2Resets,
 }
 
 impl Limit {
@@ -29,6 +35,9 @@ impl Limit {
         Self::BodyRate,
         Self::MaxBody,
         Self::ClientRead,
+        Self::ReadRate,
+        Self::Http2ControlFrames,
+        Self::Http2Resets,
     ];
 
     /// The metric that counts them, by the label `limit`.
@@ -43,6 +52,9 @@ impl Limit {
             Self::BodyRate => "body_rate",
             Self::MaxBody => "max_body",
             Self::ClientRead => "client_read",
+            Self::ReadRate => "read_rate",
+            Self::Http2ControlFrames => "http2_control_frames",
+            Self::Http2Resets => "http2_resets",
         }
     }
 

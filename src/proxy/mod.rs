@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod guard;
 mod head;
 mod hops;
+mod http2;
 mod mirrored;
 mod peek;
 mod pipeline;

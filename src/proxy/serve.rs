@@ -9,20 +9,21 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
-use crate::listener::{self, ClientStream, Connection, Limits, Version};
+use crate::deadline::Terms;
+use crate::listener::{self, CalmLimits, ClientStream, Connection, Limits, Version};
 use crate::model::Limit;
 use crate::upstream::ClientBody;
 
 use super::client::Peer;
 use super::guard;
+use super::http2;
 use super::pipeline::{self, Downstream};
 use super::spec::LimitsSpec;
 use super::worker::{Phase, Worker};
@@ -31,13 +32,6 @@ use super::worker::{Phase, Worker};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long handshakes that have begun may take to end when a listener closes.
 const LAST_CALL: Duration = Duration::from_millis(250);
-/// HTTP/2 streams at once on one connection.
-const MAX_STREAMS: u32 = 100;
-/// Bytes of answers that wait for an HTTP/2 client to read them, per stream.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Bytes a client may send ahead on one HTTP/2 stream.
-const WINDOW_BYTES: u32 = 64 * 1024;
-
 /// Takes the connections of the listener at `place` in until the worker is to drain; then those
 /// that are at the door, and no more.
 pub(super) async fn accept(
@@ -126,7 +120,15 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
         first_byte: limits.first_byte,
         request_head: limits.request_head,
         keep_alive: limits.keep_alive,
-        client_read: limits.client_read,
+        reading: Terms {
+            pause: limits.client_read,
+            grace: limits.client_read,
+            rate: limits.read_rate,
+        },
+        calm: CalmLimits {
+            control_frames: limits.http2_control_frames,
+            resets: limits.http2_resets,
+        },
     };
     let connection = Rc::new(Connection::new(peer, local, worker.deadlines(), bounds));
     let _entry = Entry {
@@ -154,7 +156,7 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
     match version {
         Version::Http1 => http1(stream, downstream, &limits).await,
         // Boxed: its state is several times that of HTTP/1.1, which every connection would pay for.
-        Version::Http2 => Box::pin(http2(stream, downstream, &limits)).await,
+        Version::Http2 => Box::pin(http2::serve(stream, downstream, &limits)).await,
     }
     Ok(())
 }
@@ -173,26 +175,6 @@ async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &Limits
         pin!(served),
         &connection,
         http1::Connection::graceful_shutdown,
-    )
-    .await;
-}
-
-async fn http2(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
-    let connection = Rc::clone(&downstream.connection);
-    let service = service_fn(move |request: Request<Incoming>| {
-        pipeline::answer(Rc::clone(&downstream), request.map(ClientBody::Http1))
-    });
-    let served = http2::Builder::new(LocalExecutor)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES * 4)
-        .max_header_list_size(u32::try_from(limits.request_head_bytes).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(stream), service);
-    drive(
-        pin!(served),
-        &connection,
-        http2::Connection::graceful_shutdown,
     )
     .await;
 }
@@ -222,16 +204,4 @@ async fn drive<C: Future>(
         }
     })
     .await;
-}
-
-/// Runs the streams of an HTTP/2 connection as tasks of the worker.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F: Future + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        spawn_local(async move {
-            future.await;
-        });
-    }
 }

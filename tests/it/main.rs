@@ -31,6 +31,7 @@ mod hostile_fields;
 mod hostile_framing;
 mod hostile_h2;
 mod hostile_targets;
+mod http2_limits;
 mod life;
 mod messages;
 mod mishaps;

@@ -44,6 +44,18 @@ pub struct LimitsSpec {
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub client_read: Duration,
+    /// Fewest bytes a second that a client may read while more waits for it, 0 to 1,048,576; it
+    /// is asked after `client_read`. 0 asks for none. Default 256.
+    pub read_rate: u32,
+    /// Streams at once on an HTTP/2 connection, 1 to 1,000. Default 100.
+    pub http2_streams: u32,
+    /// HTTP/2 frames that bring no request and no answer forward, on one connection, 10 to
+    /// 1,000,000; a tenth of it comes back each second, and answers that are read bring more. A
+    /// connection that sends more is told to calm down and closed. Default 1,000.
+    pub http2_control_frames: u32,
+    /// HTTP/2 streams that a client takes back, on one connection, 10 to 100,000; a tenth of it
+    /// comes back each second, and each answer brings one more. Default 100.
+    pub http2_resets: u32,
     /// Most bytes of an MCP body that are looked at before it is passed on, 1,024 to
     /// 67,108,864. Default 1,048,576.
     pub peek_bytes: usize,
@@ -83,6 +95,14 @@ impl LimitsSpec {
         problems.duration("keep_alive", self.keep_alive, day);
         let hour = Duration::from_secs(1)..=Duration::from_hours(1);
         problems.duration("client_read", self.client_read, hour.clone());
+        problems.number("read_rate", self.read_rate, 0..=1_048_576);
+        problems.number("http2_streams", self.http2_streams, 1..=1000);
+        problems.number(
+            "http2_control_frames",
+            self.http2_control_frames,
+            10..=1_000_000,
+        );
+        problems.number("http2_resets", self.http2_resets, 10..=100_000);
         let stall = Duration::from_millis(100)..=*hour.end();
         problems.duration("body_stall", self.body_stall, stall);
         problems.number("body_rate", self.body_rate, 0..=1_048_576);
@@ -122,6 +142,10 @@ impl Default for LimitsSpec {
             body_rate: 256,
             body_grace: Duration::from_secs(10),
             client_read: Duration::from_secs(30),
+            read_rate: 256,
+            http2_streams: 100,
+            http2_control_frames: 1000,
+            http2_resets: 100,
             peek_bytes: 1024 * 1024,
             drain: Duration::from_secs(30),
             drain_delay: Duration::ZERO,

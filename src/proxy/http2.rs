@@ -1,0 +1,306 @@
+//! One HTTP/2 connection: its streams in, their answers out.
+//!
+//! Spoken over `h2` itself. What is bounded here cannot be bounded from above it: how long one
+//! stream may leave its answer unread, what a connection may do besides asking, and that a stream
+//! which is taken back at once reaches no backend.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection as Wire, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue};
+use http::{Request, Response};
+use http_body::Body;
+use tokio::task::{spawn_local, yield_now};
+
+use crate::deadline::{Allowance, Terms, UsedUp};
+use crate::listener::{ClientStream, Connection};
+use crate::model::Limit;
+use crate::upstream::{ClientBody, StreamBody};
+
+use super::answer::Answer;
+use super::pipeline::{self, Downstream};
+use super::spec::LimitsSpec;
+
+/// Bytes of answers that wait for a client to read them, per stream.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes a client may send ahead on one stream.
+const WINDOW_BYTES: u32 = 64 * 1024;
+/// Streams that are taken back before anybody has looked at them, at most.
+const MAX_UNSEEN_RESETS: usize = 20;
+
+/// Serves a connection to its end, its drain or its deadline.
+pub(super) async fn serve(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
+    let connection = Rc::clone(&downstream.connection);
+    let shaking = pin!(builder(limits).handshake(stream));
+    let Ok(shaken) = connection.deadline.guard(shaking).await else {
+        connection.expired();
+        return;
+    };
+    let Ok(wire) = shaken else {
+        return;
+    };
+    let mut session = Session {
+        wire,
+        reading: reading(limits),
+        downstream,
+        leaving: Leaving::No,
+    };
+    poll_fn(|cx| session.poll(&connection, cx)).await;
+}
+
+fn builder(limits: &LimitsSpec) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.http2_streams)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES * 4)
+        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
+        // Over the life of a connection: mistakes, and streams beyond the bound.
+        .max_local_error_reset_streams(Some(limits.http2_resets as usize * 10))
+        .max_header_list_size(u32::try_from(limits.request_head_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// How slowly a client may read.
+fn reading(limits: &LimitsSpec) -> Terms {
+    Terms {
+        pause: limits.client_read,
+        grace: limits.client_read,
+        rate: limits.read_rate,
+    }
+}
+
+/// One connection.
+struct Session {
+    wire: Wire<ClientStream, Bytes>,
+    reading: Terms,
+    downstream: Rc<Downstream>,
+    leaving: Leaving,
+}
+
+/// How far the end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// It goes on.
+    No,
+    /// It ends after what is under way.
+    Gently,
+    /// It ends once the client has been told.
+    Now,
+}
+
+impl Session {
+    /// Ready when the connection is over.
+    fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        connection.begin_turn();
+        loop {
+            if self.accept(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let offended = connection.has_offended() && self.leaving != Leaving::Now;
+            if offended {
+                self.leave_now(connection, Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
+            ready!(connection.deadline.poll_passed(cx));
+            match self.leaving {
+                Leaving::No if connection.is_closing() => {
+                    self.leaving = Leaving::Gently;
+                    connection.deadline.clear();
+                    self.wire.graceful_shutdown();
+                }
+                Leaving::No | Leaving::Gently => {
+                    connection.expired();
+                    self.leave_now(connection, Reason::NO_ERROR);
+                }
+                Leaving::Now => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Tells the client that it is over, and which of its streams were looked at.
+    fn leave_now(&mut self, connection: &Connection, reason: Reason) {
+        self.leaving = Leaving::Now;
+        connection.last_words();
+        self.wire.abrupt_shutdown(reason);
+    }
+
+    /// Takes in every stream that is there; ready when the connection is over.
+    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(stream) = ready!(self.wire.poll_accept(cx)) {
+            let Ok((request, respond)) = stream else {
+                return Poll::Ready(());
+            };
+            let (downstream, reading) = (Rc::clone(&self.downstream), self.reading);
+            spawn_local(async move {
+                // A stream that ends early ends alone: its client has been told, or has left.
+                let _ = answer(downstream, request, respond, reading).await;
+            });
+        }
+        Poll::Ready(())
+    }
+}
+
+/// The stream is no more.
+#[derive(Debug)]
+struct Gone;
+
+impl From<h2::Error> for Gone {
+    fn from(_: h2::Error) -> Self {
+        Self
+    }
+}
+
+/// Answers one stream.
+async fn answer(
+    downstream: Rc<Downstream>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    reading: Terms,
+) -> Result<(), Gone> {
+    let connection = Rc::clone(&downstream.connection);
+    if connection.takes_back() {
+        // A client that takes streams back gets a moment to do so: what it has sent by now is
+        // read before this goes on.
+        yield_now().await;
+    }
+    let (parts, stream) = request.into_parts();
+    let body = ClientBody::Http2(StreamBody::new(stream, &parts.headers));
+    let request = Request::from_parts(parts, body);
+    let response = {
+        let deadlines = Rc::clone(&downstream);
+        let mut answering = pin!(pipeline::answer(deadlines, request));
+        poll_fn(|cx| {
+            // The reset first: what was taken back already reaches no backend.
+            if respond.poll_reset(cx).is_ready() {
+                return Poll::Ready(Err(Gone));
+            }
+            answering.as_mut().poll(cx).map(Ok)
+        })
+        .await?
+    };
+    let Ok(response) = response;
+    let (head, body) = complete(response);
+    let ends = body.is_end_stream();
+    let stream = respond.send_response(head, ends)?;
+    if !ends {
+        let terms = (downstream.worker.deadlines(), reading);
+        let outgoing = Outgoing {
+            stream,
+            allowance: Allowance::new(terms.0, terms.1),
+        };
+        outgoing.send(pin!(body)).await?;
+    }
+    connection.answered();
+    Ok(())
+}
+
+/// The head of an answer with what HTTP/2 wants in it, and without what it does not.
+fn complete(response: Response<Answer>) -> (Response<()>, Answer) {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(CONNECTION);
+    if !body.is_end_stream()
+        && let Some(length) = body.size_hint().exact()
+        && !parts.headers.contains_key(CONTENT_LENGTH)
+    {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    add_date(&mut parts.headers);
+    (Response::from_parts(parts, ()), body)
+}
+
+fn add_date(fields: &mut HeaderMap) {
+    if fields.contains_key(DATE) {
+        return;
+    }
+    if let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+        fields.insert(DATE, now);
+    }
+}
+
+/// The body of an answer on its way out. Never more of it is handed over than the client has
+/// room for, so that a client which makes no room is found out here.
+struct Outgoing {
+    stream: SendStream<Bytes>,
+    /// How long the client may still leave the answer unread.
+    allowance: Allowance,
+}
+
+impl Outgoing {
+    async fn send(mut self, mut body: Pin<&mut Answer>) -> Result<(), Gone> {
+        loop {
+            let frame = poll_fn(|cx| {
+                if self.stream.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Err(Gone));
+                }
+                body.as_mut().poll_frame(cx).map(Ok)
+            })
+            .await?;
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => {
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Err(Gone);
+                }
+                None => return Ok(self.stream.send_data(Bytes::new(), true)?),
+            };
+            let ends = body.is_end_stream();
+            match frame.into_data() {
+                Ok(piece) => self.send_piece(piece, ends).await?,
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        return Ok(self.stream.send_trailers(trailers)?);
+                    }
+                }
+            }
+            if ends {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_piece(&mut self, mut piece: Bytes, ends: bool) -> Result<(), Gone> {
+        self.stream.reserve_capacity(piece.len());
+        loop {
+            let room = self.stream.capacity();
+            if piece.len() <= room {
+                self.allowance.earn(piece.len());
+                return Ok(self.stream.send_data(piece, ends)?);
+            }
+            if room > 0 {
+                self.allowance.earn(room);
+                self.stream.send_data(piece.split_to(room), false)?;
+                self.stream.reserve_capacity(piece.len());
+                continue;
+            }
+            poll_fn(|cx| self.poll_room(cx)).await?;
+        }
+    }
+
+    /// Waits until the client makes room for more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if self.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(Gone));
+        }
+        match self.stream.poll_capacity(cx) {
+            Poll::Ready(Some(Ok(_))) => return Poll::Ready(Ok(())),
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Gone)),
+            Poll::Pending => {}
+        }
+        let why = ready!(self.allowance.poll_used_up(cx));
+        match why {
+            UsedUp::Paused => Limit::ClientRead,
+            UsedUp::TooSlow => Limit::ReadRate,
+        }
+        .hit();
+        self.stream.send_reset(Reason::CANCEL);
+        Poll::Ready(Err(Gone))
+    }
+}
