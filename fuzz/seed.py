@@ -15,6 +15,7 @@ HEADS = {
     "authority": b"POST https://Example.com/mcp HTTP/2\ncookie: a=1\ncookie: b=2\ncontent-length: 4\n\nbody",
     "two-hosts": b"GET / HTTP/1.1\nhost: a\nhost: b\n\n",
     "both-hosts": b"GET http://b/ HTTP/2\nhost: a\n\n",
+    "fragment": b"GET http://b#x HTTP/2\n\n",
     "userinfo": b"GET http://u@b/ HTTP/1.1\nhost: a\n\n",
     "literal": b"GET / HTTP/1.1\nhost: [::1]:8080\n\n",
     "dots": b"GET /pub/../admin HTTP/1.1\nhost: a\n\n",

@@ -107,6 +107,10 @@ impl Head {
 /// The target without its host; a query alone is that of the root (RFC 9112, 3.2.1).
 fn target_of(parts: &Parts) -> Result<PathAndQuery, HeadError> {
     let target = parts.uri.path_and_query().ok_or(HeadError::Target)?;
+    if target.as_str() == "/" {
+        // What `http://host#x` leaves reads as this, and would be written as nothing.
+        return Ok(PathAndQuery::from_static("/"));
+    }
     if target.as_str().starts_with('?') && parts.uri.authority().is_some() {
         return PathAndQuery::try_from(format!("/{}", target.as_str()))
             .map_err(|_| HeadError::Target);

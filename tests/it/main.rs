@@ -46,5 +46,6 @@ mod shadow;
 mod shielding;
 mod split;
 mod state;
+mod supply;
 mod support;
 mod unread;
