@@ -3,6 +3,7 @@
 use crate::control::{RolloutStatus, RouteStatus, Status, StoreHealth};
 use crate::telemetry::{Kind, Page};
 
+use super::render_fitness;
 use super::render_rollout::state;
 use super::wire::{Lifecycle, RolloutState};
 
@@ -10,6 +11,7 @@ use super::wire::{Lifecycle, RolloutState};
 pub(super) fn render(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
     process(status, lifecycle, page);
     weights(&status.routes, page);
+    render_fitness::metrics(status, page);
     let rollouts: Vec<_> = status
         .routes
         .iter()

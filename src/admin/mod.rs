@@ -32,6 +32,7 @@ mod query;
 mod read;
 mod readiness;
 mod render;
+mod render_fitness;
 mod render_rollout;
 mod reply;
 mod server;

@@ -9,6 +9,7 @@ use crate::control::{
 };
 use crate::model::Generation;
 
+use super::render_fitness;
 use super::render_rollout;
 use super::wire::{
     ArmBody, BackendBody, CallsBody, ConfigStatusBody, DiagnosticBody, EventBody, Lifecycle,
@@ -48,7 +49,8 @@ fn warnings(status: &Status) -> Vec<String> {
             "the state has not been written since {since}: {error}"
         )),
     };
-    broken.into_iter().chain(unwritten).collect()
+    let unfit = render_fitness::warnings(status);
+    broken.into_iter().chain(unwritten).chain(unfit).collect()
 }
 
 fn store(health: &StoreHealth) -> StoreBody {
@@ -136,6 +138,7 @@ pub(super) fn backend(backend: &BackendStatus) -> BackendBody {
         endpoints: backend.endpoints.clone(),
         routes: backend.routes.clone(),
         calls: calls(&backend.calls),
+        fitness: backend.fitness.as_ref().map(render_fitness::fitness),
     }
 }
 

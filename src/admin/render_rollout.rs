@@ -194,6 +194,19 @@ pub(super) fn sentence(what: &What) -> String {
         What::ConfigRefused { errors, first } => {
             format!("config file refused with {errors} errors, the first: {first}")
         }
+        What::EndpointHealth {
+            backend,
+            endpoint,
+            to,
+            why,
+            ..
+        } => match why {
+            Some(why) => format!("endpoint {endpoint} of {backend} is {to}: {why}"),
+            None => format!("endpoint {endpoint} of {backend} is {to}"),
+        },
+        What::BreakerOpened { backend, .. } => {
+            format!("the breaker of {backend} opened: too many calls failed")
+        }
         What::StoreFailed { error } => format!("the state could not be written: {error}"),
         What::StoreRecovered => "the state is written again".to_owned(),
     }

@@ -21,7 +21,7 @@ use crate::proxy::{self, Catalogues, Phase, Shared, WorkerOptions};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
-use crate::upstream::Conditions;
+use crate::upstream::{self, Conditions};
 
 use super::error::AppError;
 
@@ -112,6 +112,7 @@ impl Gateway {
             deps,
             watch: self.watch,
             stopped,
+            conditions: Arc::clone(&shared.conditions),
         };
         running.control_thread = Some(start_control(parts)?);
         running.readiness.ready();
@@ -246,6 +247,7 @@ struct ControlParts {
     deps: Deps,
     watch: Option<FileWatch>,
     stopped: oneshot::Receiver<()>,
+    conditions: Arc<Conditions>,
 }
 
 fn start_control(parts: ControlParts) -> Result<JoinHandle<()>, AppError> {
@@ -258,6 +260,8 @@ fn start_control(parts: ControlParts) -> Result<JoinHandle<()>, AppError> {
         })?;
     spawn("control".to_owned(), move || {
         runtime.block_on(control_thread(parts));
+        // A resolver that hangs must not hold up the end.
+        runtime.shutdown_background();
     })
 }
 
@@ -270,13 +274,16 @@ async fn control_thread(parts: ControlParts) {
         deps,
         watch,
         stopped,
+        conditions,
     } = parts;
     let (end_control, control_ends) = oneshot::channel::<()>();
     let follow = follow_file(deps.control.clone(), watch);
+    let keep = upstream::health::keep(conditions);
     let serve = async move {
         let ended = tokio::select! {
             served = admin::serve(admin_listener, deps, async { let _ = stopped.await; }) => served,
             () = follow => Ok(()),
+            () = keep => Ok(()),
         };
         if let Err(error) = ended {
             tracing::error!(%error, "the admin API ended");

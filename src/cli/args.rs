@@ -56,6 +56,12 @@ pub(super) enum Verb {
         #[arg(value_name = "ROUTE")]
         route: Option<RouteName>,
     },
+    /// Show how fit backends and their endpoints are.
+    Backend {
+        /// Only this backend.
+        #[arg(value_name = "BACKEND")]
+        backend: Option<BackendName>,
+    },
     /// Set a route's weights by hand.
     Shift(ShiftArgs),
     /// Start, follow and steer rollouts.

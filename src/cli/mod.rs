@@ -9,6 +9,7 @@
 
 mod api;
 mod args;
+mod backend;
 mod demo;
 mod failure;
 mod history;

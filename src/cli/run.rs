@@ -9,7 +9,7 @@ use super::api::Api;
 use super::args::{Cli, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::{demo, history, local, rollout, state, status};
+use super::{backend, demo, history, local, rollout, state, status};
 
 /// Does what the command line says and returns how it went.
 pub fn main() -> ExitCode {
@@ -48,6 +48,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Completions { shell } => local::completions(shell, output),
         Verb::Healthcheck { url } => asking(local::healthcheck(api, url, output)),
         Verb::Status { route } => asking(status::show(api, route, output)),
+        Verb::Backend { backend } => asking(backend::show(api, backend, output)),
         Verb::Shift(args) => asking(status::shift(api, args, output)),
         Verb::Rollout(verb) => asking(rollout::run(api, verb, output)),
         Verb::History(args) => asking(history::list(api, args, output)),

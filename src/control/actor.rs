@@ -16,12 +16,14 @@ use crate::mcp::SealKey;
 use crate::model::RouteName;
 use crate::proxy::snapshot::Blueprint;
 use crate::stats::Registry;
+use crate::upstream::Conditions;
 
 use super::author::Author;
 use super::command::{Command, Reply};
 use super::desired::Desired;
 use super::event::Event;
 use super::evidence::Evidence;
+use super::fitness::Told;
 use super::ground::Ground;
 use super::ledger::{Ledger, Saved};
 use super::picture::{Readings, Sitters};
@@ -74,6 +76,10 @@ pub struct Control {
     pub(super) started: Instant,
     pub(super) started_at: Timestamp,
     pub(super) readings: Readings,
+    /// What is known of the endpoints.
+    pub(super) conditions: Arc<Conditions>,
+    /// What was told of them.
+    pub(super) told: Told,
     /// Commands that wait for the one whose change is being written.
     pub(super) queue: VecDeque<Command>,
     pub(super) load: Option<Load>,
@@ -187,9 +193,11 @@ impl Control {
     fn tick(&mut self) {
         let now = Instant::now();
         self.judge_evidence(now);
+        self.revert_dead(now);
         if now.saturating_duration_since(self.times.second) >= SECOND {
             self.times.second = now;
             self.second(now);
+            self.tell_fitness();
         }
         let since_checkpoint = now.saturating_duration_since(self.times.checkpoint);
         if !self.evidence.is_empty() && since_checkpoint >= CHECKPOINT_EVERY {
@@ -231,6 +239,7 @@ impl Control {
             config: &self.config,
             registry: &self.registry,
             readings: &self.readings,
+            conditions: &self.conditions,
             moment: self.moment(),
             started_at: self.started_at,
             loaded_at: self.loaded_at,

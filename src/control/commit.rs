@@ -304,6 +304,18 @@ fn log(event: &Event) {
     let rollout = event.rollout.as_ref().map(tracing::field::display);
     let generation = event.generation.0;
     match &event.what {
+        What::EndpointHealth {
+            backend,
+            endpoint,
+            to,
+            why,
+            ..
+        } => {
+            tracing::info!(kind, %backend, endpoint, state = to, why, "an endpoint's health has changed");
+        }
+        What::BreakerOpened { backend, times } => {
+            tracing::warn!(kind, %backend, times, "a breaker opened");
+        }
         What::StoreFailed { error } => {
             tracing::error!(kind, %error, "the state cannot be written");
         }

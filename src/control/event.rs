@@ -122,6 +122,28 @@ pub enum What {
         /// The first of them.
         first: String,
     },
+    /// An endpoint's health checks have come to another conclusion. Told at most every ten seconds
+    /// for one endpoint; what came and went in between is left out.
+    EndpointHealth {
+        /// The backend.
+        backend: BackendName,
+        /// The endpoint's address.
+        endpoint: String,
+        /// What they said before.
+        from: String,
+        /// What they say.
+        to: String,
+        /// Why the latest check failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A backend's breaker has opened: too many calls failed. Told at most every ten seconds.
+    BreakerOpened {
+        /// The backend.
+        backend: BackendName,
+        /// How often, since it was told last.
+        times: u64,
+    },
     /// The state could not be written; what is in force stays so.
     StoreFailed {
         /// Why.
@@ -148,6 +170,8 @@ impl What {
             Self::RolloutAborted => "rollout_aborted",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::ConfigRefused { .. } => "config_refused",
+            Self::EndpointHealth { .. } => "endpoint_health",
+            Self::BreakerOpened { .. } => "breaker_opened",
             Self::StoreFailed { .. } => "store_failed",
             Self::StoreRecovered => "store_recovered",
         }

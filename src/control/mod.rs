@@ -34,6 +34,7 @@ mod desired;
 mod error;
 mod event;
 mod evidence;
+mod fitness;
 mod ground;
 mod handle;
 mod history;
@@ -59,6 +60,7 @@ pub use command::{
 };
 pub use error::ControlError;
 pub use event::{Event, What};
+pub use fitness::{CheckStatus, EndpointStatus, FitnessStatus};
 pub use handle::ControlHandle;
 pub use open::{ControlOptions, Opened, open};
 pub use reload::ReloadReport;

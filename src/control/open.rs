@@ -18,6 +18,7 @@ use super::actor::{Control, Publisher, Times};
 use super::adopt;
 use super::desired::Desired;
 use super::error::ControlError;
+use super::fitness::Told;
 use super::handle::ControlHandle;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
@@ -109,6 +110,7 @@ pub(super) fn assemble<T>(
         config: &config,
         registry: &options.registry,
         readings: &readings,
+        conditions: &options.conditions,
         moment,
         started_at: moment.at,
         loaded_at: moment.at,
@@ -141,6 +143,8 @@ pub(super) fn assemble<T>(
         started,
         started_at: moment.at,
         readings,
+        conditions: Arc::clone(&options.conditions),
+        told: Told::default(),
         queue: VecDeque::new(),
         load: None,
         load_again: Vec::new(),

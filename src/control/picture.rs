@@ -10,8 +10,10 @@ use crate::proxy::spec::{ProtocolSpec, RouteSpec};
 
 use crate::rollout::Phase;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
+use crate::upstream::Conditions;
 
 use super::desired::{Desired, RouteState, Run};
+use super::fitness;
 use super::shares;
 use super::status::{
     ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, RolloutPhase, RolloutStatus,
@@ -70,6 +72,7 @@ pub(super) struct Sitters<'a> {
     pub(super) config: &'a Arc<Config>,
     pub(super) registry: &'a Registry,
     pub(super) readings: &'a Readings,
+    pub(super) conditions: &'a Conditions,
     pub(super) moment: Moment,
     pub(super) started_at: Timestamp,
     pub(super) loaded_at: Timestamp,
@@ -115,6 +118,7 @@ impl Sitters<'_> {
             endpoints: spec.endpoints.iter().map(ToString::to_string).collect(),
             routes: routes_to(name, &file.routes),
             calls: CallNumbers::from(&self.calls_of(name)),
+            fitness: fitness::status_of(self.conditions, name, &spec.endpoints),
         });
         drawn.collect()
     }

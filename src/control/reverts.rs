@@ -62,6 +62,14 @@ impl Control {
         }
     }
 
+    /// Switches every rollout back whose candidate is dead while stable is not.
+    pub(super) fn revert_dead(&mut self, seen: Instant) {
+        for (route, reason) in self.dead_candidates() {
+            let author = Author::new("health", None);
+            self.step(&route, Step::Revert(reason), author, seen);
+        }
+    }
+
     /// Asks the judge about a route's rollout and lets the rollout take the step that follows.
     pub(super) fn hear_judge(&mut self, route: &RouteName, seen: Instant) {
         let now = self.moment().now;

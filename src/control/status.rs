@@ -14,6 +14,7 @@ use crate::rollout::Plan;
 use crate::stats::CallSummary;
 
 use super::author::Author;
+use super::fitness::FitnessStatus;
 use super::timestamp::Timestamp;
 
 /// Everything there is to show.
@@ -264,4 +265,6 @@ pub struct BackendStatus {
     pub routes: Vec<RouteName>,
     /// Its real calls on all routes since the start of the process.
     pub calls: CallNumbers,
+    /// How fit it is; `None` until its conditions are known.
+    pub fitness: Option<FitnessStatus>,
 }

@@ -29,6 +29,15 @@ impl Timestamp {
         }
     }
 
+    /// That many earlier; never before the wall clock's own beginning.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            unix_ms: self.unix_ms.saturating_sub(ms),
+        }
+    }
+
     /// How long after `earlier` this is; zero when it is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.unix_ms.saturating_sub(earlier.unix_ms))

@@ -9,7 +9,7 @@ use crate::mcp::{Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
 use crate::upstream::{
-    self, Again, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered,
+    self, Again, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered, UpstreamError,
 };
 
 use super::call::{Call, Latency, Part};
@@ -84,7 +84,12 @@ pub(super) async fn upstream_send(
         }
         Err(error) => Err(error.and(Again::Unsent)),
     };
-    sent.inspect_err(|unanswered| call.end(unanswered.error.outcome()))
+    sent.inspect_err(|unanswered| {
+        if let UpstreamError::Shed { .. } = unanswered.error {
+            call.spared();
+        }
+        call.end(unanswered.error.outcome());
+    })
 }
 
 /// One try.

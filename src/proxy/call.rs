@@ -164,6 +164,13 @@ impl Call {
         self.attempt = Some(attempt);
     }
 
+    /// The backend was spared the call, which says nothing about its endpoint.
+    pub(super) fn spared(&self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.ended(Ended::Unknown);
+        }
+    }
+
     /// The call has a copy that wants to know how it goes.
     pub(super) fn with_twin(mut self, twin: Option<Twin>) -> Self {
         self.twin = twin;

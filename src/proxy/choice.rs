@@ -75,6 +75,12 @@ fn has_fit(route: &RouteView, place: usize) -> bool {
     arm.is_some_and(|(_, arm)| arm.endpoints.iter().any(is_fit))
 }
 
+/// Whether an endpoint is dead while another one of the route is fit.
+pub(super) fn is_lost(route: &RouteView, endpoint: &Rc<Endpoint>) -> bool {
+    let mut places = route.route().split.places_with_weight();
+    endpoint.is_dead() && places.any(|place| has_fit(route, place))
+}
+
 /// Whether an endpoint may be called, as far as is known.
 pub(super) fn is_fit(endpoint: &Rc<Endpoint>) -> bool {
     endpoint.is_usable()

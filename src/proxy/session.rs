@@ -66,6 +66,16 @@ pub(super) async fn find(
         None => lives_at(route, opened.key, (opened.backend, opened.endpoint)),
     };
     let place = match (first, session) {
+        // What is dead holds no session; but if no other server takes it, this one is tried.
+        (Some(place), Some(session)) if choice::is_lost(route, &place.1) => {
+            match move_to_new_home(worker, route, &session, home.as_ref(), asks).await {
+                Ok(()) => {
+                    home = session.home();
+                    home.as_ref().and_then(|home| home_at(route, home))
+                }
+                Err(_) => Some(place),
+            }
+        }
         (Some(place), _) => Some(place),
         (None, None) => None,
         (None, Some(session)) => {

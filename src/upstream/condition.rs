@@ -11,12 +11,16 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::ended::{Ended, Failure};
+use super::health::{CheckReport, Checks, Conclusion, HealthReport, Question};
 use super::shard::{Shard, Shards, Tally};
+use super::spec::HealthSpec;
 
 /// Health checks have found the endpoint unfit.
 const UNHEALTHY: u8 = 1;
 /// The endpoint is ejected: calls to it failed.
 const EJECTED: u8 = 2;
+/// The endpoint wants no new traffic, or is starting.
+const UNREADY: u8 = 4;
 
 /// What the whole process knows of one endpoint. One for each endpoint of a backend, for as long as
 /// the file names it.
@@ -32,6 +36,8 @@ pub struct Condition {
     /// What its name had last, if it was looked up.
     addresses: ArcSwapOption<Vec<SocketAddr>>,
     lookup_failures: AtomicU64,
+    /// Written by the health checks; the request path sees their marks alone.
+    checks: Mutex<Checks>,
     shards: Mutex<Shards>,
 }
 
@@ -69,13 +75,50 @@ impl Condition {
         self.ejection.total.load(Relaxed)
     }
 
-    /// Health checks have come to a conclusion.
-    pub(super) fn set_unhealthy(&self, unhealthy: bool) {
-        if unhealthy {
-            self.marks.fetch_or(UNHEALTHY, Relaxed);
-        } else {
-            self.marks.fetch_and(!UNHEALTHY, Relaxed);
+    /// What its health checks have found out.
+    pub fn health(&self) -> HealthReport {
+        self.checks().report()
+    }
+
+    /// Whether its health checks say that it does not live.
+    pub fn is_unhealthy(&self) -> bool {
+        self.marks.load(Relaxed) & UNHEALTHY != 0
+    }
+
+    /// Its health checks go by what the file says from now on.
+    pub(super) fn keep_checks(&self, spec: Option<&HealthSpec>, now: Duration) {
+        let mut checks = self.checks();
+        checks.keep(spec, now);
+        self.mark(&checks);
+    }
+
+    /// A health check has come to this.
+    pub(super) fn checked(&self, question: Question, conclusion: Conclusion, report: CheckReport) {
+        let mut checks = self.checks();
+        checks.note(question, conclusion, report);
+        self.mark(&checks);
+    }
+
+    pub(super) fn conclusion(&self, question: Question) -> Conclusion {
+        self.checks().conclusion(question)
+    }
+
+    /// Tells the request path what the checks have come to.
+    fn mark(&self, checks: &Checks) {
+        for (mark, is_set) in [
+            (UNHEALTHY, checks.is_unhealthy()),
+            (UNREADY, checks.is_unready()),
+        ] {
+            if is_set {
+                self.marks.fetch_or(mark, Relaxed);
+            } else {
+                self.marks.fetch_and(!mark, Relaxed);
+            }
         }
+    }
+
+    fn checks(&self) -> MutexGuard<'_, Checks> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An attempt has ended so; how many in a row have failed in the same way, if it failed.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::BackendName;
@@ -20,6 +21,7 @@ use super::spec::{BackendSpec, EndpointUrl};
 pub struct Conditions {
     began: Instant,
     backends: Mutex<BTreeMap<BackendName, Conditioned>>,
+    adopted: Notify,
 }
 
 /// A backend and its endpoints.
@@ -27,6 +29,8 @@ pub struct Conditions {
 pub struct Conditioned {
     /// What they have in common.
     pub backend: Arc<BackendCondition>,
+    /// What the file says of them.
+    pub(super) spec: Arc<BackendSpec>,
     /// Each of them.
     pub endpoints: BTreeMap<EndpointUrl, Arc<Condition>>,
 }
@@ -35,6 +39,7 @@ impl Conditioned {
     fn new(name: &BackendName, spec: &BackendSpec, began: Instant) -> Self {
         Self {
             backend: Arc::new(BackendCondition::new(name, spec, began)),
+            spec: Arc::new(spec.clone()),
             endpoints: BTreeMap::new(),
         }
     }
@@ -45,6 +50,9 @@ impl Conditioned {
 
     fn adopt(&mut self, spec: &BackendSpec) {
         self.backend.adopt(spec);
+        if *self.spec != *spec {
+            self.spec = Arc::new(spec.clone());
+        }
         self.endpoints.retain(|url, condition| {
             let stays = spec.endpoints.contains(url);
             if !stays {
@@ -63,6 +71,7 @@ impl Default for Conditions {
         Self {
             began: Instant::now(),
             backends: Mutex::default(),
+            adopted: Notify::new(),
         }
     }
 }
@@ -78,6 +87,33 @@ impl Conditions {
                 .or_insert_with(|| Conditioned::new(name, spec, self.began));
             known.adopt(spec);
         }
+        drop(backends);
+        self.adopted.notify_one();
+    }
+
+    /// Waits until a file was adopted since the last such wait.
+    pub(super) async fn adopted(&self) {
+        self.adopted.notified().await;
+    }
+
+    /// Every backend that is known.
+    pub fn all(&self) -> Vec<Conditioned> {
+        self.backends().values().cloned().collect()
+    }
+
+    /// Those whose calls are to be looked at.
+    pub(super) fn watched(&self) -> Vec<Conditioned> {
+        let backends = self.backends();
+        let watched = backends.values().filter(|known| {
+            let spec = &known.spec;
+            spec.breaker.failure_percent.is_some() || spec.ejection.outliers.is_some()
+        });
+        watched.cloned().collect()
+    }
+
+    /// When times began to be counted.
+    pub(super) fn began(&self) -> Instant {
+        self.began
     }
 
     /// The condition of an endpoint and of its backend, the same ones each time.
@@ -105,8 +141,13 @@ impl Conditions {
     }
 
     /// Takes the endpoints back whose ejection is over.
+    ///
+    /// Called by workers: one that finds another here comes again with its next tick.
     pub fn take_back(&self) {
-        for known in self.backends().values() {
+        let Ok(backends) = self.backends.try_lock() else {
+            return;
+        };
+        for known in backends.values() {
             for (url, condition) in &known.endpoints {
                 if known.backend.take_back(condition) {
                     tracing::info!(backend = %known.backend.name(), endpoint = %url, "an ejected endpoint is taken back");

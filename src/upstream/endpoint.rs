@@ -86,6 +86,12 @@ impl Endpoint {
         self.dial.condition().is_usable() && self.backend.lets_pass()
     }
 
+    /// Whether its health checks say that it does not live.
+    #[inline]
+    pub fn is_dead(&self) -> bool {
+        self.dial.condition().is_unhealthy()
+    }
+
     /// What all workers know of its backend.
     pub(super) fn backend(&self) -> &BackendCondition {
         &self.backend

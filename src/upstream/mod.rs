@@ -16,6 +16,7 @@ mod dial;
 mod ended;
 mod endpoint;
 mod error;
+pub mod health;
 mod intake;
 mod kept;
 mod link;

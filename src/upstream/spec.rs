@@ -11,11 +11,13 @@ use crate::model::{Problems, duration_text};
 mod address;
 mod breaker;
 mod ejection;
+mod health;
 mod reach;
 
 pub use address::{Address, EndpointUrl, EndpointUrlError};
 pub use breaker::BreakerSpec;
 pub use ejection::{EjectionSpec, OutliersSpec};
+pub use health::{CheckKind, CheckMethod, HealthSpec, StartupSpec, StatusRange};
 pub use reach::{DnsSpec, HostSpec};
 
 /// One named version of a server.
@@ -48,6 +50,9 @@ pub struct BackendSpec {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub deny: Vec<IpNet>,
+    /// How endpoints are asked how they are. Default none: they are not asked.
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
     /// When an endpoint that fails calls is left out for a while.
     #[serde(default)]
     pub ejection: EjectionSpec,
@@ -88,6 +93,9 @@ impl BackendSpec {
             problems.add("deny", message);
         }
         problems.add_all("dns", self.dns.problems());
+        if let Some(health) = &self.health {
+            problems.add_all("health", health.problems());
+        }
         problems.add_all("ejection", self.ejection.problems());
         problems.add_all("breaker", self.breaker.problems());
         problems.into_vec()

@@ -97,6 +97,7 @@ const LAW: &[(&str, &[&str])] = &[
             "config",
             "judge",
             "rollout::spec",
+            "upstream",
         ],
     ),
     (

@@ -22,6 +22,7 @@ mod bodies;
 mod cli;
 mod drain;
 mod early;
+mod endpoints;
 mod fakes;
 mod faults;
 mod floors;

@@ -10,6 +10,7 @@
 mod config;
 mod error;
 mod event;
+mod fitness;
 mod request;
 mod rollout;
 mod status;
@@ -17,6 +18,7 @@ mod status;
 pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use event::{EventBody, HistoryBody};
+pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
 pub use request::{ActBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody};
 pub use rollout::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, RolloutsBody, StageBody,

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::model::{BackendName, Generation, Role, RouteName};
 
 use super::config::ConfigStatusBody;
+use super::fitness::FitnessBody;
 use super::rollout::RolloutBody;
 
 /// Everything at a glance.
@@ -184,6 +185,9 @@ pub struct BackendBody {
     pub routes: Vec<RouteName>,
     /// Its calls on all routes since the process started, copies left out.
     pub calls: CallsBody,
+    /// How fit it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitness: Option<FitnessBody>,
 }
 
 /// The answer to new weights.

@@ -1,0 +1,16 @@
+//! Health checks, name lookups, and the look at what the calls say: what happens to endpoints
+//! away from the request path. Runs on the control thread, never on a worker's.
+
+mod check;
+mod checks;
+mod keeper;
+mod machine;
+mod probe;
+mod report;
+mod watch;
+
+pub(super) use check::Question;
+pub(super) use checks::Checks;
+pub use keeper::keep;
+pub(super) use machine::Conclusion;
+pub use report::{CheckReport, HealthReport, HealthState};
