@@ -44,11 +44,31 @@ impl AdminListener {
         if !address.ip().to_canonical().is_loopback() {
             return Err(ListenError::NotLoopback { address });
         }
-        let refused = |source| ListenError::Bind { address, source };
-        let socket = TcpListener::bind(address).map_err(refused)?;
-        socket.set_nonblocking(true).map_err(refused)?;
-        let address = socket.local_addr().map_err(refused)?;
+        let socket = TcpListener::bind(address);
+        Self::over(socket.map_err(|source| ListenError::Bind { address, source })?)
+    }
+
+    /// Listens on a socket that is bound already.
+    ///
+    /// # Errors
+    /// [`ListenError`] when its address is not loopback.
+    pub fn over(socket: TcpListener) -> Result<Self, ListenError> {
+        let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
+        let refused = |address| move |source| ListenError::Bind { address, source };
+        let address = socket.local_addr().map_err(refused(unbound))?;
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(ListenError::NotLoopback { address });
+        }
+        socket.set_nonblocking(true).map_err(refused(address))?;
         Ok(Self { socket, address })
+    }
+
+    /// Another descriptor of the socket, for the process that comes after this one.
+    ///
+    /// # Errors
+    /// When the process has too many open files.
+    pub fn copy_socket(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
     }
 
     /// The address, with the port that was taken.

@@ -28,6 +28,11 @@ pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
             file: status.config.path.display().to_string(),
             loaded_at: status.config.loaded_at.to_string(),
             refused: refused.unwrap_or_default(),
+            pending_since: status
+                .config
+                .pending
+                .as_ref()
+                .map(|one| one.since.to_string()),
         },
         store: store(&status.store),
         warnings: warnings(status),
@@ -49,8 +54,17 @@ fn warnings(status: &Status) -> Vec<String> {
             "the state has not been written since {since}: {error}"
         )),
     };
+    let pending = status.config.pending.as_ref().map(|pending| {
+        format!(
+            "{} was changed and is not in force since {}, because the state cannot be written: {}",
+            status.config.path.display(),
+            pending.since,
+            pending.error
+        )
+    });
     let unfit = render_fitness::warnings(status);
-    broken.into_iter().chain(unwritten).chain(unfit).collect()
+    let state = pending.into_iter().chain(unwritten);
+    broken.into_iter().chain(state).chain(unfit).collect()
 }
 
 fn store(health: &StoreHealth) -> StoreBody {

@@ -1,6 +1,7 @@
 //! Why the gateway does not start.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::admin::ListenError;
 use crate::config::Diagnostics;
@@ -8,6 +9,8 @@ use crate::control::ControlError;
 use crate::listener::BindError;
 use crate::store::StoreError;
 use crate::telemetry::LogError;
+
+use super::handover::HandoverError;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,27 @@ pub enum AppError {
     /// The damaged state file cannot be replaced.
     #[error("recovering the state")]
     Recover(#[source] StoreError),
+    /// The process that is in charge stays in charge.
+    #[error("taking over from the process that runs")]
+    Handover(#[from] HandoverError),
+    /// A socket that somebody else has bound cannot be used.
+    #[error("using a listening socket that is there already")]
+    Sockets(#[source] io::Error),
+    /// The service manager has sockets that the file does not name.
+    #[error(
+        "the service manager listens on {}, which is no address of a listener or of the admin API",
+        strays.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    StraySockets {
+        /// Their addresses.
+        strays: Vec<SocketAddr>,
+    },
+    /// No successor can be started.
+    #[error("starting a successor")]
+    Successor(#[source] io::Error),
+    /// Workers kept ending by themselves.
+    #[error("workers kept ending by themselves, see the log")]
+    Workers,
     /// A listener's address cannot be bound.
     #[error("opening a listener")]
     Listener(#[from] BindError),

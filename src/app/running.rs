@@ -1,29 +1,35 @@
 //! A gateway that runs inside this process.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 use crate::admin::{self, AdminListener, Deps, Readiness};
 use crate::config::Config;
-use crate::control::{self, Author, Control, ControlError, ControlHandle, ControlOptions};
+use crate::config::spec::ConfigSpec;
+use crate::control::{self, Author, Control, ControlError, ControlHandle, ControlOptions, Opened};
 use crate::filewatch::FileWatch;
-use crate::listener;
 use crate::mcp::{SessionBounds, SessionTable};
 use crate::proxy::snapshot::SnapshotCell;
-use crate::proxy::{self, Catalogues, Phase, Shared, WorkerOptions};
+use crate::proxy::spec::LimitsSpec;
+use crate::proxy::{Catalogues, Phase, Shared};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
 use crate::upstream::{self, Conditions};
 
+use super::before::Before;
+use super::doors::{Doors, Inherited, Owner, Role};
 use super::error::AppError;
+use super::handover::{self, HandoverError};
+use super::workers::{Ended, Workers};
 
 /// Time between attempts to put a file in force that the state store could not take.
 const RELOAD_AGAIN: Duration = Duration::from_secs(2);
@@ -38,6 +44,8 @@ pub struct Gateway {
     /// Told when the file changes, so that it is read again. Without one it is read again only
     /// when the admin API asks for it.
     pub watch: Option<FileWatch>,
+    /// Who has its listening sockets.
+    pub before: Before,
 }
 
 /// A gateway that runs inside this process. Dropped, it stops at once.
@@ -47,10 +55,8 @@ pub struct Running {
     admin: SocketAddr,
     control: ControlHandle,
     readiness: Readiness,
-    phase: watch::Sender<Phase>,
-    /// Ends when the last worker does.
-    workers_end: mpsc::Receiver<()>,
-    workers: Vec<JoinHandle<()>>,
+    doors: Doors,
+    workers: Workers,
     stop_control: Option<oneshot::Sender<()>>,
     control_thread: Option<JoinHandle<()>>,
 }
@@ -59,7 +65,7 @@ impl Gateway {
     /// Opens the state, binds every address, and starts every thread.
     ///
     /// # Errors
-    /// [`AppError`]; nothing is left running then.
+    /// [`AppError`]; nothing is left running then, and whoever was in charge before still is.
     pub fn start(self) -> Result<Running, AppError> {
         let spec = self.config.spec().clone();
         let workers = worker_count(spec.workers);
@@ -71,36 +77,27 @@ impl Gateway {
             registry: Arc::clone(&registry),
             conditions: Arc::clone(&conditions),
         };
-        let opened = control::open(&options).map_err(AppError::State)?;
-        let (listeners, sockets) = bind_all(&spec.listeners, workers)?;
-        let admin_listener = AdminListener::bind(spec.admin.address)?;
+        // Dropped after everything that is made below: as long as this process has the state, the
+        // one before must not be told that it may take it back.
+        let mut before = self.before;
+        let (opened, mut doors, admin_listener) = open(&options, &spec, &mut before)?;
+        let kept = admin_listener.copy_socket().map_err(AppError::Sockets)?;
+        doors.keep_admin(spec.admin.address, kept);
         let known = (&registry, conditions);
         let shared = shared(opened.snapshots, known, spec.limits.session_records);
-        let (phase, phases) = watch::channel(Phase::Run);
-        let (alive, workers_end) = mpsc::channel(1);
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
-            listeners,
+            listeners: doors.addresses(),
             admin: admin_listener.address(),
             control: opened.handle.clone(),
             readiness: readiness.clone(),
-            phase,
-            workers_end,
-            workers: Vec::new(),
+            workers: Workers::start(shared, &doors, workers)?,
+            doors,
             stop_control: Some(stop_control),
             control_thread: None,
         };
-        for (number, sockets) in sockets.into_iter().enumerate() {
-            let options = WorkerOptions {
-                number,
-                sockets,
-                shared: shared.clone(),
-                phase: phases.clone(),
-                seed: random()?,
-            };
-            running.workers.push(start_worker(options, alive.clone())?);
-        }
+        before.take_charge()?;
         let deps = Deps {
             control: opened.handle,
             readiness,
@@ -120,6 +117,42 @@ impl Gateway {
     }
 }
 
+/// Opens the state and the sockets. A process that is in charge keeps its state until this one
+/// has everything else.
+fn open(
+    options: &ControlOptions,
+    spec: &ConfigSpec,
+    before: &mut Before,
+) -> Result<(Opened, Doors, AdminListener), AppError> {
+    let mut inherited = before.sockets()?;
+    let state = || control::open(options).map_err(AppError::State);
+    if before.has_state() {
+        let (doors, admin) = open_doors(spec, options.workers, &mut inherited)?;
+        before.release_state()?;
+        return Ok((state()?, doors, admin));
+    }
+    let opened = state()?;
+    let (doors, admin) = open_doors(spec, options.workers, &mut inherited)?;
+    before.leave(inherited)?;
+    Ok((opened, doors, admin))
+}
+
+fn open_doors(
+    spec: &ConfigSpec,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<(Doors, AdminListener), AppError> {
+    let addresses = spec.listeners.iter().map(|listener| listener.address);
+    let doors = Doors::open(addresses, workers, inherited)?;
+    let address = spec.admin.address;
+    let passed = inherited.take(Role::Admin, address);
+    let admin = match passed.map_err(AppError::Sockets)?.pop() {
+        Some(socket) => AdminListener::over(socket)?,
+        None => AdminListener::bind(address)?,
+    };
+    Ok((doors, admin))
+}
+
 impl Running {
     /// The addresses that take traffic in, in the order of the file, with the ports that were taken.
     pub fn listener_addresses(&self) -> &[SocketAddr] {
@@ -136,9 +169,32 @@ impl Running {
         reload(&self.control, who).await;
     }
 
-    /// Waits until a worker ends by itself, which none should.
-    pub(super) async fn worker_ends(&mut self) {
-        self.workers_end.recv().await;
+    /// Replaces workers that end by themselves, until there are too many of them.
+    pub(super) async fn workers_give_up(&mut self) {
+        loop {
+            let number = self.workers.one_ends().await;
+            if self.workers.replace(number, &self.doors) == Ended::GiveUp {
+                return;
+            }
+        }
+    }
+
+    /// Signs of life of every worker and of control: counts that grow.
+    pub(super) fn pulses(&self) -> Vec<u64> {
+        let mut pulses = self.workers.pulses();
+        let control = self.control.status().uptime.as_millis();
+        pulses.push(u64::try_from(control).unwrap_or(u64::MAX));
+        pulses
+    }
+
+    /// Gives everything to the process that asks for it; returns its id when it is in charge.
+    pub(super) async fn give(&self, to: UnixStream) -> Result<u32, HandoverError> {
+        handover::give(to, &self.doors, &self.control).await
+    }
+
+    /// Takes the state back from a process that has not become the one in charge.
+    pub(super) async fn keep(&self) {
+        self.control.take_back().await;
     }
 
     /// Ends the gateway: says that it is not ready, waits for load balancers to see it, takes
@@ -146,31 +202,49 @@ impl Running {
     /// `hurry` is done.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         let mut hurry = pin!(hurry);
-        let config = Arc::clone(&self.control.status().config.in_force);
-        let limits = &config.spec().limits;
         self.readiness.draining();
+        let delay = self.limit(|limits| limits.drain_delay);
         tokio::select! {
-            () = tokio::time::sleep(limits.drain_delay) => {}
+            () = tokio::time::sleep(delay) => {}
             () = &mut hurry => return,
         }
-        self.phase.send_replace(Phase::Drain);
+        // Nobody is turned away from sockets that stay open.
+        let phase = match self.doors.owner() {
+            Owner::Gateway => Phase::Drain,
+            Owner::ServiceManager => Phase::HandedOver,
+        };
+        self.drain(phase, hurry).await;
+    }
+
+    /// Ends the gateway after another process has taken over: that one has the sockets.
+    pub(super) async fn leave(mut self, hurry: impl Future<Output = ()>) {
+        self.readiness.draining();
+        drop(self.stop_control.take());
+        self.drain(Phase::HandedOver, hurry).await;
+    }
+
+    async fn drain(&mut self, phase: Phase, hurry: impl Future<Output = ()>) {
+        let time = self.limit(|limits| limits.drain);
+        self.doors.close();
+        self.workers.tell(phase);
         tokio::select! {
-            _ = self.workers_end.recv() => {}
-            () = tokio::time::sleep(limits.drain) => {}
-            () = &mut hurry => {}
+            () = self.workers.all_end() => {}
+            () = tokio::time::sleep(time) => {}
+            () = hurry => {}
         }
         // The rest is what a drop does.
+    }
+
+    fn limit(&self, which: impl Fn(&LimitsSpec) -> Duration) -> Duration {
+        which(&self.control.status().config.in_force.spec().limits)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.readiness.draining();
-        self.phase.send_replace(Phase::Stop);
-        for worker in self.workers.drain(..) {
-            // A panic of the worker has been counted and logged where it happened.
-            let _ = worker.join();
-        }
+        self.doors.close();
+        self.workers.stop();
         drop(self.stop_control.take());
         if let Some(control) = self.control_thread.take() {
             let _ = control.join();
@@ -205,39 +279,9 @@ fn worker_count(asked: Option<u16>) -> usize {
     }
 }
 
-/// The bound addresses, and for each worker its sockets.
-type Bound = (Vec<SocketAddr>, Vec<Vec<TcpListener>>);
-
-fn bind_all(specs: &[listener::spec::ListenerSpec], workers: usize) -> Result<Bound, AppError> {
-    let mut addresses = Vec::new();
-    let mut of_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    for spec in specs {
-        let sockets = listener::bind(spec.address, workers)?;
-        let bound = sockets.first().and_then(|socket| socket.local_addr().ok());
-        addresses.push(bound.unwrap_or(spec.address));
-        for (mine, socket) in of_worker.iter_mut().zip(sockets) {
-            mine.push(socket);
-        }
-    }
-    Ok((addresses, of_worker))
-}
-
-fn random() -> Result<u64, AppError> {
+/// A seed for a worker's draws.
+pub(super) fn random() -> Result<u64, AppError> {
     getrandom::u64().map_err(|error| AppError::Random(error.into()))
-}
-
-fn start_worker(
-    options: WorkerOptions,
-    alive: mpsc::Sender<()>,
-) -> Result<JoinHandle<()>, AppError> {
-    let name = format!("worker-{}", options.number);
-    let body = move || {
-        if let Err(error) = proxy::run(options) {
-            tracing::error!(%error, "a worker ended");
-        }
-        drop(alive);
-    };
-    spawn(name, body)
 }
 
 /// What lives on the control thread.
@@ -348,7 +392,11 @@ async fn reload(control: &ControlHandle, who: &str) -> Reloaded {
     }
 }
 
-fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
+/// Starts a thread.
+pub(super) fn spawn(
+    name: String,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, AppError> {
     let named = name.clone();
     let started: io::Result<_> = thread::Builder::new().name(named).spawn(body);
     started.map_err(|source| AppError::Thread { name, source })

@@ -96,6 +96,9 @@ pub(super) struct ServeArgs {
     /// Keep what is sound of a damaged state file, put the damaged one aside, and go on.
     #[arg(long)]
     pub(super) recover: bool,
+    /// Take over from the gateway that runs on the same state folder, without losing a request.
+    #[arg(long)]
+    pub(super) takeover: bool,
 }
 
 /// What to do with the state.
@@ -324,7 +327,7 @@ mod tests {
         for words in [
             "check",
             "check -c a.yaml --json",
-            "serve -c a.yaml --recover",
+            "serve -c a.yaml --recover --takeover",
             "state check -c a.yaml",
             "state migrate --to 1",
             "status",

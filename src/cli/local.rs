@@ -21,6 +21,7 @@ pub(super) fn serve(args: ServeArgs, output: Output) -> Result<Exit, Failure> {
     let path = file(args.file)?;
     let start = Start {
         recover: args.recover,
+        takeover: args.takeover,
     };
     let tell = |running: &Running| {
         let listening = json!({

@@ -25,10 +25,11 @@ use super::event::Event;
 use super::evidence::Evidence;
 use super::fitness::Told;
 use super::ground::Ground;
+use super::handover::{Handover, Progress};
 use super::ledger::{Ledger, Saved};
 use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
-use super::status::Status;
+use super::status::{PendingFile, Status};
 use super::steps::Moment;
 use super::timestamp::Timestamp;
 
@@ -60,6 +61,8 @@ pub struct Control {
     /// As the process was started with them.
     pub(super) listeners: Vec<ListenerSpec>,
     pub(super) refusal: Option<Arc<Diagnostics>>,
+    /// A file that could not be written down, and so is not in force.
+    pub(super) pending: Option<PendingFile>,
     /// Of running rollouts only.
     pub(super) evidence: BTreeMap<RouteName, Evidence>,
     pub(super) ledger: Ledger,
@@ -82,6 +85,8 @@ pub struct Control {
     pub(super) told: Told,
     /// Commands that wait for the one whose change is being written.
     pub(super) queue: VecDeque<Command>,
+    /// Whether another process has the state.
+    pub(super) handover: Handover,
     pub(super) load: Option<Load>,
     /// Those who asked for a reload while one was under way.
     pub(super) load_again: Askers,
@@ -129,6 +134,7 @@ enum Woken {
     LookDue,
     Saved(Saved),
     Loaded(Box<FileRead>),
+    Handover(Progress),
     Tick,
     Command(Box<Command>),
     Stop,
@@ -149,6 +155,7 @@ impl Control {
                 Woken::LookDue => self.look(),
                 Woken::Saved(saved) => self.saved(saved),
                 Woken::Loaded(read) => self.read(*read),
+                Woken::Handover(progress) => self.handover_goes_on(progress),
                 Woken::Tick => self.tick(),
                 Woken::Command(command) => self.receive(*command),
                 Woken::Stop => break,
@@ -170,6 +177,7 @@ impl Control {
             () = stop => Woken::Stop,
             saved = self.ledger.answer() => Woken::Saved(saved),
             read = read(&mut self.load) => Woken::Loaded(Box::new(read)),
+            progress = self.handover.progress() => Woken::Handover(progress),
             _ = tick.tick() => Woken::Tick,
             Some(command) = self.commands.recv(), if open => Woken::Command(Box::new(command)),
         }
@@ -244,6 +252,7 @@ impl Control {
             started_at: self.started_at,
             loaded_at: self.loaded_at,
             refusal: self.refusal.as_ref(),
+            pending: self.pending.as_ref(),
             store: &self.ledger.health,
         };
         sitters.draw()
@@ -252,6 +261,10 @@ impl Control {
     /// Gives the disk a last chance; a disk that hangs is left to itself.
     async fn stop(mut self) {
         self.commands.close();
+        if self.handover.is_away() {
+            // Whoever has the state writes it.
+            return;
+        }
         self.ledger.dirty |= !self.evidence.is_empty();
         let deadline = Instant::now() + FAREWELL;
         while self.ledger.saving.is_some() || self.ledger.dirty {

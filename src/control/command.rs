@@ -149,4 +149,6 @@ pub(super) enum Command {
     StartRollout(Box<StartRollout>, Reply<Changed>),
     ActOnRollout(ActOnRollout, Reply<Changed>),
     Reload(Author, Reply<ReloadReport>),
+    HandOver(Reply<()>),
+    TakeBack,
 }

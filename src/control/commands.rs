@@ -17,6 +17,9 @@ const QUEUE_MAX: usize = 64;
 impl Control {
     pub(super) fn receive(&mut self, command: Command) {
         match command {
+            Command::HandOver(reply) => self.begin_handover(reply),
+            Command::TakeBack => self.take_back(),
+            command if self.handover.is_on() => refuse(command, self.handed_over()),
             Command::Reload(author, reply) => self.ask_for_load(author, reply),
             Command::ActOnRollout(asked, reply) if goes_back(asked.action) => {
                 self.go_back_by_hand(asked, reply);
@@ -60,7 +63,10 @@ impl Control {
                 let id = asked.rollout;
                 self.submit_for(planned.map(|change| (change, Some(id))), reply);
             }
-            Command::Reload(author, reply) => self.ask_for_load(author, reply),
+            // What waits for nothing has not waited for its turn.
+            other @ (Command::Reload(..) | Command::HandOver(_) | Command::TakeBack) => {
+                self.receive(other);
+            }
         }
     }
 
@@ -109,12 +115,14 @@ fn goes_back(action: RolloutAction) -> bool {
     }
 }
 
-fn refuse(command: Command, error: ControlError) {
+pub(super) fn refuse(command: Command, error: ControlError) {
     // Whoever asked may have left.
     match command {
         Command::SetWeights(_, reply)
         | Command::StartRollout(_, reply)
         | Command::ActOnRollout(_, reply) => drop(reply.send(Err(error))),
         Command::Reload(_, reply) => drop(reply.send(Err(error))),
+        Command::HandOver(reply) => drop(reply.send(Err(error))),
+        Command::TakeBack => {}
     }
 }

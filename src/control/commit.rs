@@ -19,15 +19,17 @@ use super::error::ControlError;
 use super::event::{Event, What};
 use super::evidence::Evidence;
 use super::ledger::Saved;
-use super::status::StoreHealth;
+use super::status::{PendingFile, StoreHealth};
 use super::timestamp::Timestamp;
 
 impl Control {
     /// Whatever can be done now that something has happened.
     pub(super) fn go_on(&mut self) {
-        while self.ledger.saving.is_none() {
+        while self.ledger.saving.is_none() && !self.handover.is_away() {
             if self.ledger.wants_save() {
                 self.save_what_is();
+            } else if self.handover.is_on() {
+                self.release();
             } else if let Some((file, asked)) = self.loaded.take() {
                 self.submit_file(file, asked);
             } else if let Some(command) = self.queue.pop_front() {
@@ -51,6 +53,10 @@ impl Control {
 
     /// Writes a change; it is made when it is on disk.
     pub(super) fn submit(&mut self, change: Change) {
+        if self.handover.is_on() {
+            change.answer.refused(&self.handed_over());
+            return;
+        }
         let proposed = self.proposed(&change);
         let bytes = match proposed.to_bytes() {
             Ok(bytes) => bytes,
@@ -89,6 +95,7 @@ impl Control {
             Saved::Answered(Err(error)) => self.save_failed(error),
             Saved::Late => {
                 let error = self.ledger.hung();
+                self.put_off_file(&error);
                 self.ledger
                     .give_up(&ControlError::Store(Arc::clone(&error)));
                 self.queue_refused(&error);
@@ -130,11 +137,25 @@ impl Control {
 
     fn save_failed(&mut self, error: StoreError) {
         let error = Arc::new(error);
+        self.put_off_file(&error);
         self.ledger.failed(&ControlError::Store(Arc::clone(&error)));
         self.sicken(&error);
     }
 
-    fn sicken(&mut self, error: &Arc<StoreError>) {
+    /// A file whose change cannot be written is not in force, which operators have to see.
+    fn put_off_file(&mut self, error: &StoreError) {
+        let saving = self.ledger.saving.as_ref();
+        let change = saving.and_then(|saving| saving.change.as_ref());
+        if change.is_some_and(|change| change.file.is_some()) {
+            let since = self.pending.as_ref().map(|pending| pending.since);
+            self.pending = Some(PendingFile {
+                since: since.unwrap_or_else(Timestamp::now),
+                error: in_full(error),
+            });
+        }
+    }
+
+    pub(super) fn sicken(&mut self, error: &Arc<StoreError>) {
         if self.ledger.health != StoreHealth::Healthy {
             return;
         }
@@ -179,6 +200,7 @@ impl Control {
             self.config = file;
             self.loaded_at = Timestamp::now();
             self.refusal = None;
+            self.pending = None;
         }
         self.begin_trials(&trials);
         self.publish();

@@ -53,6 +53,19 @@ impl ControlHandle {
         self.ask(|reply| Command::Reload(author, reply)).await
     }
 
+    /// Lets go of the state for another process, when what is under way is on disk. Until
+    /// [`ControlHandle::take_back`] every change is refused.
+    pub async fn hand_over(&self) -> Result<(), ControlError> {
+        self.ask(Command::HandOver).await
+    }
+
+    /// Takes the state back, as soon as the other process has let go of it; what is in force here
+    /// is then written.
+    pub async fn take_back(&self) {
+        // Control that has stopped wants nothing back.
+        let _ = self.commands.send(Command::TakeBack).await;
+    }
+
     /// How things are: renewed with every change, and four times a second.
     pub fn status(&self) -> Arc<Status> {
         self.status.borrow().clone()

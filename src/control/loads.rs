@@ -60,6 +60,20 @@ impl Control {
     }
 
     fn refuse_file(&mut self, diagnostics: Diagnostics, asked: Askers) {
+        self.pending = None;
+        let known = self.refusal.as_ref();
+        // Whoever asks again and again for the same broken file learns nothing new, and must not
+        // push everything else out of the history.
+        if known.is_none_or(|known| known.as_slice() != diagnostics.as_slice()) {
+            self.tell_of_refusal(&diagnostics, author_of(&asked));
+        }
+        let refusal = Arc::new(diagnostics);
+        self.refusal = Some(Arc::clone(&refusal));
+        self.show();
+        answer(asked, &Err(ControlError::Config(refusal)));
+    }
+
+    fn tell_of_refusal(&mut self, diagnostics: &Diagnostics, author: Author) {
         // The event has the first one; whoever has only the log needs them all.
         for mistake in diagnostics.as_slice() {
             let hint = mistake.hint.as_deref();
@@ -69,16 +83,12 @@ impl Control {
         self.tell(Draft {
             route: None,
             rollout: None,
-            author: author_of(&asked),
+            author,
             what: What::ConfigRefused {
                 errors: diagnostics.len() as u64,
                 first: first.unwrap_or_default(),
             },
         });
-        let refusal = Arc::new(diagnostics);
-        self.refusal = Some(Arc::clone(&refusal));
-        self.show();
-        answer(asked, &Err(ControlError::Config(refusal)));
     }
 
     /// Puts a file in force that has been read.
@@ -99,6 +109,7 @@ impl Control {
     /// The file says what it said before.
     fn confirm_file(&mut self, asked: Askers) {
         self.refusal = None;
+        self.pending = None;
         self.loaded_at = Timestamp::now();
         self.show();
         let report = ReloadReport {

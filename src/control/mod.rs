@@ -37,6 +37,7 @@ mod evidence;
 mod fitness;
 mod ground;
 mod handle;
+mod handover;
 mod history;
 mod ledger;
 mod loads;
@@ -65,7 +66,7 @@ pub use handle::ControlHandle;
 pub use open::{ControlOptions, Opened, open};
 pub use reload::ReloadReport;
 pub use status::{
-    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers, RolloutPhase,
-    RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
+    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers, PendingFile,
+    RolloutPhase, RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
 };
 pub use timestamp::Timestamp;

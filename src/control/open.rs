@@ -20,6 +20,7 @@ use super::desired::Desired;
 use super::error::ControlError;
 use super::fitness::Told;
 use super::handle::ControlHandle;
+use super::handover::Handover;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
 use super::status::StoreHealth;
@@ -115,6 +116,7 @@ pub(super) fn assemble<T>(
         started_at: moment.at,
         loaded_at: moment.at,
         refusal: None,
+        pending: None,
         store: &StoreHealth::Healthy,
     };
     let (status, status_reader) = watch::channel(Arc::new(picture.draw()));
@@ -130,6 +132,7 @@ pub(super) fn assemble<T>(
         loaded_at: moment.at,
         listeners: options.config.spec().listeners.clone(),
         refusal: None,
+        pending: None,
         evidence: BTreeMap::new(),
         ledger: Ledger::new(store, contents.last_sequence),
         registry: Arc::clone(&options.registry),
@@ -146,6 +149,7 @@ pub(super) fn assemble<T>(
         conditions: Arc::clone(&options.conditions),
         told: Told::default(),
         queue: VecDeque::new(),
+        handover: Handover::Here,
         load: None,
         load_again: Vec::new(),
         loaded: None,

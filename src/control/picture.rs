@@ -16,8 +16,8 @@ use super::desired::{Desired, RouteState, Run};
 use super::fitness;
 use super::shares;
 use super::status::{
-    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, RolloutPhase, RolloutStatus,
-    RouteStatus, ShadowStatus, Status, StoreHealth,
+    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, PendingFile, RolloutPhase,
+    RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
 };
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -77,6 +77,7 @@ pub(super) struct Sitters<'a> {
     pub(super) started_at: Timestamp,
     pub(super) loaded_at: Timestamp,
     pub(super) refusal: Option<&'a Arc<Diagnostics>>,
+    pub(super) pending: Option<&'a PendingFile>,
     pub(super) store: &'a StoreHealth,
 }
 
@@ -92,6 +93,7 @@ impl Sitters<'_> {
                 in_force: Arc::clone(self.config),
                 loaded_at: self.loaded_at,
                 refusal: self.refusal.cloned(),
+                pending: self.pending.cloned(),
             },
             store: self.store.clone(),
             routes: self.routes(),

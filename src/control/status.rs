@@ -47,6 +47,17 @@ pub struct ConfigStatus {
     pub loaded_at: Timestamp,
     /// The latest attempt to load it, when that one was refused.
     pub refusal: Option<Arc<Diagnostics>>,
+    /// The latest attempt to load it, when the state could not be written for it.
+    pub pending: Option<PendingFile>,
+}
+
+/// A config file without errors that is not in force, since the state cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingFile {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why the state cannot be written.
+    pub error: String,
 }
 
 /// The state store.

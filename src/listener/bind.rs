@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that may wait to be accepted, per socket.
 const BACKLOG: i32 = 4096;
@@ -44,6 +44,32 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, Bin
         sockets.push(socket);
     }
     Ok(sockets)
+}
+
+/// More sockets for an address that this process listens on already, and shares.
+///
+/// # Errors
+/// [`BindError`] when any of them cannot be bound; none is then left open.
+pub fn join(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    let more = (0..count).map(|_| open(address));
+    let more: io::Result<_> = more.collect();
+    more.map_err(|source| BindError { address, source })
+}
+
+/// Whether other sockets can [`join`] a listening one.
+pub fn is_shared(socket: &TcpListener) -> bool {
+    SockRef::from(socket).reuse_port().unwrap_or(false)
+}
+
+/// Makes a listening socket that somebody else has bound like those of [`bind`].
+///
+/// # Errors
+/// What the system says.
+pub fn adopt(socket: TcpListener) -> io::Result<TcpListener> {
+    let options = SockRef::from(&socket);
+    options.set_nonblocking(true)?;
+    options.set_tcp_keepalive(&KEEP_ALIVE)?;
+    Ok(socket)
 }
 
 /// Fails when somebody listens on `address`.
@@ -126,7 +152,7 @@ mod tests {
 
         let (accepted, _) = socket.accept().unwrap();
 
-        assert!(socket2::SockRef::from(&accepted).keepalive().unwrap());
+        assert!(SockRef::from(&accepted).keepalive().unwrap());
     }
 
     #[test]

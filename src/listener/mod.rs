@@ -14,7 +14,7 @@ mod screen;
 pub mod spec;
 mod stream;
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, adopt, bind, is_shared, join};
 pub use calm::CalmLimits;
 pub use connection::{Connection, Limits};
 pub use detect::{Version, detect};

@@ -1,10 +1,14 @@
 //! One worker: a thread with its own runtime, sockets, connections and counters.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use slab::Slab;
@@ -41,14 +45,16 @@ const STREAMS_END: Duration = Duration::from_millis(500);
 pub struct WorkerOptions {
     /// Its place among the workers, from 0.
     pub number: usize,
-    /// Its sockets, one for each listener, not blocking.
-    pub sockets: Vec<std::net::TcpListener>,
+    /// Its sockets, not blocking, each with the place of its listener in the file.
+    pub sockets: Vec<(usize, std::net::TcpListener)>,
     /// What it shares with the others.
     pub shared: Shared,
     /// Tells it to drain, then to stop.
     pub phase: watch::Receiver<Phase>,
     /// Seeds its draws.
     pub seed: u64,
+    /// Its sign of life: grows ten times a second.
+    pub pulse: Arc<AtomicU64>,
 }
 
 /// What all workers of a process share. Cheap to clone.
@@ -75,6 +81,8 @@ pub enum Phase {
     Run,
     /// Take no new connections, let what is under way end.
     Drain,
+    /// The same; connections that wait are another process's, now or later: the sockets stay open.
+    HandedOver,
     /// Stop now.
     Stop,
 }
@@ -136,11 +144,17 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     });
     worker.refresh();
     let chores = [
-        spawn_local(tick(Rc::clone(&worker))),
-        spawn_local(follow_snapshots(Rc::clone(&worker))),
+        spawn_local(supervised("tick", {
+            let (worker, pulse) = (Rc::clone(&worker), options.pulse);
+            move || tick(Rc::clone(&worker), Arc::clone(&pulse))
+        })),
+        spawn_local(supervised("snapshots", {
+            let worker = Rc::clone(&worker);
+            move || follow_snapshots(Rc::clone(&worker))
+        })),
     ];
     let mut acceptors = Vec::new();
-    for (place, socket) in sockets.into_iter().enumerate() {
+    for (place, socket) in sockets {
         let socket = TcpListener::from_std(socket)?;
         acceptors.push(spawn_local(serve::accept(
             Rc::clone(&worker),
@@ -157,12 +171,31 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs a chore for as long as the worker lives: one that panics begins anew, since without it
+/// deadlines would never come, or weights never change.
+async fn supervised<F: Future<Output = ()>>(name: &'static str, chore: impl Fn() -> F) {
+    loop {
+        let mut running = pin!(chore());
+        poll_fn(|cx| {
+            let polled = AssertUnwindSafe(|| running.as_mut().poll(cx));
+            // What it left half done is what the next one begins with: counts and wakers, which
+            // have no wrong values.
+            catch_unwind(polled).unwrap_or(Poll::Ready(()))
+        })
+        .await;
+        metrics::counter!("switchback_chores_restarted_total").increment(1);
+        tracing::error!(chore = name, "a chore of a worker ended and begins anew");
+        tokio::time::sleep(TICK).await;
+    }
+}
+
 /// Everything of a worker that has to happen now and then.
-async fn tick(worker: Rc<Worker>) {
+async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in 0u64.. {
         ticks.tick().await;
+        pulse.fetch_add(1, Ordering::Relaxed);
         worker.deadlines.sweep();
         worker.open_calls.sweep(worker.number);
         worker.shared.conditions.take_back();
@@ -335,6 +368,29 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chore_that_panics_begins_anew() {
+        let rounds = Rc::new(Cell::new(0));
+        runtime().unwrap().block_on(async {
+            let begun = Rc::clone(&rounds);
+            let chore = supervised("test", move || {
+                let begun = Rc::clone(&begun);
+                async move {
+                    begun.set(begun.get() + 1);
+                    assert!(begun.get() > 2, "on purpose");
+                    std::future::pending::<()>().await;
+                }
+            });
+            let chore = spawn_local(chore);
+            while rounds.get() < 3 {
+                tokio::task::yield_now().await;
+            }
+            chore.abort();
+        });
+
+        assert_eq!(rounds.get(), 3);
+    }
 
     #[test]
     fn a_connection_that_panics_ends_alone() {

@@ -21,6 +21,18 @@ const KNOWN: &[(&str, &str)] = &[
         "Connections from downstream that the system did not hand over",
     ),
     (
+        "switchback_workers_replaced_total",
+        "Worker threads that ended by themselves and were replaced",
+    ),
+    (
+        "switchback_chores_restarted_total",
+        "Chores of workers that panicked and began anew",
+    ),
+    (
+        "switchback_handovers_failed_total",
+        "Attempts of other processes to take over that failed",
+    ),
+    (
         "switchback_drain_streams_ended_total",
         "Event streams ended at the end of a drain, as they should end",
     ),

@@ -19,6 +19,7 @@
 
 mod addresses;
 mod bodies;
+mod changes;
 mod cli;
 mod drain;
 mod early;
@@ -42,6 +43,7 @@ mod rehoming;
 mod reload;
 mod retries;
 mod rollouts;
+mod service;
 mod sessions;
 mod shadow;
 mod shielding;
@@ -49,4 +51,5 @@ mod split;
 mod state;
 mod supply;
 mod support;
+mod takeover;
 mod unread;

@@ -27,6 +27,7 @@
 )]
 
 mod crowd;
+mod kills;
 mod process;
 mod size;
 mod soak;

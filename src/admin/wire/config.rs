@@ -38,6 +38,9 @@ pub struct ConfigStatusBody {
     /// Everything wrong with the file when the latest attempt to load it was refused; empty
     /// when it is in force.
     pub refused: Vec<DiagnosticBody>,
+    /// Since when a file without errors waits for the state to be writable; absent when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_since: Option<String>,
 }
 
 /// What a reload did. A refused file is an error with the code `invalid_config`.

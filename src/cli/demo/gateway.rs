@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::app::{AppError, Gateway, Running};
+use crate::app::{AppError, Before, Gateway, Running};
 use crate::cli::failure::{Exit, Failure};
 use crate::config::{self, Config, Process};
 
@@ -72,6 +72,7 @@ pub(super) fn start(config: Config) -> Result<Started, Failure> {
     let gateway = Gateway {
         config,
         watch: None,
+        before: Before::Nobody,
     };
     let refused = |error: AppError| {
         Failure::new(Exit::Error, "cannot start the gateway")

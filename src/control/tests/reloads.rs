@@ -161,6 +161,27 @@ async fn a_reload_that_cannot_be_written_is_not_made() {
     assert!(matches!(refused, ControlError::Store(_)));
     assert_eq!(rig.weights("mail"), [60, 40]);
     assert!(matches!(rig.status().store, StoreHealth::Unhealthy { .. }));
+    let pending = rig.status().config.pending.clone().unwrap();
+    assert!(pending.error.contains("full"), "{}", pending.error);
+    rig.disk.set_full(false);
+    rig.handle.reload(author()).await.unwrap();
+    assert_eq!(rig.weights("mail"), [61, 40]);
+    assert_eq!(rig.status().config.pending, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_reloads_of_a_broken_file_is_told_once() {
+    let rig = Rig::new();
+
+    for _ in 0..20 {
+        reload(&rig, "routes: [").await.unwrap_err();
+    }
+    reload(&rig, "routes: [[").await.unwrap_err();
+    reload(&rig, FILE).await.unwrap();
+    reload(&rig, "routes: [").await.unwrap_err();
+
+    rig.settle().await;
+    assert_eq!(rig.kinds().await, ["config_refused"; 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -180,6 +180,22 @@ impl Gateway {
         self.wait_until_ready();
     }
 
+    /// Starts another process that takes over, and waits until this one has ended by itself.
+    pub fn is_taken_over(&mut self) {
+        let (process, output) = spawn(self.folder.path(), &self.before, &["--takeover"]);
+        let mut old = std::mem::replace(&mut self.process, process);
+        let before = std::mem::replace(&mut self.output, output);
+        self.wait_for_line("took over from another process");
+        let until = Instant::now() + PATIENCE;
+        while old.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "the old process does not end");
+            pass(Duration::from_millis(10));
+        }
+        let said = before.read(|output| output.lines.join("\n"));
+        assert!(old.wait().unwrap().success(), "the old one said:\n{said}");
+        self.wait_until_ready();
+    }
+
     /// Waits for a line of output that holds `text`, and returns it.
     pub fn wait_for_line(&self, text: &str) -> String {
         let found = |output: &Output| output.lines.iter().find(|l| l.contains(text)).cloned();
