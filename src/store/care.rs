@@ -157,15 +157,17 @@ fn bring(folder: &Folder, to: u64) -> Result<Migration, StoreError> {
 pub fn recover(folder: &Path) -> Result<Option<Recovery>, StoreError> {
     let folder = Folder::take(folder)?;
     folder.make_file()?;
+    // Before anything else: the database mends and tidies what it opens, and what it takes for
+    // rubbish then may be the only sound copy.
+    let bytes = bytes_of(&folder.file())?;
     let why = match look_through(&folder) {
         Ok(()) => return Ok(None),
         Err(StoreError::Corrupt { why, .. }) => why,
         Err(other) => return Err(other),
     };
-    let bytes = bytes_of(&folder.file())?;
     let sound = Sound::find(&bytes);
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let damaged = folder.copy_file(&format!("damaged-{}", now.replace(':', "-")))?;
+    let damaged = folder.put_aside(&format!("damaged-{}", now.replace(':', "-")), &bytes)?;
     folder.replace_file(|database| {
         tables::initialize(database)?;
         sound.write(database)

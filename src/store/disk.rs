@@ -104,6 +104,21 @@ impl Folder {
         Ok(copy)
     }
 
+    /// Writes bytes to a file beside the database's, and returns its path.
+    pub(super) fn put_aside(&self, suffix: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let aside = self.path.join(format!("{FILE}.{suffix}"));
+        let draft = self.path.join(format!("{FILE}.{suffix}.new"));
+        let put = |source| StoreError::io("writing", &aside, source);
+        let mut empty = private();
+        empty.create(true).truncate(true);
+        empty
+            .open(&draft)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| self.move_in(&draft, &aside))
+            .map_err(put)?;
+        Ok(aside)
+    }
+
     /// Moves a file to its name when all of it is on disk.
     fn move_in(&self, draft: &Path, to: &Path) -> io::Result<()> {
         File::open(draft)?.sync_all()?;
