@@ -92,7 +92,7 @@ impl Gateway {
             admin: admin_listener.address(),
             control: opened.handle.clone(),
             readiness: readiness.clone(),
-            workers: Workers::start(shared, &doors, workers)?,
+            workers: Workers::start(shared.clone(), &doors, workers)?,
             doors,
             stop_control: Some(stop_control),
             control_thread: None,
