@@ -211,7 +211,7 @@ mod tests {
         let seen = Cell::new(0);
         let both = || {
             seen.set(seen.get() + 1);
-            if seen.get() % 2 == 0 { 1 } else { 0 }
+            u64::from(seen.get() % 2 == 0)
         };
 
         let picked = pick(&endpoints, None, |_| true, both).unwrap();

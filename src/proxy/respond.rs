@@ -75,8 +75,9 @@ fn status_of(error: &ProxyError) -> StatusCode {
         }
         ProxyError::Address => StatusCode::FORBIDDEN,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
-        ProxyError::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        ProxyError::Upstream(UpstreamError::Shed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+        ProxyError::NoBackend { .. } | ProxyError::Upstream(UpstreamError::Shed { .. }) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => StatusCode::GATEWAY_TIMEOUT,

@@ -69,7 +69,8 @@ pub(super) async fn connect<S, F: Future<Output = io::Result<S>>>(
                 }
             }
             let is_time = racing.is_empty() || failed || next.as_mut().poll(cx).is_ready();
-            match if is_time { left.next() } else { None } {
+            let started = if is_time { left.next() } else { None };
+            match started {
                 Some(address) => {
                     racing.push(Box::pin(connect(address)));
                     next.as_mut().reset(Instant::now() + STEP);

@@ -24,7 +24,7 @@ pub(in crate::upstream) struct Checks {
 /// One question and its latest answer.
 #[derive(Debug, Default)]
 struct Asked {
-    is_asked: bool,
+    wanted: bool,
     conclusion: Conclusion,
     last: Option<CheckReport>,
 }
@@ -51,7 +51,7 @@ impl Checks {
             Question::Lives => &mut self.lives,
             Question::Ready => &mut self.ready,
         };
-        if !asked.is_asked {
+        if !asked.wanted {
             return;
         }
         match report.failure {
@@ -101,11 +101,11 @@ impl Checks {
 
     fn settle(&mut self, now: Duration) {
         let state = match (self.lives.conclusion, self.ready.conclusion) {
-            _ if !self.lives.is_asked => HealthState::Unchecked,
+            _ if !self.lives.wanted => HealthState::Unchecked,
             (Conclusion::Bad, _) => HealthState::Unhealthy,
             (Conclusion::Good, Conclusion::Bad) => HealthState::Unready,
             (Conclusion::Good, Conclusion::Good) => HealthState::Healthy,
-            (Conclusion::Good, Conclusion::Unknown) if !self.ready.is_asked => HealthState::Healthy,
+            (Conclusion::Good, Conclusion::Unknown) if !self.ready.wanted => HealthState::Healthy,
             (Conclusion::Good | Conclusion::Unknown, _) => HealthState::Unknown,
         };
         if state != self.state {
@@ -116,11 +116,11 @@ impl Checks {
 }
 
 impl Asked {
-    fn keep(&mut self, is_asked: bool) {
-        if !is_asked {
+    fn keep(&mut self, wanted: bool) {
+        if !wanted {
             *self = Self::default();
         }
-        self.is_asked = is_asked;
+        self.wanted = wanted;
     }
 }
 

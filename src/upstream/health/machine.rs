@@ -58,7 +58,7 @@ impl Machine {
         self.conclusion
     }
 
-    pub(super) fn conclusion(&self) -> Conclusion {
+    pub(super) fn conclusion(self) -> Conclusion {
         self.conclusion
     }
 }

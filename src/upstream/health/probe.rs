@@ -222,9 +222,11 @@ async fn read(
             break;
         }
     }
-    match scanner.outcome() {
-        Outcome::Success => Ok(bytes),
-        outcome => Err(ProbeError::Mcp { method, outcome }),
+    let outcome = scanner.outcome();
+    if outcome == Outcome::Success {
+        Ok(bytes)
+    } else {
+        Err(ProbeError::Mcp { method, outcome })
     }
 }
 

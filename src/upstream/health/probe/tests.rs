@@ -16,22 +16,20 @@ async fn server(answers: &[&str], endless: bool) -> (String, Arc<Mutex<String>>)
     let url = format!("http://{}", listener.local_addr().unwrap());
     let heard = Arc::new(Mutex::new(String::new()));
     let answers: Vec<String> = answers.iter().map(|text| (*text).to_owned()).collect();
-    let hears = Arc::clone(&heard);
+    let recorder = Arc::clone(&heard);
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut buffer = vec![0; 64 * 1024];
         for answer in &answers {
             let length = socket.read(&mut buffer).await.unwrap_or(0);
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            hears.lock().unwrap().push_str(&text);
+            recorder.lock().unwrap().push_str(&text);
             if socket.write_all(answer.as_bytes()).await.is_err() {
                 return;
             }
         }
-        while endless {
-            if socket.write_all(&[b'x'; 4096]).await.is_err() {
-                return;
-            }
+        if endless {
+            while socket.write_all(&[b'x'; 4096]).await.is_ok() {}
         }
     });
     (url, heard)
@@ -158,9 +156,9 @@ async fn an_mcp_error_inside_a_200_fails() {
 
 #[tokio::test]
 async fn discover_may_be_answered_in_an_event_stream_that_stays_open() {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    let begins = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
     let event = r#"data: {"jsonrpc":"2.0","id":1,"result":{"supportedVersions":[]}}"#;
-    let (url, heard) = server(&[&format!("{head}{event}\n\n"), ""], false).await;
+    let (url, heard) = server(&[&format!("{begins}{event}\n\n"), ""], false).await;
 
     assert_eq!(checked(&url, r#"{"kind":"mcp_discover"}"#).await, Ok(()));
     assert!(
