@@ -84,6 +84,17 @@ impl ClientStream {
         }
     }
 
+    /// The connection as bytes that are no HTTP any more, the first of which are `early`; `None` when
+    /// what came last was spoilt as a request.
+    pub fn into_tunnel(mut self, early: Bytes) -> Option<Self> {
+        if self.ended != Ended::No {
+            return None;
+        }
+        self.screen.off();
+        self.first = early;
+        Some(self)
+    }
+
     /// Looks at what was read behind `before`, and takes back what is part of no sound message.
     fn screened(&mut self, before: usize, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let read = into.filled().get(before..).unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::model::Outcome;
 use crate::upstream::{AnswerBody, BodyError};
 
 use super::call::Call;
+use super::fields;
 use super::streams::StreamEntry;
 use super::watch::Watch;
 
@@ -65,6 +66,11 @@ impl Answer {
     pub(super) fn local(bytes: Bytes) -> Self {
         Self::Local(Some(bytes))
     }
+
+    /// No body.
+    pub(super) fn nothing() -> Self {
+        Self::Local(None)
+    }
 }
 
 impl Relayed {
@@ -95,7 +101,8 @@ impl Relayed {
         }
         match frame {
             Some(Err(error)) => self.cut(error, cx),
-            whole @ (None | Some(Ok(_))) => Poll::Ready(whole),
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(passed_on(frame)))),
+            None => Poll::Ready(None),
         }
     }
 
@@ -136,6 +143,17 @@ impl Relayed {
             None => self.by_status,
         };
         self.call.end(outcome);
+    }
+}
+
+/// A piece as it is passed on: trailers lose what only a head may say (RFC 9110, 6.5.1).
+fn passed_on(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            fields::take_out_of_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
     }
 }
 

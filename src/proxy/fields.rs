@@ -186,6 +186,39 @@ pub(super) fn take_out(fields: &mut HeaderMap, side: Side<'_>) {
     }
 }
 
+/// What a trailer may not say, since it would have to be known before the body: framing, routing,
+/// who asks, and how the body is to be read or kept (RFC 9110, 6.5.1).
+const ONLY_IN_HEADS: [&str; 20] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "authorization",
+    "www-authenticate",
+    "cookie",
+    "set-cookie",
+    "cache-control",
+    "expires",
+    "age",
+    "date",
+    "vary",
+    "location",
+    "retry-after",
+    "range",
+    "mcp-session-id",
+    "server",
+    "content-location",
+];
+
+/// Takes out of trailers what is not passed on.
+pub(super) fn take_out_of_trailers(trailers: &mut HeaderMap) {
+    take_out(trailers, Side::Response);
+    for name in ONLY_IN_HEADS {
+        trailers.remove(name);
+    }
+}
+
 /// Keeps the length of a message only if it is what its body will have: one number, the right one.
 pub(super) fn check_length(fields: &mut HeaderMap, length: Option<u64>) {
     let right = match only(fields, &CONTENT_LENGTH) {

@@ -111,7 +111,8 @@ fn target_of(parts: &Parts) -> Result<PathAndQuery, HeadError> {
         // What `http://host#x` leaves reads as this, and would be written as nothing.
         return Ok(PathAndQuery::from_static("/"));
     }
-    if target.as_str().starts_with('?') && parts.uri.authority().is_some() {
+    let is_absolute = parts.version < Version::HTTP_2 && parts.uri.authority().is_some();
+    if target.as_str().starts_with('?') && is_absolute {
         return PathAndQuery::try_from(format!("/{}", target.as_str()))
             .map_err(|_| HeadError::Target);
     }

@@ -32,6 +32,7 @@ mod shield;
 pub mod snapshot;
 pub mod spec;
 mod streams;
+mod upgrade;
 mod view;
 mod watch;
 mod worker;

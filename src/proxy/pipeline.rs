@@ -1,11 +1,12 @@
 //! One request, in order: the page to read first.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::listener::Connection;
@@ -27,6 +28,7 @@ use super::relay;
 use super::request;
 use super::respond::{Caller, respond};
 use super::session::{self, Pinned};
+use super::upgrade::{self, Tunnel};
 use super::view::{RouteView, View};
 use super::worker::Worker;
 
@@ -36,6 +38,9 @@ pub(super) struct Downstream {
     pub(super) worker: Rc<Worker>,
     pub(super) connection: Rc<Connection>,
     pub(super) peer: Peer,
+    /// What the connection becomes once the answer under way is written: left by a request, taken
+    /// by the connection.
+    pub(super) tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 /// Where a request goes.
@@ -103,6 +108,7 @@ async fn proxy(
     guard::check(&route, &downstream.peer, &parts.headers)?;
 
     let pace = pace_of(worker, &route);
+    let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
     let mut body = take_in(&route, &head, intake, &pace).await?;
     let subject = Subject {
@@ -121,10 +127,20 @@ async fn proxy(
     let mut decided = decide(route, asks).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
-    let (copy, twin) = mirrored::begin(worker, &decided, &subject, (&head, &sent, body.length()));
-    let sent = request::build(head, sent, body.into_body(&pace, copy));
+    let (sent, twin) = match upgrade {
+        Some(protocol) => (request::build_upgrade(head, sent, protocol), None),
+        None => {
+            let about = (&head, &sent, body.length());
+            let (copy, twin) = mirrored::begin(worker, &decided, &subject, about);
+            let body = body.into_body(&pace, copy);
+            (request::build(head, sent, body), twin)
+        }
+    };
 
     let answered = attempt::send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(upgrade::agree(downstream, &decided, answered, guard));
+    }
     Ok(relay::relay(worker, decided, subject, answered, guard))
 }
 

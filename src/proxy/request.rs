@@ -11,6 +11,7 @@ use crate::upstream::RequestBody;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::head::Head;
 use super::pipeline::{Decided, Downstream};
+use super::upgrade;
 use super::view::RouteView;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -59,6 +60,16 @@ pub(super) fn pass_on(
     if !head.host_is_field {
         sent.insert(HOST, head.host.clone());
     }
+}
+
+/// The request that asks to switch to this protocol.
+pub(super) fn build_upgrade(
+    head: Head,
+    mut sent: HeaderMap,
+    protocol: &'static str,
+) -> Request<RequestBody> {
+    upgrade::ask(protocol, &mut sent);
+    build(head, sent, RequestBody::Upgrade(protocol))
 }
 
 /// The request with these fields.

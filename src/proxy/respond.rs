@@ -85,6 +85,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
             | UpstreamError::Switched { .. }
+            | UpstreamError::Malformed { .. }
             | UpstreamError::Broken { .. },
         )
         | ProxyError::NoStandIn { .. } => StatusCode::BAD_GATEWAY,
@@ -110,6 +111,7 @@ fn refusal(error: &ProxyError) -> Refusal {
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
             | UpstreamError::Switched { .. }
+            | UpstreamError::Malformed { .. }
             | UpstreamError::Broken { .. },
         )
         | ProxyError::NoStandIn { .. } => Refusal::BadGateway,

@@ -1,5 +1,6 @@
 //! From an accepted socket to requests.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -152,6 +153,7 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
         worker,
         connection,
         peer,
+        tunnel: RefCell::default(),
     });
     match version {
         Version::Http1 => http1(stream, downstream, &limits).await,
@@ -163,20 +165,26 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
 
 async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
     let connection = Rc::clone(&downstream.connection);
+    let asked = Rc::clone(&downstream);
     let service = service_fn(move |request: Request<Incoming>| {
-        pipeline::answer(Rc::clone(&downstream), request.map(ClientBody::Http1))
+        pipeline::answer(Rc::clone(&asked), request.map(ClientBody::Http1))
     });
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(limits.request_head_bytes)
         .max_headers(limits.request_fields)
         .serve_connection(TokioIo::new(stream), service);
     drive(
-        pin!(served),
+        Pin::new(&mut served),
         &connection,
         http1::Connection::graceful_shutdown,
     )
     .await;
+    let tunnel = downstream.tunnel.take();
+    if let Some(tunnel) = tunnel {
+        let parts = served.into_parts();
+        Box::pin(tunnel.run(parts.io.into_inner(), parts.read_buf)).await;
+    }
 }
 
 /// Runs a connection to its end, its drain or its deadline.

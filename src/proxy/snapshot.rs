@@ -22,7 +22,9 @@ use crate::upstream::{IntakeBounds, Patience};
 
 use super::client::Forwarding;
 use super::guard::Guard;
-use super::spec::{ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec};
+use super::spec::{
+    ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec, UpgradeSpec,
+};
 
 /// What control wants: plain values, from which [`Snapshot::compile`] makes the runtime form.
 #[derive(Clone, Debug)]
@@ -126,6 +128,7 @@ pub(super) struct Route {
     pub(super) trusted: usize,
     pub(super) patience: Patience,
     pub(super) intake: IntakeBounds,
+    pub(super) upgrades: Box<[UpgradeSpec]>,
     pub(super) retries: RetriesSpec,
     pub(super) shield: Option<ShieldSpec>,
     pub(super) bad_outcomes: OutcomeSet,
@@ -242,6 +245,7 @@ impl Route {
                 total: spec.total_timeout,
             },
             intake: intake_of(spec, &whole.limits),
+            upgrades: spec.upgrades.as_slice().into(),
             retries: spec.retries.clone(),
             shield: spec.shield.clone(),
             bad_outcomes: spec.bad(),

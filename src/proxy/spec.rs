@@ -50,6 +50,10 @@ pub struct RouteSpec {
     /// Mirror a share of the side-effect-free calls to another backend. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowSpec>,
+    /// Protocols that a client may ask to switch to: `websocket`, or none; the bytes of such a connection
+    /// pass unread. MCP routes switch to none. Default `[websocket]`.
+    #[serde(default = "default_upgrades")]
+    pub upgrades: Vec<UpgradeSpec>,
     /// The plan that a rollout on this route follows when its start names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
@@ -148,6 +152,18 @@ impl RouteSpec {
 const MAX_BODY: u64 = 1 << 40;
 /// Most sources of keys of a route.
 const MAX_STICKY: usize = 16;
+
+/// A protocol that a connection may switch to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpgradeSpec {
+    /// RFC 6455.
+    Websocket,
+}
+
+fn default_upgrades() -> Vec<UpgradeSpec> {
+    vec![UpgradeSpec::Websocket]
+}
 
 /// What a route's callers speak.
 #[derive(

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -16,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::error::BodyError;
 use super::link::Link;
 use super::pace::Pace;
+use super::switched::Switched;
 
 /// How an answer with these fields frames its messages; `None` when it carries none.
 pub fn format_of(fields: &HeaderMap) -> Option<Format> {
@@ -40,23 +42,33 @@ pub struct AnswerBody {
 }
 
 impl AnswerBody {
-    pub(super) fn new(
-        inner: Incoming,
+    /// The answer, whose body moves its connection along.
+    pub(super) fn of(
+        answer: Response<Incoming>,
         link: Link,
         endpoint: &Rc<Endpoint>,
         pace: &Rc<Pace>,
-    ) -> Self {
-        let mut body = Self {
-            inner,
-            link: Some(link),
-            endpoint: Rc::clone(endpoint),
-            pace: Rc::clone(pace),
-            first: None,
-        };
-        if body.inner.is_end_stream() {
-            body.release();
-        }
-        body
+    ) -> Response<Self> {
+        // A connection that switches protocols goes back to no pool.
+        let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        answer.map(|inner| {
+            let mut body = Self {
+                inner,
+                link: Some(link),
+                endpoint: Rc::clone(endpoint),
+                pace: Rc::clone(pace),
+                first: None,
+            };
+            if body.inner.is_end_stream() && !switches {
+                body.release();
+            }
+            body
+        })
+    }
+
+    /// The connection that switched; `None` when it broke, or did not switch.
+    pub async fn into_switched(self) -> Option<Switched> {
+        self.link?.into_switched().await
     }
 
     /// The call's pace, which can also tell the answer to end.

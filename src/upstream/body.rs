@@ -19,11 +19,21 @@ pub enum RequestBody {
     Empty,
     /// A body that is here as a whole; `None` once it is sent.
     Whole(Option<Bytes>),
+    /// No body, and the wish to switch to this protocol.
+    Upgrade(&'static str),
     /// A body that is passed on as it comes.
     Upload(Box<Upload>),
 }
 
 impl RequestBody {
+    /// The protocol that the request asks to switch to.
+    pub(super) fn upgrade(&self) -> Option<&'static str> {
+        match self {
+            Self::Upgrade(protocol) => Some(protocol),
+            Self::Empty | Self::Whole(_) | Self::Upload(_) => None,
+        }
+    }
+
     /// A body that is here as a whole.
     pub fn whole(bytes: Bytes) -> Self {
         if bytes.is_empty() {
@@ -169,7 +179,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let upload = match &mut *self {
-            Self::Empty => return Poll::Ready(None),
+            Self::Empty | Self::Upgrade(_) => return Poll::Ready(None),
             Self::Whole(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
@@ -179,6 +189,12 @@ impl Body for RequestBody {
         match &piece {
             None => upload.end(),
             Some(Err(fault)) => upload.pace.send_failed(*fault),
+            Some(Ok(frame)) if frame.is_trailers() => {
+                // HTTP/1 backends ignore them, or merge them into the head, and no client may
+                // choose which (RFC 9110, 6.5.1): they are the end, and go no further.
+                upload.end();
+                return Poll::Ready(None);
+            }
             Some(Ok(frame)) => {
                 upload.pace.sending();
                 if let (Some(copy), Some(data)) = (&mut upload.copy, frame.data_ref()) {
@@ -194,7 +210,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty | Self::Whole(None) => true,
+            Self::Empty | Self::Upgrade(_) | Self::Whole(None) => true,
             Self::Whole(Some(_)) => false,
             Self::Upload(upload) => upload.first.is_empty() && upload.rest.is_end_stream(),
         }
@@ -202,7 +218,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Empty | Self::Upgrade(_) | Self::Whole(None) => SizeHint::with_exact(0),
             Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Self::Upload(upload) => {
                 let first: u64 = upload.first.iter().map(|piece| piece.len() as u64).sum();

@@ -165,6 +165,13 @@ impl Endpoint {
         }
     }
 
+    /// The head of an answer could be read in more than one way.
+    pub(super) fn malformed(&self) -> UpstreamError {
+        UpstreamError::Malformed {
+            endpoint: Arc::clone(self.name()),
+        }
+    }
+
     /// The endpoint has switched to another protocol, which nobody asked for.
     pub(super) fn switched(&self) -> UpstreamError {
         UpstreamError::Switched {

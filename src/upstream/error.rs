@@ -67,6 +67,12 @@ pub enum UpstreamError {
         /// When another call may pass, as far as that is known.
         after: Duration,
     },
+    /// The head of the answer says two things about its end, or has a status that there is not.
+    #[error("the answer of endpoint {endpoint} is malformed")]
+    Malformed {
+        /// The endpoint, as `http://host:port`.
+        endpoint: Arc<str>,
+    },
     /// The client's own body is at fault; the backend is not to blame.
     #[error(transparent)]
     ClientBody(ClientFault),
@@ -81,7 +87,7 @@ impl UpstreamError {
             | Self::ConnectTimeout { .. }
             | Self::Shed { .. } => Outcome::Unreachable,
             Self::HeadTimeout { .. } => Outcome::Timeout,
-            Self::Switched { .. } => Outcome::ServerError,
+            Self::Switched { .. } | Self::Malformed { .. } => Outcome::ServerError,
             Self::Broken { source, .. } if source.is_parse() => Outcome::ServerError,
             Self::Broken { .. } => Outcome::Broken,
             Self::ClientBody(_) => Outcome::Cancelled,

@@ -37,7 +37,7 @@ impl Kept {
         let body = match request.body() {
             RequestBody::Empty | RequestBody::Whole(None) => Bytes::new(),
             RequestBody::Whole(Some(bytes)) => bytes.clone(),
-            RequestBody::Upload(_) => return None,
+            RequestBody::Upgrade(_) | RequestBody::Upload(_) => return None,
         };
         let mut fields = Vec::with_capacity(USUAL_BYTES);
         for (name, value) in request.headers() {

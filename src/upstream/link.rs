@@ -16,23 +16,28 @@ use super::answer::AnswerBody;
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
+use super::framing;
 use super::intake::ClientFault;
 use super::kept::{Kept, Repeats};
+use super::metered::{HeadBytes, Metered};
 use super::pace::Pace;
 use super::socket::Socket;
+use super::switched::Switched;
 
-type Wire = http1::Connection<TokioIo<Socket>, RequestBody>;
+type Wire = http1::Connection<TokioIo<Metered<Socket>>, RequestBody>;
 
 /// One connection to an endpoint.
 #[derive(Debug)]
 pub(super) struct Link {
     requests: SendRequest<RequestBody>,
     wire: Pin<Box<Wire>>,
+    head_bytes: HeadBytes,
 }
 
 impl Link {
     /// A link over a socket that has just connected.
     pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
+        let (socket, head_bytes) = Metered::new(socket);
         let (requests, wire) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(socket))
@@ -40,12 +45,25 @@ impl Link {
         Ok(Self {
             requests,
             wire: Box::pin(wire),
+            head_bytes,
         })
     }
 
     /// Moves the connection along.
     pub(super) fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.wire.as_mut().poll(cx).map(|_| ())
+    }
+
+    /// The connection itself, once the server has switched to another protocol over it; `None` when
+    /// it broke instead.
+    pub(super) async fn into_switched(mut self) -> Option<Switched> {
+        // It may have come to its end already, with the answer: what is left then is to take it apart.
+        poll_fn(|cx| self.wire.poll_without_shutdown(cx))
+            .await
+            .ok()?;
+        let parts = Pin::into_inner(self.wire).into_parts();
+        let socket = parts.io.into_inner().into_inner();
+        Some(Switched::new(parts.read_buf, socket))
     }
 
     /// Whether the link can take a request at once: open, nothing of the last call left over.
@@ -133,12 +151,13 @@ async fn deliver(
             Repeats::Safe => Kept::of(request),
             Repeats::Unsent => None,
         };
+        let upgrade = request.body().upgrade();
         let (unsent, error) = match exchange(&mut link, request, pace).await {
-            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(endpoint.switched().and(Again::Never));
-            }
             Some(Ok(answer)) => {
-                return Ok(answer.map(|body| AnswerBody::new(body, link, endpoint, pace)));
+                return match fault_of(endpoint, &answer, upgrade) {
+                    None => Ok(AnswerBody::of(answer, link, endpoint, pace)),
+                    Some(fault) => Err(fault.and(restore(request, kept))),
+                };
             }
             Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
             None if pace.is_awaiting_client() => {
@@ -172,6 +191,24 @@ async fn deliver(
     }
 }
 
+/// Why an answer's head is not passed on: it may be read in two ways, or switches to a protocol
+/// that nobody asked for.
+fn fault_of(
+    endpoint: &Endpoint,
+    answer: &Response<Incoming>,
+    upgrade: Option<&str>,
+) -> Option<UpstreamError> {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let asked = upgrade.is_some_and(|to| framing::switches_to(answer.headers(), to));
+        return (!asked).then(|| endpoint.switched());
+    }
+    if framing::is_sound(answer) {
+        return None;
+    }
+    metrics::counter!("switchback_malformed_answers_total").increment(1);
+    Some(endpoint.malformed())
+}
+
 /// Puts a request that was sent back in its place, if it was kept.
 fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>) -> Again {
     let Some(kept) = kept else {
@@ -195,12 +232,17 @@ fn exchange<'a>(
     request: &mut Request<RequestBody>,
     pace: &'a Pace,
 ) -> impl Future<Output = Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>> {
-    let Link { requests, wire } = link;
+    let Link {
+        requests,
+        wire,
+        head_bytes,
+    } = link;
+    head_bytes.begin();
     // hyper takes the request here already; what is left to wait for is small.
     let answer = requests.try_send_request(std::mem::take(request));
     async move {
         let mut answer = pin!(answer);
-        poll_fn(|cx| {
+        let answered = poll_fn(|cx| {
             // The wire first: it is what brings the answer. Its end is told by the answer.
             let _ = wire.as_mut().poll(cx);
             match answer.as_mut().poll(cx) {
@@ -208,6 +250,8 @@ fn exchange<'a>(
                 Poll::Pending => pace.poll_passed(cx).map(|()| None),
             }
         })
-        .await
+        .await;
+        head_bytes.end();
+        answered
     }
 }

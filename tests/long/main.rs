@@ -27,6 +27,7 @@
 )]
 
 mod crowd;
+mod differential;
 mod kills;
 mod process;
 mod size;

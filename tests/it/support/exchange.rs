@@ -1,6 +1,6 @@
 //! One request at a scripted backend, and everything the script may do with it.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::Value;
@@ -103,6 +103,13 @@ impl Exchange {
                 None
             }
         }
+    }
+
+    /// The next bytes on the connection, whatever they are; `None` at its end.
+    pub fn read_bytes(&mut self) -> Option<Vec<u8>> {
+        let bytes = self.stream.fill_buf().ok()?.to_vec();
+        self.stream.consume(bytes.len());
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     /// A whole answer with its length.

@@ -1,6 +1,7 @@
 //! Bytes in, and everything that came of them: the answers, and what a backend saw.
 
 use super::client::Raw;
+use super::frames::{self, Frames};
 use super::gateway::Gateway;
 use super::mirror::Mirror;
 use super::routes::through;
@@ -145,4 +146,47 @@ pub fn answers(mut bytes: &[u8]) -> Vec<Told> {
 /// A request for `/x` with these lines, each with its end, and this body.
 pub fn request(method: &str, lines: &str, body: &str) -> String {
     format!("{method} /x HTTP/1.1\r\nHost: h\r\n{lines}\r\n{body}")
+}
+
+/// The fields of an HTTP/2 head.
+pub type Block = Vec<(Vec<u8>, Vec<u8>)>;
+/// The same, as tables have them.
+pub type Lines<'a> = &'a [(&'a [u8], &'a [u8])];
+
+pub fn field(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> (Vec<u8>, Vec<u8>) {
+    (name.as_ref().to_vec(), value.as_ref().to_vec())
+}
+
+/// A request with these fields behind its own.
+pub fn with<N: AsRef<[u8]>, V: AsRef<[u8]>>(method: &str, more: &[(N, V)]) -> Block {
+    let mut fields = frames::request(method, "/x");
+    fields.extend(more.iter().map(|(name, value)| field(name, value)));
+    fields
+}
+
+pub fn list(fields: Lines<'_>) -> Block {
+    fields
+        .iter()
+        .map(|(name, value)| field(name, value))
+        .collect()
+}
+
+/// Refused in one of HTTP/2's ways, and nothing whole reaches the backend.
+pub fn refuses_h2(house: &House, fields: &Block, body: &[u8]) {
+    let shown: Vec<_> = fields
+        .iter()
+        .map(|(n, v)| {
+            format!(
+                "{}={}",
+                n.escape_ascii(),
+                v[..v.len().min(40)].escape_ascii()
+            )
+        })
+        .collect();
+    let mut client = Frames::connect(house.gateway.address);
+    let reply = client.ask(1, fields, body);
+    let refused = reply.is_refused() || matches!(reply.status, Some(405 | 417 | 431));
+    assert!(refused, "{shown:?}: {reply:?}");
+    let (messages, _) = house.mirror.take();
+    assert!(messages.is_empty(), "{shown:?}: {messages:?}");
 }

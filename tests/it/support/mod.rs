@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod backend;
 pub mod client;
+pub mod differential;
 pub mod exchange;
 pub mod fake_mcp;
 pub mod frames;

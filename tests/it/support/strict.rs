@@ -29,17 +29,23 @@ impl Message {
         }
     }
 
+    /// What stands behind the scheme, where the target has one.
+    fn absolute(&self) -> Option<&str> {
+        let (_, rest) = self.target.split_once("://")?;
+        (!self.target.starts_with('/')).then_some(rest)
+    }
+
     /// The host that the request is for: the target's, else the field's.
     pub fn host(&self) -> String {
-        match self.target.split_once("://") {
-            Some((_, rest)) => rest.split(['/', '?']).next().unwrap().to_owned(),
+        match self.absolute() {
+            Some(rest) => rest.split(['/', '?']).next().unwrap().to_owned(),
             None => self.get("host").unwrap_or_default(),
         }
     }
 
     /// The target as a server is asked for it: without the host.
     pub fn path(&self) -> String {
-        let Some((_, rest)) = self.target.split_once("://") else {
+        let Some(rest) = self.absolute() else {
             return self.target.clone();
         };
         match rest.find(['/', '?']).map(|at| &rest[at..]) {
@@ -56,7 +62,7 @@ impl Message {
             .all("connection")
             .iter()
             .flat_map(|value| value.split(|byte| *byte == b','))
-            .map(|option| String::from_utf8_lossy(option).trim().to_ascii_lowercase())
+            .map(|option| String::from_utf8_lossy(trim(option)).to_ascii_lowercase())
             .collect();
         let has = |wanted: &str| options.iter().any(|option| option == wanted);
         has("close") || self.version == "HTTP/1.0" && !has("keep-alive")

@@ -1,0 +1,103 @@
+//! Whether the head of an answer says one thing about where the answer ends, and of what kind
+//! it is. hyper looks at what it needs; who stands behind us may need something else.
+
+use http::Response;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+
+/// Whether an answer's head can be passed on: a status that there is (RFC 9110, 15), no coding but
+/// `chunked` alone, and either that or lengths which are one and the same number (RFC 9112, 6.3).
+pub(super) fn is_sound<B>(answer: &Response<B>) -> bool {
+    let fields = answer.headers();
+    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let is_length = length.is_none_or(is_number) && lengths.all(|other| Some(other) == length);
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    let is_coding = match codings.next() {
+        None => true,
+        Some(coding) => {
+            length.is_none()
+                && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && codings.next().is_none()
+        }
+    };
+    answer.status().as_u16() < 600 && is_length && is_coding
+}
+
+fn is_number(value: &HeaderValue) -> bool {
+    let digits = value.as_bytes();
+    // As many digits as any length that can be counted to.
+    (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Whether an answer switches to the protocol that the request asked for (RFC 9110, 7.8).
+pub(super) fn switches_to(fields: &HeaderMap, protocol: &str) -> bool {
+    let mut named = fields.get_all(UPGRADE).iter();
+    let is_it = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(protocol.as_bytes());
+    named.next().is_some_and(is_it) && named.next().is_none() && lists_upgrade(fields)
+}
+
+/// Whether `Connection` says that `Upgrade` is meant for the next server.
+pub fn lists_upgrade(fields: &HeaderMap) -> bool {
+    let values = fields.get_all(CONNECTION).iter();
+    let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound(status: u16, fields: &[(&str, &str)]) -> bool {
+        let mut answer = Response::builder().status(status);
+        for (name, value) in fields {
+            answer = answer.header(*name, *value);
+        }
+        is_sound(&answer.body(()).unwrap())
+    }
+
+    #[test]
+    fn an_answer_has_one_length_or_chunks_and_a_status_that_there_is() {
+        let length = |value| ("content-length", value);
+        let coding = |value| ("transfer-encoding", value);
+        assert!(sound(200, &[]) && sound(599, &[length("0")]));
+        assert!(sound(200, &[length("5"), length("5")]) && sound(200, &[coding("Chunked")]));
+
+        assert!(!sound(600, &[]) && !sound(999, &[length("5")]));
+        for fields in [
+            &[length("5"), length("6")][..],
+            &[length("5, 5")],
+            &[length("+5")],
+            &[length("")],
+            &[length("5"), coding("chunked")],
+            &[coding("gzip, chunked")],
+            &[coding("identity")],
+            &[coding("chunked"), coding("chunked")],
+        ] {
+            assert!(!sound(200, fields), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_names_the_protocol_that_was_asked_for() {
+        let switches = |fields: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in fields {
+                map.append(*name, value.parse().unwrap());
+            }
+            switches_to(&map, "websocket")
+        };
+        let up = ("connection", "keep-alive, Upgrade");
+
+        assert!(switches(&[up, ("upgrade", "WebSocket")]));
+        assert!(!switches(&[("upgrade", "websocket")]));
+        assert!(!switches(&[up]) && !switches(&[up, ("upgrade", "h2c")]));
+        assert!(!switches(&[up, ("upgrade", "websocket, h2c")]));
+        assert!(!switches(&[
+            up,
+            ("upgrade", "websocket"),
+            ("upgrade", "websocket")
+        ]));
+    }
+}
