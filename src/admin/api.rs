@@ -1,7 +1,9 @@
 //! One request: guarded, routed, answered.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,17 +14,20 @@ use matchit::{MatchError, Router};
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::Role;
+use crate::config::Config;
 use crate::control::ControlHandle;
 use crate::telemetry::Metrics;
 
+use super::audit::{Audit, Keep, Rules};
 use super::body;
 use super::door::{Caller, Doors};
 use super::endpoints::{Call, ENDPOINTS, Endpoint, Needs, Takes, Verb};
-use super::error::Refusal;
+use super::error::{Refusal, status};
 use super::guard;
 use super::openapi;
 use super::peer::Peer;
 use super::readiness::Readiness;
+use super::record::Record;
 use super::reply::Body;
 use super::wire::{ErrorCode, Lifecycle};
 use super::{change, home, read, reply};
@@ -44,7 +49,7 @@ pub struct Deps {
 }
 
 /// The methods of one path.
-type Path = BTreeMap<&'static str, &'static Endpoint>;
+type Methods = BTreeMap<&'static str, &'static Endpoint>;
 
 /// The API, shared by all connections.
 pub(super) struct Api {
@@ -52,9 +57,10 @@ pub(super) struct Api {
     pub(super) readers: Arc<Semaphore>,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) doors: Arc<Doors>,
+    pub(super) audit: Arc<Audit>,
     /// Where it listens.
     pub(super) address: SocketAddr,
-    paths: Router<Path>,
+    paths: Router<Methods>,
     openapi: Bytes,
 }
 
@@ -68,26 +74,41 @@ pub(super) struct Asked<'a> {
 }
 
 impl Api {
-    pub(super) fn new(address: SocketAddr, deps: Deps, stopping: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        deps: Deps,
+        stopping: watch::Receiver<bool>,
+    ) -> io::Result<Self> {
+        let audit = Arc::new(audit(&deps.control.status().config.in_force)?);
         let exposed = !address.ip().to_canonical().is_loopback();
         let doors = Arc::new(Doors::new(deps.control.clone(), exposed));
-        Self {
+        Ok(Self {
             deps,
             readers: Arc::new(Semaphore::new(READERS)),
             stopping,
             doors,
+            audit,
             address,
             paths: paths(),
             openapi: openapi::document().to_string().into(),
-        }
+        })
     }
 
     /// The answer to a request, whatever it is.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let answer = match self.find_and_call(&head, body, peer).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.into_response(),
+        let mut record = Record::begin(&self.audit, &head, peer);
+        let answer = match self.find_and_call(&head, body, peer, &mut record).await {
+            Ok((endpoint, response)) => {
+                let after = self.deps.control.status();
+                record.done(endpoint, response.status(), &after).await;
+                response
+            }
+            Err(refusal) => {
+                let code = refusal.code();
+                record.refused(status(code), code);
+                refusal.into_response()
+            }
         };
         let status = answer.status().as_str().to_owned();
         metrics::counter!(REQUESTS, "status" => status).increment(1);
@@ -100,14 +121,19 @@ impl Api {
         head: &http::request::Parts,
         body: Incoming,
         peer: &Peer,
-    ) -> Result<Response<Body>, Refusal> {
+        record: &mut Record,
+    ) -> Result<(&'static Endpoint, Response<Body>), Refusal> {
         guard::check(&self.doors.now(), peer, &head.uri, &head.headers)?;
         let found = self.find(head);
+        if let Ok((endpoint, name)) = &found {
+            record.found(endpoint, name);
+        }
         // Who asks comes before what there is: whoever is not let in learns nothing.
         let caller = match &found {
             Ok((endpoint, _)) if self.is_free(endpoint) => Caller::Anybody,
             Ok(_) | Err(_) => self.doors.identify(&head.headers, peer)?,
         };
+        record.let_in(&caller);
         let (endpoint, name) = found?;
         let asked = Asked {
             head,
@@ -116,7 +142,8 @@ impl Api {
             name,
         };
         self.permit(endpoint, &asked)?;
-        self.call(endpoint, &asked, body).await
+        let response = self.call(endpoint, &asked, body, record).await?;
+        Ok((endpoint, response))
     }
 
     fn find<'a>(
@@ -184,6 +211,7 @@ impl Api {
         endpoint: &Endpoint,
         asked: &Asked<'_>,
         body: Incoming,
+        record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
         let head = asked.head;
         match endpoint.takes {
@@ -191,6 +219,7 @@ impl Api {
             Takes::Json(_) => {
                 body::require_type(&head.headers, &["application/json"])?;
                 let body = body::read(body).await?;
+                record.changes(endpoint, &self.deps.control.status(), &body);
                 change::call(self, endpoint.call, asked, &body).await
             }
             Takes::File => {
@@ -212,6 +241,7 @@ impl Api {
             Call::Rollout => read::rollout(self, asked.name),
             Call::Verdict => read::verdict(self, asked.name),
             Call::History => read::history(self, asked).await,
+            Call::Audit => read::audit(self, asked).await,
             Call::Events => read::events(self, asked).await,
             Call::Config => read::config(self),
             Call::Metrics => Ok(read::metrics(self)),
@@ -248,6 +278,25 @@ impl Api {
     }
 }
 
+/// The audit log of a config: where its file says, else in the state folder.
+fn audit(config: &Config) -> io::Result<Audit> {
+    let spec = &config.spec().admin.audit;
+    let folder = config.path().parent().unwrap_or_else(|| Path::new("."));
+    let path = match &spec.file {
+        Some(file) => folder.join(file),
+        None => config.state_folder().join("audit.jsonl"),
+    };
+    let keep = Keep {
+        path,
+        max_bytes: spec.max_bytes,
+        files: spec.keep,
+    };
+    let rules = Rules {
+        refusals_per_minute: spec.refusals_per_minute,
+    };
+    Audit::start(keep, rules)
+}
+
 pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {
     reply::whole(StatusCode::OK, "text/plain; charset=utf-8", text)
 }
@@ -264,7 +313,7 @@ fn not_found() -> Refusal {
         .hint("/openapi.json and / list what it has")
 }
 
-fn endpoint(path: &Path, method: &Method) -> Result<&'static Endpoint, Refusal> {
+fn endpoint(path: &Methods, method: &Method) -> Result<&'static Endpoint, Refusal> {
     let verb = if method == Method::HEAD {
         "GET"
     } else {
@@ -279,8 +328,8 @@ fn endpoint(path: &Path, method: &Method) -> Result<&'static Endpoint, Refusal> 
     })
 }
 
-fn paths() -> Router<Path> {
-    let mut by_path: BTreeMap<&'static str, Path> = BTreeMap::new();
+fn paths() -> Router<Methods> {
+    let mut by_path: BTreeMap<&'static str, Methods> = BTreeMap::new();
     for endpoint in ENDPOINTS {
         let verbs = by_path.entry(endpoint.path).or_default();
         verbs.insert(endpoint.verb.as_str(), endpoint);

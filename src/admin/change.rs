@@ -44,6 +44,7 @@ pub(super) async fn call(
         | Call::Rollout
         | Call::Verdict
         | Call::History
+        | Call::Audit
         | Call::Events
         | Call::Check
         | Call::Config

@@ -4,7 +4,7 @@
 //! let in by one config, never by parts of two.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -145,6 +145,23 @@ impl Doors {
                 )
             }
         }
+    }
+
+    /// What an operator should know about tokens: those that have expired, or will in a week.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let now = SystemTime::now();
+        let door = self.now();
+        let warning = |grant: &Arc<Grant>| {
+            let expires = grant.expires?;
+            let left = expires.left(now);
+            let name = &grant.name;
+            if left.is_zero() {
+                return Some(format!("the token of `{name}` has expired ({expires})"));
+            }
+            let soon = left < Duration::from_hours(7 * 24);
+            soon.then(|| format!("the token of `{name}` expires soon ({expires})"))
+        };
+        door.tokens.grants().filter_map(warning).collect()
     }
 
     /// Whether a caller who was let in may stay: their grant is still the file's, and not over.

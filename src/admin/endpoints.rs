@@ -9,9 +9,9 @@ use utoipa::openapi::schema::Schema;
 use crate::access::Role;
 
 use super::wire::{
-    ActBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody,
-    ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
-    StatusBody, VerdictBody, WeightsBody, WeightsReply,
+    ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode,
+    HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody, RoutesBody,
+    StartRolloutBody, StatusBody, VerdictBody, WeightsBody, WeightsReply,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -47,6 +47,7 @@ pub(super) enum Call {
     Verdict,
     Act(RolloutAction),
     History,
+    Audit,
     Events,
     Reload,
     Check,
@@ -305,6 +306,21 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .asks(&[
         ("route", "Only what is about this route"),
         ("rollout", "Only what is about this rollout"),
+        (
+            "before",
+            "Only what has a smaller sequence number, for reading on",
+        ),
+        ("limit", "At most this many, 1 to 1000; 100 when absent"),
+    ])
+    .or(&[ErrorCode::Invalid, ErrorCode::Unavailable]),
+    get(
+        "/v1/audit",
+        Call::Audit,
+        "Who changed what, and who was refused, latest first",
+        Gives::Json(shape::<AuditBody>()),
+    )
+    .by(ADMIN)
+    .asks(&[
         (
             "before",
             "Only what has a smaller sequence number, for reading on",

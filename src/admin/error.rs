@@ -78,7 +78,6 @@ impl Refusal {
         self
     }
 
-    #[cfg(test)]
     pub(super) fn code(&self) -> ErrorCode {
         self.body.code
     }

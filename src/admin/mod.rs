@@ -13,6 +13,7 @@
 //! and what is on the page of metrics about calls (`telemetry`).
 
 mod api;
+mod audit;
 mod body;
 mod change;
 mod door;
@@ -31,6 +32,7 @@ mod peer;
 mod query;
 mod read;
 mod readiness;
+mod record;
 mod render;
 mod render_fitness;
 mod render_rollout;

@@ -6,6 +6,7 @@ use http::Uri;
 
 use crate::control::HistoryFilter;
 
+use super::audit::Page;
 use super::error::Refusal;
 use super::wire::ErrorCode;
 
@@ -20,6 +21,46 @@ pub(super) fn history(target: &Uri) -> Result<HistoryFilter, Refusal> {
         limit: LIMIT,
         ..HistoryFilter::default()
     };
+    each(target, |name, value| {
+        match name {
+            "route" => filter.route = Some(read(name, value)?),
+            "rollout" => filter.rollout = Some(read(name, value)?),
+            "before" => filter.before = Some(read(name, value)?),
+            "limit" => filter.limit = limit(value)?,
+            _ => return Err(unknown(name, "route, rollout, before and limit are")),
+        }
+        Ok(())
+    })?;
+    Ok(filter)
+}
+
+/// Which entries of the audit log a query asks for.
+pub(super) fn audit(target: &Uri) -> Result<Page, Refusal> {
+    let mut page = Page {
+        before: None,
+        limit: LIMIT,
+    };
+    each(target, |name, value| {
+        match name {
+            "before" => page.before = Some(read(name, value)?),
+            "limit" => page.limit = limit(value)?,
+            _ => return Err(unknown(name, "before and limit are")),
+        }
+        Ok(())
+    })?;
+    Ok(page)
+}
+
+fn unknown(name: &str, known: &str) -> Refusal {
+    let message = format!("`{}` is not asked for here", name.escape_default());
+    invalid(message).hint(known)
+}
+
+/// Gives each name of a query with its value, decoded.
+fn each(
+    target: &Uri,
+    mut take: impl FnMut(&str, &str) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     let mut seen = Vec::new();
     for pair in target
         .query()
@@ -33,18 +74,9 @@ pub(super) fn history(target: &Uri) -> Result<HistoryFilter, Refusal> {
         }
         seen.push(name);
         let value = decode(value).ok_or_else(|| invalid(format!("`{name}` is not text")))?;
-        match name {
-            "route" => filter.route = Some(read(name, &value)?),
-            "rollout" => filter.rollout = Some(read(name, &value)?),
-            "before" => filter.before = Some(read(name, &value)?),
-            "limit" => filter.limit = limit(&value)?,
-            _ => {
-                let message = format!("`{}` is not asked for here", name.escape_default());
-                return Err(invalid(message).hint("route, rollout, before and limit are"));
-            }
-        }
+        take(name, &value)?;
     }
-    Ok(filter)
+    Ok(())
 }
 
 fn limit(value: &str) -> Result<usize, Refusal> {

@@ -14,9 +14,10 @@ use super::api::{Api, Asked};
 use super::error::Refusal;
 use super::reply::{self, Body, json, tagged};
 use super::wire::{
-    BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody, RolloutsBody, RoutesBody,
+    AuditBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody, RolloutsBody,
+    RoutesBody,
 };
-use super::{events, query, render, render_rollout};
+use super::{audit, events, query, render, render_rollout};
 
 /// What the text of a config file may be labelled as.
 pub(super) const FILE_TYPES: [&str; 4] = [
@@ -28,7 +29,13 @@ pub(super) const FILE_TYPES: [&str; 4] = [
 
 pub(super) fn status(api: &Api) -> Response<Body> {
     let status = api.deps.control.status();
-    let body = render::status(&status, api.deps.readiness.lifecycle());
+    let mut body = render::status(&status, api.deps.readiness.lifecycle());
+    body.warnings.extend(api.doors.warnings());
+    if !api.audit.is_healthy() {
+        let path = api.audit.keep().path.display();
+        let warning = format!("the audit log {path} cannot be written; changes go on");
+        body.warnings.push(warning);
+    }
     tagged(json(StatusCode::OK, &body), status.generation)
 }
 
@@ -142,6 +149,21 @@ pub(super) async fn history(api: &Api, asked: &Asked<'_>) -> Result<Response<Bod
         events: events.iter().map(render::event).collect(),
     };
     Ok(json(StatusCode::OK, &body))
+}
+
+pub(super) async fn audit(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let page = query::audit(&asked.head.uri)?;
+    let keep = api.audit.keep().clone();
+    // Reading files may wait for a disk, which control's thread must not.
+    let read = tokio::task::spawn_blocking(move || audit::read(&keep, page)).await;
+    let refused = |why: &dyn std::fmt::Display| {
+        let message = format!("the audit log cannot be read: {why}");
+        Refusal::new(ErrorCode::Unavailable, message)
+    };
+    let entries = read
+        .map_err(|error| refused(&error))?
+        .map_err(|error| refused(&error))?;
+    Ok(json(StatusCode::OK, &AuditBody { entries }))
 }
 
 pub(super) async fn events(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {

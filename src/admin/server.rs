@@ -20,7 +20,7 @@ use super::api::{Api, Deps, REQUESTS};
 use super::listen::AdminListener;
 use super::peer::Peer;
 use super::stall::Stall;
-use super::{door, events};
+use super::{audit, door, events};
 
 /// Most connections at once; further ones are closed.
 const CONNECTIONS: usize = 128;
@@ -55,7 +55,7 @@ pub async fn serve(
     let address = listener.address();
     let socket = TcpListener::from_std(listener.into_socket())?;
     let (stop, stopping) = watch::channel(false);
-    let api = Arc::new(Api::new(address, deps, stopping));
+    let api = Arc::new(Api::new(address, deps, stopping)?);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -85,6 +85,7 @@ fn describe() {
         "Connections closed at once because of the address they came from",
     );
     door::describe();
+    audit::describe();
     describe_counter(
         events::LOST,
         "Events that readers missed because they were too slow",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::failure::{Exit, Failure};
 use super::http::{Connection, HttpError, Origin};
 use super::sse;
-use crate::admin::wire::{ErrorBody, ErrorReply, WHO_FIELD};
+use crate::admin::wire::{ErrorBody, ErrorCode, ErrorReply, WHO_FIELD};
 use crate::model::Generation;
 
 /// Longest wait for an answer: a change is on disk before it is acknowledged.
@@ -57,9 +57,15 @@ impl ApiError {
             Self::Refused { status, body } => {
                 let exit = if status.is_client_error() { Exit::Refused } else { Exit::Error };
                 let failure = Failure::new(exit, format!("cannot {tried}")).because(self);
-                match &body.hint {
-                    Some(hint) => failure.mend(hint),
-                    None => failure,
+                match (body.code, &body.hint) {
+                    (ErrorCode::Unauthorized, _) => failure.mend(
+                        "SWITCHBACK_TOKEN, --token-file FILE or --token TOKEN says who you are",
+                    ),
+                    (ErrorCode::Forbidden | ErrorCode::OutOfScope, None) => {
+                        failure.mend("ask with another token, or whoever keeps the config file")
+                    }
+                    (_, Some(hint)) => failure.mend(hint),
+                    (_, None) => failure,
                 }
             }
             Self::Foreign { .. } => Failure::new(Exit::Error, format!("cannot {tried}"))
@@ -73,12 +79,25 @@ impl ApiError {
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     origin: Origin,
+    /// What goes into `Authorization`; its `Debug` does not show it.
+    credentials: Option<HeaderValue>,
 }
 
 impl Api {
     /// The admin API at this address; nothing is sent yet.
     pub(super) fn new(origin: Origin) -> Self {
-        Self { origin }
+        Self {
+            origin,
+            credentials: None,
+        }
+    }
+
+    /// The same, asked with a token.
+    pub(super) fn as_whom(self, credentials: Option<HeaderValue>) -> Self {
+        Self {
+            credentials,
+            ..self
+        }
     }
 
     /// Where it is.
@@ -134,10 +153,15 @@ impl Api {
         request
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        self.sign(&mut request);
         let mut connection = Connection::open(&self.origin).await?;
         let response = connection.send(request, LIMIT).await?;
-        if !response.status().is_success() {
-            return Err(self.foreign(response.status()));
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = connection
+                .read(response.into_body(), MAX_ANSWER_BYTES, LIMIT)
+                .await?;
+            return Err(self.refused(status, &bytes));
         }
         Ok(Events {
             connection,
@@ -161,8 +185,9 @@ impl Api {
 
     async fn exchange<T: DeserializeOwned>(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<T, ApiError> {
+        self.sign(&mut request);
         let mut connection = Connection::open(&self.origin).await?;
         let response = connection.send(request, LIMIT).await?;
         let status = response.status();
@@ -172,12 +197,24 @@ impl Api {
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|_| self.foreign(status));
         }
-        match serde_json::from_slice::<ErrorReply>(&bytes) {
-            Ok(reply) => Err(ApiError::Refused {
+        Err(self.refused(status, &bytes))
+    }
+
+    /// Says who asks.
+    fn sign(&self, request: &mut Request<Full<Bytes>>) {
+        if let Some(credentials) = &self.credentials {
+            let fields = request.headers_mut();
+            fields.insert(AUTHORIZATION, credentials.clone());
+        }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> ApiError {
+        match serde_json::from_slice::<ErrorReply>(body) {
+            Ok(reply) => ApiError::Refused {
                 status,
                 body: Box::new(reply.error),
-            }),
-            Err(_) => Err(self.foreign(status)),
+            },
+            Err(_) => self.foreign(status),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::http::Origin;
+use super::token::Given;
 use crate::model::duration_text;
 use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
 
@@ -33,6 +34,14 @@ pub(super) struct Globals {
     #[arg(long, global = true, env = "SWITCHBACK_ADMIN", value_name = "URL")]
     #[arg(default_value = "http://127.0.0.1:9900", hide_env_values = true)]
     pub(super) admin: Origin,
+    /// The token that says who asks. Better given by its variable, or as a file: others on this
+    /// machine can see the words of a process.
+    #[arg(long, global = true, env = "SWITCHBACK_TOKEN", value_name = "TOKEN")]
+    #[arg(hide_env_values = true)]
+    pub(super) token: Option<Given>,
+    /// A file with the token; goes before the other ways to give one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
     /// Print JSON to stdout, and nothing else there.
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -72,6 +81,11 @@ pub(super) enum Verb {
     /// Look after the state of a gateway that is not running.
     #[command(subcommand)]
     State(StateVerb),
+    /// List who changed what, and who was refused, latest first.
+    Audit(AuditArgs),
+    /// Make tokens for the admin API.
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Print the JSON schema of the config file.
     Schema,
     /// Ask a gateway whether it is ready: exit code 0 or 1, for containers.
@@ -261,6 +275,24 @@ pub(super) struct HistoryArgs {
     pub(super) limit: u32,
 }
 
+/// Which part of the audit log.
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    /// Only what has a smaller number, for reading on.
+    #[arg(long, value_name = "N")]
+    pub(super) before: Option<u64>,
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) limit: u32,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenVerb {
+    /// Print a new token and its hash; nothing is kept of it.
+    New,
+}
+
 /// How a person names a rollout. An id never reads as a route: ids win.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RolloutName {
@@ -340,6 +372,9 @@ mod tests {
             "rollout wait r-3 --timeout 10m",
             "rollout list",
             "history --route search --rollout r-3 --limit 5",
+            "audit --before 9 --limit 5",
+            "token new",
+            "status --token-file /run/secrets/token",
             "schema",
             "healthcheck --url http://127.0.0.1:9900/livez",
             "completions zsh",
@@ -364,6 +399,7 @@ mod tests {
             "rollout start search --to v2 --timeout 1h",
             "history --limit 0",
             "state migrate",
+            "audit --limit 0",
             "history --rollout search",
             "completions tcsh-ng",
         ] {

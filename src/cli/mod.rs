@@ -9,6 +9,7 @@
 
 mod api;
 mod args;
+mod audit;
 mod backend;
 mod demo;
 mod failure;
@@ -21,6 +22,7 @@ mod run;
 mod sse;
 mod state;
 mod status;
+mod token;
 mod wait;
 mod words;
 

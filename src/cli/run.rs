@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::api::Api;
-use super::args::{Cli, Verb};
+use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::{backend, demo, history, local, rollout, state, status};
+use super::{audit, backend, demo, history, local, rollout, state, status, token};
 
 /// Does what the command line says and returns how it went.
 pub fn main() -> ExitCode {
@@ -38,13 +38,16 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
-    let api = Api::new(cli.globals.admin);
+    let credentials = token::credentials(&cli.globals)?;
+    let api = Api::new(cli.globals.admin).as_whom(credentials);
     match cli.verb {
         Verb::Serve(args) => local::serve(args, output),
         Verb::Check(args) => local::check(args, output),
         Verb::Demo(args) => demo::run(&args, output),
         Verb::State(verb) => state::run(verb, output),
         Verb::Schema => local::schema(output),
+        Verb::Token(TokenVerb::New) => token::new(output),
+        Verb::Audit(args) => asking(audit::list(api, args, output)),
         Verb::Completions { shell } => local::completions(shell, output),
         Verb::Healthcheck { url } => asking(local::healthcheck(api, url, output)),
         Verb::Status { route } => asking(status::show(api, route, output)),

@@ -124,7 +124,8 @@ const LAW: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cli", &["app", "config", "model", "admin::wire"]),
+    // `access` to make tokens.
+    ("cli", &["access", "app", "config", "model", "admin::wire"]),
     ("main", &["cli"]),
 ];
 

@@ -8,14 +8,14 @@ use crate::admin::wire::{ErrorCode, HistoryBody, RolloutAction, RolloutBody};
 
 use super::{CONFIG, Fixture};
 
-const VIEWER: &str = "viewer-0123456789abcdef";
-const DEPLOYER: &str = "deployer-0123456789abcdef";
+pub(super) const VIEWER: &str = "viewer-0123456789abcdef";
+pub(super) const DEPLOYER: &str = "deployer-0123456789abcdef";
 const STRANGER: &str = "stranger-0123456789abcdef";
-const ADMIN: &str = "admin-0123456789abcdef";
+pub(super) const ADMIN: &str = "admin-0123456789abcdef";
 const EXPIRED: &str = "expired-0123456789abcdef";
 
 /// The file with everybody in it, and with bounds that this many calls do not reach.
-fn file() -> String {
+pub(super) fn file() -> String {
     format!(
         "{CONFIG}
 admin:

@@ -1,6 +1,7 @@
 //! The API over real sockets, in front of a real control with a real store.
 
 mod access;
+mod audit;
 mod bounds;
 mod calls;
 mod defence;

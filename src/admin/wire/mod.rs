@@ -7,6 +7,7 @@
 //! `_bytes`. Moments (`at`, `_at`) are RFC 3339 texts in UTC. What is sent to the API refuses
 //! unknown fields; what comes from it may grow new ones, and readers pass over those.
 
+mod audit;
 mod config;
 mod error;
 mod event;
@@ -15,6 +16,7 @@ mod request;
 mod rollout;
 mod status;
 
+pub use audit::{AuditBody, AuditEntryBody};
 pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use event::{EventBody, HistoryBody};

@@ -17,6 +17,8 @@ fn output() -> Output {
     use clap::Parser;
     let Globals { admin, .. } = Cli::parse_from(["switchback", "schema"]).globals;
     Output::new(&Globals {
+        token: None,
+        token_file: None,
         admin,
         json: true,
         no_color: true,
