@@ -12,6 +12,8 @@ WORKDIR /src
 COPY . .
 # The image's toolchain is the pinned one, only without rustfmt and clippy.
 ENV RUSTUP_TOOLCHAIN=1.95.0
+# Without symbols the image has a fifth of the size.
+ENV CARGO_PROFILE_DIST_STRIP=symbols
 RUN cargo build --profile dist --locked --bin switchback \
  && mkdir -p /out/state \
  && cp target/dist/switchback /out/switchback

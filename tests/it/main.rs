@@ -26,6 +26,7 @@ mod drain;
 mod early;
 mod endpoints;
 mod fakes;
+mod fault_table;
 mod faults;
 mod floors;
 mod forwarding;
