@@ -19,7 +19,7 @@ use crate::filewatch::FileWatch;
 use crate::mcp::{SessionBounds, SessionTable};
 use crate::proxy::snapshot::SnapshotCell;
 use crate::proxy::spec::LimitsSpec;
-use crate::proxy::{Catalogues, Phase, Shared};
+use crate::proxy::{Caps, Catalogues, Phase, Shared};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
@@ -29,6 +29,7 @@ use super::before::Before;
 use super::doors::{Doors, Inherited, Owner, Role};
 use super::error::AppError;
 use super::handover::{self, HandoverError};
+use super::limits;
 use super::workers::{Ended, Workers};
 
 /// Time between attempts to put a file in force that the state store could not take.
@@ -84,7 +85,8 @@ impl Gateway {
         let kept = admin_listener.copy_socket().map_err(AppError::Sockets)?;
         doors.keep_admin(spec.admin.address, kept);
         let known = (&registry, conditions);
-        let shared = shared(opened.snapshots, known, spec.limits.session_records);
+        let caps = limits::caps(&spec.limits, (workers, spec.listeners.len()));
+        let shared = shared(opened.snapshots, known, (spec.limits.session_records, caps));
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
@@ -256,7 +258,7 @@ impl Drop for Running {
 fn shared(
     snapshots: Arc<SnapshotCell>,
     (registry, conditions): (&Arc<Registry>, Arc<Conditions>),
-    session_records: usize,
+    (session_records, caps): (usize, Caps),
 ) -> Shared {
     let bounds = |sessions| SessionBounds {
         sessions,
@@ -269,6 +271,7 @@ fn shared(
         catalogues: Arc::new(Catalogues::default()),
         conditions,
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),
+        caps,
     }
 }
 

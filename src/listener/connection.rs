@@ -1,12 +1,15 @@
 //! What the worker knows of one connection from downstream.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::deadline::{Allowance, Deadline, Deadlines, Terms};
 use crate::model::Limit;
 
+use super::buffered::Buffered;
 use super::calm::{Calm, CalmLimits};
 use super::frames::Seen;
 
@@ -49,16 +52,32 @@ pub struct Connection {
     turn_left: Cell<usize>,
     /// The client has been told that it is over, and is to hear it.
     lingers: Cell<bool>,
+    /// The head that was awaited first has begun to come.
+    begun: Cell<bool>,
+    /// The sweep since which nothing is under way.
+    idle_since: Cell<u64>,
+    /// What waits for all clients of the worker.
+    buffered: Rc<Buffered>,
+    /// What waits for this one.
+    unread: Cell<usize>,
+    /// Answers that go on when it has been read.
+    held: RefCell<Vec<Waker>>,
 }
 
 /// Bytes of one HTTP/2 connection that are read in one go.
 const TURN_BYTES: usize = 128 * 1024;
+/// Sweeps for which a connection must have been idle before it is closed for another: a second.
+const IDLE_TICKS: u64 = 10;
 /// How long a client has to hear that it is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// A connection that has just been accepted; its first byte is awaited.
-    pub fn new(peer: SocketAddr, local: SocketAddr, deadlines: &Deadlines, limits: Limits) -> Self {
+    pub fn new(
+        (peer, local): (SocketAddr, SocketAddr),
+        (deadlines, buffered): (&Deadlines, &Rc<Buffered>),
+        limits: Limits,
+    ) -> Self {
         let deadline = deadlines.deadline();
         deadline.set(limits.first_byte);
         Self {
@@ -76,12 +95,18 @@ impl Connection {
             calm: Calm::new(limits.calm, deadlines.ticks()),
             turn_left: Cell::new(TURN_BYTES),
             lingers: Cell::new(false),
+            begun: Cell::new(false),
+            idle_since: Cell::new(deadlines.ticks()),
+            buffered: Rc::clone(buffered),
+            unread: Cell::new(0),
+            held: RefCell::default(),
         }
     }
 
     /// The first bytes have come and told the version; the first head is awaited.
     pub fn begin(&self, multiplexed: bool) {
         self.multiplexed.set(multiplexed);
+        self.begun.set(true);
         self.wait(self.limits.request_head);
         if self.draining.get() {
             self.drain();
@@ -100,9 +125,54 @@ impl Connection {
     pub fn request_ends(&self) {
         let open = self.open_requests.get().saturating_sub(1);
         self.open_requests.set(open);
+        if open == 0 {
+            self.idle_since.set(self.deadlines.ticks());
+        }
         if open == 0 && !self.in_block.get() {
             self.between_heads.set(true);
             self.wait(self.limits.keep_alive);
+        }
+    }
+
+    /// Since which sweep nothing has been under way, unless that is only a moment ago.
+    pub fn idle_since(&self, now: u64) -> Option<u64> {
+        let awaits = self.between_heads.get() || !self.begun.get();
+        let idle = awaits && self.open_requests.get() == 0 && !self.closing.get();
+        let since = self.idle_since.get();
+        (idle && !self.in_block.get() && now.saturating_sub(since) >= IDLE_TICKS).then_some(since)
+    }
+
+    /// A piece of an answer is handed over to be written.
+    pub fn given(&self, bytes: usize) {
+        self.unread.set(self.unread.get() + bytes);
+        self.buffered.add(bytes as u64);
+    }
+
+    /// Whether another piece may be handed over. Not while the client has not taken the last
+    /// one, and clients leave as much unread as they may; the task is woken when it has.
+    pub fn poll_may_give(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.unread.get() == 0 || !self.buffered.is_full() {
+            return Poll::Ready(());
+        }
+        let mut held = self.held.borrow_mut();
+        if !held.iter().any(|waker| waker.will_wake(cx.waker())) {
+            Limit::BufferedBytes.hit();
+            held.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn read(&self, bytes: usize) {
+        let unread = self.unread.get();
+        if unread == 0 {
+            return;
+        }
+        let read = bytes.min(unread);
+        self.unread.set(unread - read);
+        self.buffered.subtract(read as u64);
+        if read == unread {
+            let held = std::mem::take(&mut *self.held.borrow_mut());
+            held.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -199,9 +269,15 @@ impl Connection {
 
     /// The client has taken these bytes.
     pub(super) fn taken(&self, bytes: usize) {
+        self.read(bytes);
         if self.multiplexed.get() {
             self.calm.taken(bytes);
         }
+    }
+
+    /// Everything that was handed over has been written, or is not wanted any more.
+    pub(super) fn caught_up(&self) {
+        self.read(usize::MAX);
     }
 
     /// Bytes of HTTP/1 have come.
@@ -243,9 +319,15 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.buffered.subtract(self.unread.get() as u64);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
+    use crate::listener::BufferBudget;
 
     use super::*;
 
@@ -265,7 +347,8 @@ mod tests {
             },
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        Connection::new(address, address, deadlines, limits)
+        let buffered = BufferBudget::new(u64::MAX, 1).of_worker(0);
+        Connection::new((address, address), (deadlines, &buffered), limits)
     }
 
     fn is_due(connection: &Connection, deadlines: &Deadlines) -> bool {

@@ -5,6 +5,7 @@
 //! time share one slot in the worker's deadline table. What a request means is decided elsewhere.
 
 mod bind;
+mod buffered;
 mod calm;
 mod connection;
 mod detect;
@@ -15,6 +16,7 @@ pub mod spec;
 mod stream;
 
 pub use bind::{BindError, adopt, bind, is_shared, join};
+pub use buffered::{BufferBudget, Buffered};
 pub use calm::CalmLimits;
 pub use connection::{Connection, Limits};
 pub use detect::{Version, detect};

@@ -6,6 +6,14 @@
 /// change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
+    /// As many connections were open as may be.
+    Connections,
+    /// As many requests were under way as may be.
+    Requests,
+    /// A client had as many connections as it may have.
+    ConnectionsPerClient,
+    /// Clients left as much unread as they may.
+    BufferedBytes,
     /// Nothing came before the first byte was due.
     FirstByte,
     /// A head was not complete in time.
@@ -29,6 +37,10 @@ pub enum Limit {
 impl Limit {
     /// Every bound.
     pub const ALL: &[Self] = &[
+        Self::Connections,
+        Self::Requests,
+        Self::ConnectionsPerClient,
+        Self::BufferedBytes,
         Self::FirstByte,
         Self::RequestHead,
         Self::BodyStall,
@@ -46,6 +58,10 @@ impl Limit {
     /// The bound's name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::ConnectionsPerClient => "connections_per_client",
+            Self::BufferedBytes => "buffered_bytes",
             Self::FirstByte => "first_byte",
             Self::RequestHead => "request_head",
             Self::BodyStall => "body_stall",

@@ -13,9 +13,11 @@ use crate::model::Outcome;
 use crate::upstream::{AnswerBody, BodyError};
 
 use super::call::Call;
+use super::door::Turn;
 use super::fields;
 use super::streams::StreamEntry;
 use super::watch::Watch;
+use super::worker::Worker;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -40,24 +42,35 @@ pub(super) struct Relayed {
     /// Why the answer breaks off, once what came before has been written.
     pub(super) cut: Option<BodyError>,
     /// Told when the answer is over, so that the connection's idle time begins.
-    #[expect(dead_code, reason = "kept for what its drop does")]
     pub(super) guard: RequestGuard,
 }
 
 /// A request that is under way on a connection; ends when dropped.
 #[derive(Debug)]
-pub(super) struct RequestGuard(Rc<Connection>);
+pub(super) struct RequestGuard {
+    connection: Rc<Connection>,
+    /// Its place among all requests, if there was one.
+    turn: Option<Turn>,
+}
 
 impl RequestGuard {
-    pub(super) fn new(connection: &Rc<Connection>) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
         connection.request_begins();
-        Self(Rc::clone(connection))
+        Self {
+            connection: Rc::clone(connection),
+            turn: Turn::take(worker),
+        }
+    }
+
+    /// Whether there was a place for the request.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.turn.is_some()
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.request_ends();
+        self.connection.request_ends();
     }
 }
 
@@ -86,10 +99,12 @@ impl Relayed {
         if let Some(error) = self.cut.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        std::task::ready!(self.guard.connection.poll_may_give(cx));
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(piece) = frame.data_ref() {
+                    self.guard.connection.given(piece.len());
                     self.pass(piece);
                 }
                 if self.body.is_end_stream() {

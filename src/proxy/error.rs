@@ -14,6 +14,9 @@ pub(super) enum ProxyError {
     /// The client's address is not let in.
     #[error("this route is not open to the client's address")]
     Address,
+    /// As many requests are under way as may be.
+    #[error("too many requests are under way")]
+    Busy,
     /// No route takes the request.
     #[error("no route takes this request")]
     NoRoute,

@@ -9,6 +9,7 @@ mod call;
 mod catalogues;
 mod choice;
 mod client;
+mod door;
 mod error;
 mod fields;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -21,6 +22,7 @@ mod http2;
 mod mirrored;
 mod peek;
 mod pipeline;
+mod places;
 mod rehome;
 mod relay;
 mod request;
@@ -38,4 +40,5 @@ mod watch;
 mod worker;
 
 pub use catalogues::Catalogues;
+pub use places::{CapSizes, Caps};
 pub use worker::{Phase, Shared, WorkerOptions, run};

@@ -79,8 +79,12 @@ pub(super) async fn answer(
     request: Request<ClientBody>,
 ) -> Result<Response<Answer>, Infallible> {
     let mut caller = Caller::default();
-    let guard = RequestGuard::new(&downstream.connection);
-    let answered = proxy(&downstream, request, guard, &mut caller).await;
+    let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
+    let answered = if guard.is_let_in() {
+        proxy(&downstream, request, guard, &mut caller).await
+    } else {
+        Err(ProxyError::Busy)
+    };
     let mut response = answered.unwrap_or_else(|error| {
         tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
         respond(&error, &caller)

@@ -22,6 +22,9 @@ pub(super) struct Caller {
     pub(super) id: Option<RequestId>,
 }
 
+/// When to come again after a refusal for want of room.
+const BUSY: Duration = Duration::from_secs(1);
+
 /// The answer to a request that went wrong, in the words of its caller.
 pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
     let (kind, text) = if caller.json_rpc {
@@ -37,8 +40,13 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let ProxyError::Upstream(UpstreamError::Shed { after, .. }) = error {
-        response.headers_mut().insert(RETRY_AFTER, seconds(*after));
+    let after = if let ProxyError::Upstream(UpstreamError::Shed { after, .. }) = error {
+        Some(*after)
+    } else {
+        matches!(error, ProxyError::Busy).then_some(BUSY)
+    };
+    if let Some(after) = after {
+        response.headers_mut().insert(RETRY_AFTER, seconds(after));
     }
     if closes(error) {
         response
@@ -75,9 +83,9 @@ fn status_of(error: &ProxyError) -> StatusCode {
         }
         ProxyError::Address => StatusCode::FORBIDDEN,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
-        ProxyError::NoBackend { .. } | ProxyError::Upstream(UpstreamError::Shed { .. }) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        ProxyError::Busy
+        | ProxyError::NoBackend { .. }
+        | ProxyError::Upstream(UpstreamError::Shed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => StatusCode::GATEWAY_TIMEOUT,
@@ -101,9 +109,9 @@ fn refusal(error: &ProxyError) -> Refusal {
         | ProxyError::Body(_)
         | ProxyError::NoRoute
         | ProxyError::Upstream(UpstreamError::ClientBody(_)) => Refusal::BadRequest,
-        ProxyError::NoBackend { .. } | ProxyError::Upstream(UpstreamError::Shed { .. }) => {
-            Refusal::Unavailable
-        }
+        ProxyError::Busy
+        | ProxyError::NoBackend { .. }
+        | ProxyError::Upstream(UpstreamError::Shed { .. }) => Refusal::Unavailable,
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => Refusal::Timeout,
@@ -127,6 +135,7 @@ fn detail(error: &ProxyError) -> Option<String> {
         ProxyError::Head(_)
         | ProxyError::Body(_)
         | ProxyError::Address
+        | ProxyError::Busy
         | ProxyError::NoRoute
         | ProxyError::NoStandIn { .. }
         | ProxyError::NoBackend { .. } => Some(error.to_string()),
@@ -136,7 +145,8 @@ fn detail(error: &ProxyError) -> Option<String> {
 /// Whether the connection is of no more use: what follows on it may not be a request.
 fn closes(error: &ProxyError) -> bool {
     match error {
-        ProxyError::Head(_) | ProxyError::Body(_) => true,
+        // The next try may find another gateway behind the same name, and this one has room again.
+        ProxyError::Head(_) | ProxyError::Body(_) | ProxyError::Busy => true,
         ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody(_)),
         ProxyError::Address
         | ProxyError::NoStandIn { .. }

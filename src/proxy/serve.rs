@@ -23,6 +23,7 @@ use crate::model::Limit;
 use crate::upstream::ClientBody;
 
 use super::client::Peer;
+use super::door::{self, Place};
 use super::guard;
 use super::http2;
 use super::pipeline::{self, Downstream};
@@ -40,6 +41,8 @@ pub(super) async fn accept(
     (place, socket): (usize, TcpListener),
     mut phase: watch::Receiver<Phase>,
 ) {
+    // Told once for as long as it lasts.
+    let mut is_short = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -47,10 +50,24 @@ pub(super) async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => admit(&worker, place, (socket, peer)),
+            Ok(accepted) => {
+                let room = tokio::select! {
+                    biased;
+                    // A drain makes no difference between those who are at the door.
+                    _ = phase.wait_for(|phase| *phase != Phase::Run) => None,
+                    room = Place::find(&worker) => Some(room),
+                };
+                is_short = false;
+                admit(&worker, place, accepted, room);
+            }
             Err(error) => {
                 metrics::counter!("switchback_accept_errors_total").increment(1);
-                tracing::warn!(%error, "accepting a connection");
+                if !is_short {
+                    tracing::warn!(%error, "accepting a connection");
+                }
+                is_short = true;
+                // Most likely files are short: idle connections hold some.
+                worker.make_room();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -71,7 +88,7 @@ async fn last_call(worker: &Rc<Worker>, place: usize, socket: &TcpListener) {
     }
     let let_in = async {
         while let Ok(accepted) = socket.accept().await {
-            admit(worker, place, accepted);
+            admit(worker, place, accepted, None);
         }
     };
     // The time is always up: nobody else ends an accept.
@@ -85,16 +102,26 @@ async fn last_call(worker: &Rc<Worker>, place: usize, socket: &TcpListener) {
         })
     };
     while let Some(accepted) = queued().await {
-        admit(worker, place, accepted);
+        admit(worker, place, accepted, None);
     }
 }
 
-fn admit(worker: &Rc<Worker>, place: usize, (socket, peer): (TcpStream, SocketAddr)) {
+/// Serves a connection that is let in; `room` is free again when it ends.
+fn admit(
+    worker: &Rc<Worker>,
+    place: usize,
+    (socket, peer): (TcpStream, SocketAddr),
+    room: Option<Place>,
+) {
     if !guard::admits_connection(&worker.view(), place, peer.ip()) {
         return;
     }
+    let Some(guest) = door::let_in(worker, peer.ip()) else {
+        return;
+    };
     let worker = Rc::clone(worker);
     spawn_local(async move {
+        let _held = (room, guest);
         if let Err(error) = serve(worker, socket).await {
             tracing::debug!(%error, "a connection ended");
         }
@@ -131,7 +158,11 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
             resets: limits.http2_resets,
         },
     };
-    let connection = Rc::new(Connection::new(peer, local, worker.deadlines(), bounds));
+    let connection = Rc::new(Connection::new(
+        (peer, local),
+        (worker.deadlines(), &worker.caps().buffered),
+        bounds,
+    ));
     let _entry = Entry {
         key: worker.enter(&connection),
         worker: Rc::clone(&worker),

@@ -28,6 +28,7 @@ use crate::upstream::{Conditions, Endpoint, Pools};
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
 use super::choice;
+use super::places::{Caps, OfWorker};
 use super::retry::RetryBudgets;
 use super::serve;
 use super::snapshot::SnapshotCell;
@@ -36,6 +37,9 @@ use super::view::View;
 
 /// Sweeps of the deadline table between two sweeps of the idle connections.
 const POOL_SWEEP: u64 = 20;
+
+/// Idle connections that are closed at a time when others wait.
+const ROOM: usize = 16;
 
 /// How long event streams may take to end when the worker does.
 const STREAMS_END: Duration = Duration::from_millis(500);
@@ -72,6 +76,8 @@ pub struct Shared {
     pub conditions: Arc<Conditions>,
     /// What the copies of calls hold.
     pub shadows: Arc<Shadows>,
+    /// How much they take on at once.
+    pub caps: Caps,
 }
 
 /// What the workers are to do.
@@ -104,6 +110,7 @@ pub(super) struct Worker {
     deadlines: Deadlines,
     open_calls: OpenCalls,
     connections: RefCell<Slab<Rc<Connection>>>,
+    caps: OfWorker,
     retry_budgets: RetryBudgets,
     random: Cell<u64>,
 }
@@ -133,6 +140,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         edition: Cell::new(0),
         pools: Pools::new(Arc::clone(&options.shared.conditions)),
         shadow_pools: Pools::new(Arc::clone(&options.shared.conditions)),
+        caps: options.shared.caps.of_worker(options.number),
         shared: options.shared,
         streams: Streams::default(),
         began: Instant::now(),
@@ -197,6 +205,10 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
         ticks.tick().await;
         pulse.fetch_add(1, Ordering::Relaxed);
         worker.deadlines.sweep();
+        worker.caps.buffered.exchange();
+        if worker.shared.caps.is_wanted() {
+            worker.make_room();
+        }
         worker.open_calls.sweep(worker.number);
         worker.shared.conditions.take_back();
         if round.is_multiple_of(POOL_SWEEP) {
@@ -307,6 +319,25 @@ impl Worker {
 
     pub(super) fn leave(&self, key: usize) {
         self.connections.borrow_mut().try_remove(key);
+    }
+
+    pub(super) fn caps(&self) -> &OfWorker {
+        &self.caps
+    }
+
+    /// Closes the connections that have been idle for longest, a few at a time, for others that
+    /// have something to say.
+    pub(super) fn make_room(&self) {
+        let now = self.deadlines.ticks();
+        let connections = self.connections.borrow();
+        let mut idle: Vec<_> = connections
+            .iter()
+            .filter_map(|(_, connection)| Some((connection.idle_since(now)?, connection)))
+            .collect();
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        for (_, connection) in idle.into_iter().take(ROOM) {
+            connection.close();
+        }
     }
 
     /// Asks every client to leave, waits for what is under way, and ends what is left when it is

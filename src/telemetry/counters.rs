@@ -58,6 +58,15 @@ const KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
+/// Gauges that other rooms set, each with its help.
+const KNOWN_GAUGES: &[(&str, &str)] = &[
+    (
+        "switchback_connections_max",
+        "Most connections from downstream at once",
+    ),
+    ("switchback_requests_max", "Most requests at once"),
+];
+
 /// Reads the process-wide counters.
 #[derive(Clone, Debug)]
 pub struct Counters {
@@ -85,6 +94,11 @@ impl Counters {
         }
         for limit in Limit::ALL {
             metrics::counter!(Limit::METRIC, "limit" => limit.as_str()).increment(0);
+        }
+        for (name, help) in KNOWN_GAUGES {
+            metrics::with_recorder(|recorder: &dyn Recorder| {
+                recorder.describe_gauge(KeyName::from(*name), None, SharedString::from(*help));
+            });
         }
         Self { handle }
     }

@@ -19,6 +19,7 @@
 
 mod addresses;
 mod bodies;
+mod caps;
 mod changes;
 mod cli;
 mod differential;

@@ -10,6 +10,23 @@ use crate::model::{Problems, duration_text};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {
+    /// Most open connections from downstream, 1 to 10,000,000. When they are all taken, idle ones
+    /// are closed for new ones, and else new ones wait. Read at the start. Default: half of the
+    /// files that the process may open, less a reserve, at most 65,536.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// Most requests under way, event streams included, 1 to 10,000,000; more are answered 503.
+    /// Read at the start. Default: as `connections`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// Most open connections from one address, or from one /64 of IPv6, 1 to 10,000,000; more are
+    /// closed at once. Read at the start. Default: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_client: Option<u32>,
+    /// Most bytes of answers that are held for clients that do not read them, over all of them,
+    /// 1,048,576 to 1,099,511,627,776. Past it each gets one piece at a time. Read at the start.
+    /// Default 33,554,432.
+    pub buffered_bytes: u64,
     /// Longest silence before a connection's first byte, 100ms to 10m. Default 10s.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
@@ -82,6 +99,16 @@ impl LimitsSpec {
     /// What is beyond the bounds of this section: the path of a field and a sentence, each.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Problems::default();
+        for (field, value) in [
+            ("connections", self.connections),
+            ("requests", self.requests),
+            ("connections_per_client", self.connections_per_client),
+        ] {
+            if let Some(value) = value {
+                problems.number(field, value, 1..=10_000_000);
+            }
+        }
+        problems.number("buffered_bytes", self.buffered_bytes, 1 << 20..=1 << 40);
         let soon = Duration::from_millis(100)..=Duration::from_mins(10);
         problems.duration("first_byte", self.first_byte, soon.clone());
         problems.duration("request_head", self.request_head, soon.clone());
@@ -133,6 +160,10 @@ const KIB: usize = 1024;
 impl Default for LimitsSpec {
     fn default() -> Self {
         Self {
+            connections: None,
+            requests: None,
+            connections_per_client: None,
+            buffered_bytes: 32 * 1024 * 1024,
             first_byte: Duration::from_secs(10),
             request_head: Duration::from_secs(15),
             request_head_bytes: 64 * 1024,
