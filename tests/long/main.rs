@@ -31,6 +31,7 @@ mod differential;
 mod kills;
 mod process;
 mod size;
+mod slow;
 mod soak;
 #[path = "../it/support/mod.rs"]
 mod support;
