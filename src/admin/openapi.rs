@@ -7,7 +7,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use super::endpoints::{ENDPOINTS, Endpoint, Gives, Shape, Takes};
+use crate::access::Role;
+
+use super::endpoints::{Call, ENDPOINTS, Endpoint, Gives, Needs, Shape, Takes};
 use super::error::status;
 use super::wire::{ErrorCode, ErrorReply, WHO_FIELD};
 
@@ -37,7 +39,16 @@ pub(super) fn document() -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": schemas()},
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of the config's admin.tokens; needed where it has any. The answer to a call says whom it is for.",
+                },
+            },
+        },
     })
 }
 
@@ -45,6 +56,8 @@ fn operation(endpoint: &Endpoint) -> Value {
     let mut operation = json!({
         "operationId": operation_id(endpoint),
         "summary": endpoint.summary,
+        "description": whom(endpoint.needs),
+        "security": security(endpoint.needs),
         "parameters": parameters(endpoint),
         "responses": responses(endpoint),
     });
@@ -65,6 +78,54 @@ fn operation(endpoint: &Endpoint) -> Value {
     operation
 }
 
+/// Whom a call is for, in words.
+fn whom(needs: Needs) -> String {
+    match needs {
+        Needs::Nothing => "For anybody.".to_owned(),
+        Needs::ViewerFromAfar => {
+            "For anybody on a loopback listener, else for viewers and above.".to_owned()
+        }
+        Needs::Role(Role::Viewer) => "For viewers and above.".to_owned(),
+        Needs::Role(Role::Deployer) => {
+            "For deployers, on the routes of their scope, and admins.".to_owned()
+        }
+        Needs::Role(Role::Admin) => "For admins.".to_owned(),
+    }
+}
+
+/// What a call takes; nothing stands for a file without tokens.
+fn security(needs: Needs) -> Value {
+    match needs {
+        Needs::Nothing => json!([]),
+        Needs::ViewerFromAfar | Needs::Role(_) => json!([{"token": []}, {}]),
+    }
+}
+
+/// What any endpoint may answer for who asks.
+fn refuses_callers(needs: Needs) -> &'static [ErrorCode] {
+    match needs {
+        Needs::Nothing => &[],
+        Needs::ViewerFromAfar | Needs::Role(_) => &[
+            ErrorCode::Unauthorized,
+            ErrorCode::Forbidden,
+            ErrorCode::TooMany,
+        ],
+    }
+}
+
+/// What any endpoint with a body may answer for the body.
+fn refuses_bodies(takes: Takes) -> &'static [ErrorCode] {
+    match takes {
+        Takes::Nothing => &[],
+        Takes::Json(_) | Takes::File => &[
+            ErrorCode::Timeout,
+            ErrorCode::TooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::Invalid,
+        ],
+    }
+}
+
 /// `PUT /v1/routes/{route}/weights` is `put_routes_route_weights`.
 fn operation_id(endpoint: &Endpoint) -> String {
     let path = endpoint.path.trim_start_matches("/v1");
@@ -77,7 +138,7 @@ fn operation_id(endpoint: &Endpoint) -> String {
 }
 
 fn parameters(endpoint: &Endpoint) -> Vec<Value> {
-    let text = |name: &str, place: &str, required: bool, about: &str| json!({"name": name, "in": place, "required": required, "description": about, "schema": {"type": "string"}});
+    let text = |name: &str, place: &str, required: bool, about: &str| json!({"name": name, "in": place, "required": required, "description": about, "schema": shape_of(name)});
     let inside = endpoint.path.split('{').skip(1);
     let mut all: Vec<_> = inside
         .filter_map(|rest| rest.split_once('}'))
@@ -89,6 +150,10 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
             .iter()
             .map(|(name, about)| text(name, "query", false, about)),
     );
+    if endpoint.call == Call::Events {
+        let about = "Go on after the event with this id";
+        all.push(text("Last-Event-ID", "header", false, about));
+    }
     if matches!(endpoint.takes, Takes::Json(_)) {
         all.push(text(
             WHO_FIELD,
@@ -102,6 +167,21 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         all.push(text("If-Match", "header", false, about));
     }
     all
+}
+
+/// What a parameter may be; anything else is refused.
+fn shape_of(name: &str) -> Value {
+    match name {
+        "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+        "before" | "Last-Event-ID" => json!({"type": "integer", "minimum": 0}),
+        "id" | "rollout" => json!({"type": "string", "pattern": "^r-[0-9]{1,18}$"}),
+        "route" | "backend" => {
+            json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"})
+        }
+        "If-Match" => json!({"type": "string", "pattern": "^(\"[0-9]{1,18}\"|[0-9]{1,18}|\\*)$"}),
+        WHO_FIELD => json!({"type": "string", "maxLength": 128, "pattern": "^[ -~]*[!-~][ -~]*$"}),
+        _ => json!({"type": "string"}),
+    }
 }
 
 fn responses(endpoint: &Endpoint) -> Value {
@@ -125,7 +205,18 @@ fn responses(endpoint: &Endpoint) -> Value {
         "description": "Refused",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorReply"}}},
     });
-    for code in ALWAYS.iter().chain(endpoint.refuses) {
+    let by_name: &[ErrorCode] = if endpoint.path.contains('{') {
+        &[ErrorCode::NotFound]
+    } else {
+        &[]
+    };
+    let codes = ALWAYS
+        .iter()
+        .chain(endpoint.refuses)
+        .chain(refuses_callers(endpoint.needs))
+        .chain(refuses_bodies(endpoint.takes))
+        .chain(by_name);
+    for code in codes {
         all.insert(status(*code).as_str().to_owned(), refused.clone());
     }
     Value::Object(all)

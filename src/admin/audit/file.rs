@@ -175,8 +175,8 @@ fn last_line(file: &mut File, bytes: u64) -> io::Result<Last> {
 
 #[cfg(test)]
 mod tests {
-    use crate::admin::audit::line::{Line, entry};
     use super::*;
+    use crate::admin::audit::line::{Line, entry};
 
     fn file(folder: &Path, max_bytes: u64) -> AuditFile {
         AuditFile::new(Keep {

@@ -95,9 +95,9 @@ fn backwards(mut file: File, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::admin::audit::file::{AuditFile, Flush};
     use crate::admin::audit::line::{Line, entry};
-    use super::*;
 
     fn log(folder: &std::path::Path, max_bytes: u64, count: usize) -> Keep {
         let keep = Keep {

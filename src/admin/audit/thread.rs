@@ -208,8 +208,8 @@ fn write_all(mut file: AuditFile, mut jobs: mpsc::Receiver<Job>, healthy: &Atomi
 
 #[cfg(test)]
 mod tests {
-    use crate::admin::audit::line::entry;
     use super::*;
+    use crate::admin::audit::line::entry;
 
     fn audit(path: PathBuf, refusals_per_minute: u32) -> Audit {
         let keep = Keep {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::admin::endpoints::{ENDPOINTS, Takes};
+use crate::admin::endpoints::{ENDPOINTS, Needs, Takes};
 use crate::admin::openapi::document;
 use crate::admin::wire::{ActBody, StartRolloutBody, WeightsBody};
 use crate::telemetry::strict;
@@ -62,6 +62,22 @@ fn references(value: &Value, found: &mut Vec<String>) {
         Value::Array(values) => values.iter().for_each(|value| references(value, found)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+#[test]
+fn the_document_says_whom_each_call_is_for() {
+    let document = document();
+    for endpoint in ENDPOINTS {
+        let verb = endpoint.verb.as_str().to_lowercase();
+        let operation = &document["paths"][endpoint.path][&verb];
+        let asks = !operation["security"].as_array().unwrap().is_empty();
+        assert_eq!(asks, endpoint.needs != Needs::Nothing, "{}", endpoint.path);
+        for status in ["401", "403", "429"] {
+            let told = operation["responses"][status].is_object();
+            assert!(told || !asks, "{} {status}", endpoint.path);
+        }
+    }
+    assert!(document["components"]["securitySchemes"]["token"].is_object());
 }
 
 #[test]
