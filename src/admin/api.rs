@@ -17,6 +17,7 @@ use crate::access::Role;
 use crate::config::Config;
 use crate::control::ControlHandle;
 use crate::telemetry::Metrics;
+use crate::tls::ServerTls;
 
 use super::audit::{Audit, Keep, Rules};
 use super::body;
@@ -46,6 +47,8 @@ pub struct Deps {
     pub readiness: Readiness,
     /// The numbers.
     pub metrics: Metrics,
+    /// TLS, where the API speaks it.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// The methods of one path.

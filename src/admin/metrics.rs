@@ -2,6 +2,7 @@
 
 use crate::control::{RolloutStatus, RouteStatus, Status, StoreHealth};
 use crate::telemetry::{Kind, Page};
+use crate::tls::SectionFacts;
 
 use super::render_fitness;
 use super::render_rollout::state;
@@ -10,6 +11,7 @@ use super::wire::{Lifecycle, RolloutState};
 /// Puts control's picture of things on the page.
 pub(super) fn render(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
     process(status, lifecycle, page);
+    certificates(&status.tls, page);
     weights(&status.routes, page);
     render_fitness::metrics(status, page);
     let rollouts: Vec<_> = status
@@ -53,6 +55,35 @@ fn process(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
         "Whether the last write of the state is on disk",
         status.store == StoreHealth::Healthy,
     );
+}
+
+fn certificates(sections: &[SectionFacts], page: &mut Page) {
+    const LEFT: &str = "switchback_tls_certificate_expires_seconds";
+    const BROKEN: &str = "switchback_tls_files_sound";
+    page.family(
+        LEFT,
+        Kind::Gauge,
+        "Time until a certificate of ours expires, less than 0 after that",
+    );
+    for section in sections {
+        for (place, certificate) in section.certificates.iter().enumerate() {
+            let place = place.to_string();
+            let labels = [
+                ("section", section.section.as_str()),
+                ("certificate", place.as_str()),
+            ];
+            page.sample(LEFT, &labels, certificate.seconds_left() as f64);
+        }
+    }
+    page.family(
+        BROKEN,
+        Kind::Gauge,
+        "0 while the files of a section are broken and those before stay in force",
+    );
+    for section in sections {
+        let labels = [("section", section.section.as_str())];
+        page.sample(BROKEN, &labels, section.problem.is_none());
+    }
 }
 
 fn weights(routes: &[RouteStatus], page: &mut Page) {

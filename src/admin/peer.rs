@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::tls::PeerNames;
+
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -12,6 +14,8 @@ pub(super) struct Peer {
     pub(super) local: SocketAddr,
     /// What a page of ours has in front of its address: `http://` or `https://`.
     pub(super) scheme: &'static str,
+    /// The names in its certificate, which has been checked; nothing when it showed none.
+    pub(super) names: Option<PeerNames>,
 }
 
 impl Peer {
@@ -21,6 +25,16 @@ impl Peer {
             remote,
             local,
             scheme: "http://",
+            names: None,
+        }
+    }
+
+    /// The same connection over TLS, with what its certificate says.
+    pub(super) fn secured(self, names: Option<PeerNames>) -> Self {
+        Self {
+            scheme: "https://",
+            names,
+            ..self
         }
     }
 

@@ -8,6 +8,7 @@ use crate::control::{
     ArmStanding, ArmStatus, BackendStatus, CallNumbers, Event, RouteStatus, Status, StoreHealth,
 };
 use crate::model::Generation;
+use crate::tls::SectionFacts;
 
 use super::render_fitness;
 use super::render_rollout;
@@ -40,6 +41,9 @@ pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
     }
 }
 
+/// Days before its end that a certificate is warned of.
+const EXPIRES_SOON_DAYS: i64 = 7;
+
 fn warnings(status: &Status) -> Vec<String> {
     let broken = status.config.refusal.as_deref().map(|refusal| {
         format!(
@@ -62,9 +66,31 @@ fn warnings(status: &Status) -> Vec<String> {
             pending.error
         )
     });
+    let certificates = status.tls.iter().flat_map(certificate_warnings);
     let unfit = render_fitness::warnings(status);
     let state = pending.into_iter().chain(unwritten);
-    broken.into_iter().chain(state).chain(unfit).collect()
+    let known = broken.into_iter().chain(state).chain(unfit);
+    known.chain(certificates).collect()
+}
+
+/// What is to be said of the files of a `tls` section.
+fn certificate_warnings(section: &SectionFacts) -> Vec<String> {
+    let name = &section.section;
+    let problem = section.problem.as_ref().map(|problem| {
+        format!("`{name}`: new files are not in force, the old ones stay: {problem}")
+    });
+    let expiring = section.certificates.iter().filter_map(|certificate| {
+        let days = certificate.seconds_left().div_euclid(24 * 60 * 60);
+        let of = certificate.names.first().map_or("", String::as_str);
+        match days {
+            ..0 => Some(format!("`{name}`: the certificate of {of} has expired")),
+            0..EXPIRES_SOON_DAYS => Some(format!(
+                "`{name}`: the certificate of {of} expires in {days} days"
+            )),
+            _ => None,
+        }
+    });
+    problem.into_iter().chain(expiring).collect()
 }
 
 fn store(health: &StoreHealth) -> StoreBody {

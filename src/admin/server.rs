@@ -10,11 +10,13 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::telemetry::{describe_counter, describe_gauge};
+use crate::tls::PeerNames;
 
 use super::api::{Api, Deps, REQUESTS};
 use super::listen::AdminListener;
@@ -30,6 +32,8 @@ const HEAD_TIME: Duration = Duration::from_secs(15);
 const HEAD_BYTES: usize = 16 * 1024;
 /// Most fields of a head.
 const FIELDS: usize = 64;
+/// Longest time for a TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Longest wait for a peer who does not read its answer.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long open calls may take to finish once the API stops.
@@ -39,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const OPEN: &str = "switchback_admin_connections_open";
 const REFUSED: &str = "switchback_admin_connections_refused_total";
+const HANDSHAKES_FAILED: &str = "switchback_admin_tls_handshake_failures_total";
 const DENIED: &str = "switchback_admin_connections_denied_total";
 
 /// Serves the admin API until `shutdown` is done: then no more connections are accepted, event
@@ -84,6 +89,10 @@ fn describe() {
         DENIED,
         "Connections closed at once because of the address they came from",
     );
+    describe_counter(
+        HANDSHAKES_FAILED,
+        "TLS handshakes with callers of the admin API that failed, by reason",
+    );
     door::describe();
     audit::describe();
     describe_counter(
@@ -118,7 +127,31 @@ async fn admit(
     }
 }
 
+/// Serves one connection, over TLS where the API speaks it.
 async fn connection(api: Arc<Api>, stream: TcpStream, peer: Peer) {
+    // Answers are small: what is written is to leave at once.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = api.deps.tls.clone() else {
+        return talk(api, stream, peer).await;
+    };
+    let shaken = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await;
+    let reason = match shaken {
+        Ok(Ok(stream)) => {
+            let peer = peer.secured(PeerNames::of(&stream));
+            tracing::debug!(%peer, names = ?peer.names, "a caller of the admin API over TLS");
+            return talk(api, stream, peer).await;
+        }
+        Ok(Err(failure)) => failure.reason,
+        Err(_) => "timeout",
+    };
+    metrics::counter!(HANDSHAKES_FAILED, "reason" => reason).increment(1);
+    tracing::debug!(reason, %peer, "a TLS handshake with the admin API failed");
+}
+
+async fn talk<S>(api: Arc<Api>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut stopping = api.stopping.clone();
     let peer = Arc::new(peer);
     let asks = Arc::clone(&peer);
@@ -126,8 +159,6 @@ async fn connection(api: Arc<Api>, stream: TcpStream, peer: Peer) {
         let (api, peer) = (Arc::clone(&api), Arc::clone(&asks));
         async move { Ok::<_, Infallible>(api.answer(request, &peer).await) }
     });
-    // Answers are small: what is written is to leave at once.
-    let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Stall::new(stream, WRITE_STALL));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

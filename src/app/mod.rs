@@ -17,8 +17,23 @@ mod upgrade;
 mod vitals;
 mod workers;
 
+use std::path::Path;
+
+use crate::config::{self, Config, Diagnostics};
+use crate::control::Certificates;
+
 pub use before::Before;
 pub use error::AppError;
 pub use handover::{HandoverError, Predecessor};
 pub use process::{Start, serve};
 pub use running::{Gateway, Running};
+
+/// Reads a config file and the certificates that it names, as a start would.
+///
+/// # Errors
+/// Everything that is wrong with the file, or else with what it names.
+pub fn check(path: &Path) -> Result<Config, Diagnostics> {
+    let config = config::load(path)?;
+    Certificates::load(&config)?;
+    Ok(config)
+}

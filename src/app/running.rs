@@ -9,12 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::admin::{self, AdminListener, Deps, Readiness};
 use crate::config::Config;
 use crate::config::spec::ConfigSpec;
-use crate::control::{self, Author, Control, ControlError, ControlHandle, ControlOptions, Opened};
+use crate::control::{self, Author, Certificates, Control, ControlError, ControlHandle};
+use crate::control::{ControlOptions, Opened};
 use crate::filewatch::FileWatch;
 use crate::mcp::{SessionBounds, SessionTable};
 use crate::proxy::snapshot::SnapshotCell;
@@ -23,6 +24,7 @@ use crate::proxy::{Caps, Catalogues, Phase, Shared};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
+use crate::tls::{self, Section};
 use crate::upstream::{self, Conditions};
 
 use super::before::Before;
@@ -72,10 +74,12 @@ impl Gateway {
         let workers = worker_count(spec.workers);
         let registry = Arc::new(Registry::default());
         let conditions = Arc::new(Conditions::default());
+        let certificates = Certificates::load(&self.config).map_err(AppError::Config)?;
         let options = ControlOptions {
             config: self.config,
             workers,
             registry: Arc::clone(&registry),
+            certificates: certificates.clone(),
             conditions: Arc::clone(&conditions),
         };
         // Dropped after everything that is made below: as long as this process has the state, the
@@ -84,7 +88,7 @@ impl Gateway {
         let (opened, mut doors, admin_listener) = open(&options, &spec, &mut before)?;
         let kept = admin_listener.copy_socket().map_err(AppError::Sockets)?;
         doors.keep_admin(spec.admin.address, kept);
-        let known = (&registry, conditions);
+        let known = (&registry, conditions, &certificates);
         let caps = limits::caps(&spec.limits, (workers, spec.listeners.len()));
         let shared = shared(opened.snapshots, known, (spec.limits.session_records, caps));
         let readiness = Readiness::starting();
@@ -104,12 +108,14 @@ impl Gateway {
             control: opened.handle,
             readiness,
             metrics: Metrics::new(registry),
+            tls: certificates.admin(),
         };
         let parts = ControlParts {
             control: opened.control,
             admin_listener,
             deps,
             watch: self.watch,
+            sections: certificates.sections(),
             stopped,
             conditions: Arc::clone(&shared.conditions),
         };
@@ -257,7 +263,7 @@ impl Drop for Running {
 /// What the workers share.
 fn shared(
     snapshots: Arc<SnapshotCell>,
-    (registry, conditions): (&Arc<Registry>, Arc<Conditions>),
+    (registry, conditions, certificates): (&Arc<Registry>, Arc<Conditions>, &Certificates),
     (session_records, caps): (usize, Caps),
 ) -> Shared {
     let bounds = |sessions| SessionBounds {
@@ -272,6 +278,7 @@ fn shared(
         conditions,
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),
         caps,
+        tls: certificates.listeners(),
     }
 }
 
@@ -293,6 +300,7 @@ struct ControlParts {
     admin_listener: AdminListener,
     deps: Deps,
     watch: Option<FileWatch>,
+    sections: watch::Receiver<Arc<[Section]>>,
     stopped: oneshot::Receiver<()>,
     conditions: Arc<Conditions>,
 }
@@ -320,6 +328,7 @@ async fn control_thread(parts: ControlParts) {
         admin_listener,
         deps,
         watch,
+        sections,
         stopped,
         conditions,
     } = parts;
@@ -331,6 +340,7 @@ async fn control_thread(parts: ControlParts) {
             served = admin::serve(admin_listener, deps, async { let _ = stopped.await; }) => served,
             () = follow => Ok(()),
             () = keep => Ok(()),
+            () = tls::keep(sections) => Ok(()),
         };
         if let Err(error) = ended {
             tracing::error!(%error, "the admin API ended");

@@ -64,7 +64,7 @@ fn started(path: &Path, running: &Running) -> String {
 /// `switchback check`
 pub(super) fn check(args: FileArgs, output: Output) -> Result<Exit, Failure> {
     let path = file(args)?;
-    let (diagnostics, said) = match config::load(&path) {
+    let (diagnostics, said) = match app::check(&path) {
         Ok(config) => (Vec::new(), praise(&config)),
         Err(found) => {
             let problems = match found.len() {

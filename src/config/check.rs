@@ -27,6 +27,15 @@ pub(super) fn check(root: &Node, spec: &ConfigSpec, findings: &mut Findings) {
     checker.same_routes(&spec.routes);
 }
 
+/// Where a part of the file stands, such as `listeners[0].tls`.
+pub(super) fn place_of(root: &Node, path: &str) -> std::ops::Range<usize> {
+    let checker = Checker {
+        root,
+        findings: &mut Findings::default(),
+    };
+    checker.find(&Step::parse(path)).0.place()
+}
+
 pub(super) struct Checker<'a> {
     root: &'a Node,
     findings: &'a mut Findings,

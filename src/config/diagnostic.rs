@@ -40,6 +40,8 @@ pub enum Code {
     DuplicateEndpoint,
     /// Two settings that exclude each other.
     Conflict,
+    /// A certificate, a key or a list of authorities that cannot be used.
+    Tls,
     /// A setting that would expose something that has no protection yet.
     Unsafe,
 }
@@ -62,6 +64,7 @@ impl Code {
             Self::DuplicateAddress => "duplicate-address",
             Self::DuplicateEndpoint => "duplicate-endpoint",
             Self::Conflict => "conflict",
+            Self::Tls => "tls",
             Self::Unsafe => "unsafe",
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::check::check;
+use super::check::{check, place_of};
 use super::diagnostic::{Code, Diagnostics, Source};
 use super::interpolate::interpolate;
 use super::node::Value;
@@ -101,9 +101,30 @@ impl Config {
         self.fingerprint
     }
 
+    /// The file's folder, where relative paths start.
+    pub fn folder(&self) -> &Path {
+        folder_of(&self.path)
+    }
+
     /// The folder of the embedded store; relative ones start at the file's folder.
     pub fn state_folder(&self) -> PathBuf {
-        folder_of(&self.path).join(&self.spec.state.file)
+        self.folder().join(&self.spec.state.file)
+    }
+
+    /// Refuses the file for what it names outside of itself, such as a certificate that cannot be
+    /// read: the path of a section, such as `listeners[0].tls`, and a sentence, each.
+    pub fn refuse(&self, problems: Vec<(String, String)>) -> Diagnostics {
+        // The text is read again for the lines to show. Without it the words are enough.
+        let text = read_bounded(&self.path, MAX_FILE_BYTES).unwrap_or_default();
+        let text = String::from_utf8(text).unwrap_or_default();
+        let source = Source::new(&self.path, text);
+        let root = syntax::read(&source, Format::of(&self.path)).ok();
+        let diagnose = |(section, message): (String, String)| {
+            let span = root.as_ref().map(|root| place_of(root, &section));
+            source.diagnose(Code::Tls, span.as_ref(), format!("`{section}`: {message}"))
+        };
+        let problems = problems.into_iter().map(diagnose).collect();
+        Diagnostics::new(Arc::new(source), problems)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::{BackendName, PlanName, Problems};
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
 use crate::rollout::spec::PlanSpec;
 use crate::store::spec::StateSpec;
+use crate::tls::spec::ServerTlsSpec;
 use crate::upstream::spec::BackendSpec;
 
 /// A config file. It owns topology and policy; weights, rollouts and pauses belong to the
@@ -55,6 +56,10 @@ pub struct AdminSpec {
     /// certificates. Default `127.0.0.1:9900`.
     #[schemars(with = "String")]
     pub address: SocketAddr,
+    /// TLS, without which the API speaks cleartext. Its content may change at any time; turning
+    /// it on or off takes a restart. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTlsSpec>,
     /// Who may ask, at most 256. Without any, and without `certificates`, whoever reaches a
     /// loopback address may do everything. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -86,6 +91,7 @@ impl Default for AdminSpec {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 9900)),
+            tls: None,
             tokens: Vec::new(),
             allow: None,
             deny: Vec::new(),
@@ -102,6 +108,9 @@ impl AdminSpec {
     /// Whether it would expose the API is told elsewhere.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Problems::default();
+        if let Some(tls) = &self.tls {
+            problems.add_all("tls", tls.problems());
+        }
         let networks = address_problems(self.allow.as_deref(), &self.deny);
         for (field, message) in grant_problems(&self.tokens, &[])
             .into_iter()

@@ -19,6 +19,7 @@ use crate::stats::Registry;
 use crate::upstream::Conditions;
 
 use super::author::Author;
+use super::certificates::{Certificates, Renewal};
 use super::command::{Command, Reply};
 use super::desired::Desired;
 use super::event::Event;
@@ -67,6 +68,7 @@ pub struct Control {
     pub(super) evidence: BTreeMap<RouteName, Evidence>,
     pub(super) ledger: Ledger,
     pub(super) registry: Arc<Registry>,
+    pub(super) certificates: Certificates,
     pub(super) publisher: Publisher,
     pub(super) workers: usize,
     /// What MCP session ids are sealed with.
@@ -91,7 +93,7 @@ pub struct Control {
     /// Those who asked for a reload while one was under way.
     pub(super) load_again: Askers,
     /// A file that was read and waits to be put in force.
-    pub(super) loaded: Option<(Arc<Config>, Askers)>,
+    pub(super) loaded: Option<(Arc<Config>, Renewal, Askers)>,
     pub(super) times: Times,
 }
 
@@ -121,12 +123,12 @@ impl Times {
 
 /// A file being read, off this thread.
 pub(super) struct Load {
-    pub(super) reading: JoinHandle<Result<Config, Diagnostics>>,
+    pub(super) reading: JoinHandle<Result<(Config, Renewal), Diagnostics>>,
     pub(super) asked: Askers,
 }
 
 /// What came of reading a file.
-pub(super) type FileRead = Result<Result<Config, Diagnostics>, JoinError>;
+pub(super) type FileRead = Result<Result<(Config, Renewal), Diagnostics>, JoinError>;
 
 /// What woke the actor.
 enum Woken {
@@ -246,6 +248,7 @@ impl Control {
             desired: &self.desired,
             config: &self.config,
             registry: &self.registry,
+            certificates: &self.certificates,
             readings: &self.readings,
             conditions: &self.conditions,
             moment: self.moment(),

@@ -1,6 +1,7 @@
 //! From what is desired to what the data wing runs by.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::spec::ConfigSpec;
 use crate::listener::spec::ListenerSpec;
@@ -8,6 +9,7 @@ use crate::mcp::SealKey;
 use crate::model::RouteName;
 use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, Standing, TrialBlueprint};
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
+use crate::tls::BackendTls;
 
 use super::desired::{Desired, RouteState};
 use super::evidence::{Assignment, Evidence};
@@ -17,7 +19,7 @@ pub(super) fn draw(
     desired: &Desired,
     (file, listeners): (&ConfigSpec, &[ListenerSpec]),
     evidence: &BTreeMap<RouteName, Evidence>,
-    seal_key: &SealKey,
+    (seal_key, tls): (&SealKey, &Arc<BackendTls>),
 ) -> Blueprint {
     let routes = file.routes.iter().filter_map(|spec| {
         let state = desired.routes.get(&spec.name)?;
@@ -31,6 +33,7 @@ pub(super) fn draw(
         forwarding: file.forwarding.clone(),
         limits: file.limits.clone(),
         session_keys: vec![seal_key.clone()],
+        tls: Arc::clone(tls),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::{Generation, RolloutId, RouteName};
 use crate::rollout::TrialUse;
 
 use super::author::Author;
+use super::certificates::Renewal;
 use super::command::{Changed, Reply};
 use super::desired::RouteState;
 use super::error::ControlError;
@@ -22,6 +23,8 @@ pub(super) struct Change {
     pub(super) routes: BTreeMap<RouteName, RouteState>,
     /// The file that is to be in force.
     pub(super) file: Option<Arc<Config>>,
+    /// What that file makes of the `tls` sections.
+    pub(super) renewal: Option<Renewal>,
     /// The number of the latest rollout, when it grows.
     pub(super) last_rollout: Option<u64>,
     /// Trials to begin.

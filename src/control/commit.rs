@@ -30,8 +30,8 @@ impl Control {
                 self.save_what_is();
             } else if self.handover.is_on() {
                 self.release();
-            } else if let Some((file, asked)) = self.loaded.take() {
-                self.submit_file(file, asked);
+            } else if let Some((file, renewal, asked)) = self.loaded.take() {
+                self.submit_file(file, renewal, asked);
             } else if let Some(command) = self.queue.pop_front() {
                 self.receive(command);
             } else {
@@ -132,7 +132,11 @@ impl Control {
             Answer::Reloaded(replies, _) => Answer::Reloaded(replies, report),
             other @ (Answer::Nobody | Answer::Changed(..)) => other,
         };
-        self.submit(Change { answer, ..planned });
+        self.submit(Change {
+            answer,
+            renewal: change.renewal,
+            ..planned
+        });
     }
 
     fn save_failed(&mut self, error: StoreError) {
@@ -202,6 +206,9 @@ impl Control {
             self.refusal = None;
             self.pending = None;
         }
+        if let Some(renewal) = change.renewal {
+            self.certificates.adopt(renewal);
+        }
         self.begin_trials(&trials);
         self.publish();
         for event in events {
@@ -261,7 +268,7 @@ impl Control {
             &self.desired,
             (file, &self.listeners),
             &self.evidence,
-            &self.seal_key,
+            (&self.seal_key, self.certificates.backends()),
         )
     }
 

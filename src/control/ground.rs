@@ -258,13 +258,10 @@ fn with_stages(base: Option<PlanSpec>, stages: &[StageSpec]) -> Result<PlanSpec,
         .map_err(|error| ControlError::Invalid(error.to_string()))
 }
 
-/// Whether two files have the same listeners but for who may connect, which changes at once.
+/// Whether two files have the same listeners but for who may connect and what their TLS is like,
+/// which changes at once.
 fn same_listeners(old: &[ListenerSpec], new: &[ListenerSpec]) -> bool {
-    let bare = |spec: &ListenerSpec| ListenerSpec {
-        allow: None,
-        deny: Vec::new(),
-        ..spec.clone()
-    };
+    let bare = |spec: &ListenerSpec| (spec.address, spec.tls.is_some());
     old.iter().map(bare).eq(new.iter().map(bare))
 }
 
@@ -274,6 +271,10 @@ fn restarts(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
         ("listeners", !same_listeners(&old.listeners, &new.listeners)),
         ("admin.address", old.admin.address != new.admin.address),
+        (
+            "admin.tls",
+            old.admin.tls.is_some() != new.admin.tls.is_some(),
+        ),
         ("admin.audit", old.admin.audit != new.admin.audit),
         ("state", old.state != new.state),
         ("workers", old.workers != new.workers),

@@ -6,6 +6,7 @@ use crate::config::{self, Config, Diagnostics};
 
 use super::actor::{Askers, Control, FileRead, Load};
 use super::author::Author;
+use super::certificates::Renewal;
 use super::change::{Answer, Change, Draft};
 use super::command::Reply;
 use super::error::ControlError;
@@ -32,7 +33,12 @@ impl Control {
 
     fn start_load(&mut self, asked: Askers) {
         let path = self.config.path().to_owned();
-        let reading = tokio::task::spawn_blocking(move || config::load(path));
+        let certificates = self.certificates.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let config = config::load(path)?;
+            let renewal = certificates.prepare(&config)?;
+            Ok((config, renewal))
+        });
         self.load = Some(Load { reading, asked });
     }
 
@@ -42,7 +48,7 @@ impl Control {
             return;
         };
         match read {
-            Ok(Ok(file)) => self.loaded = Some((Arc::new(file), asked)),
+            Ok(Ok((file, renewal))) => self.loaded = Some((Arc::new(file), renewal, asked)),
             Ok(Err(diagnostics)) => self.refuse_file(diagnostics, asked),
             Err(error) => {
                 let why = format!("reading the config file failed: {error}");
@@ -92,7 +98,7 @@ impl Control {
     }
 
     /// Puts a file in force that has been read.
-    pub(super) fn submit_file(&mut self, file: Arc<Config>, asked: Askers) {
+    pub(super) fn submit_file(&mut self, file: Arc<Config>, renewal: Renewal, asked: Askers) {
         if file.fingerprint() == self.config.fingerprint() {
             self.confirm_file(asked);
         } else {
@@ -100,6 +106,7 @@ impl Control {
             let replies = asked.into_iter().map(|(_, reply)| reply).collect();
             self.submit(Change {
                 answer: Answer::Reloaded(replies, report),
+                renewal: Some(renewal),
                 ..change
             });
         }
@@ -108,6 +115,8 @@ impl Control {
 
     /// The file says what it said before.
     fn confirm_file(&mut self, asked: Askers) {
+        // Whoever asks may have changed files that the config only names.
+        self.certificates.look_again();
         self.refusal = None;
         self.pending = None;
         self.loaded_at = Timestamp::now();

@@ -26,6 +26,7 @@ mod actor;
 mod adopt;
 mod author;
 mod blueprint;
+mod certificates;
 mod change;
 mod command;
 mod commands;
@@ -56,6 +57,7 @@ mod windows;
 
 pub use actor::Control;
 pub use author::Author;
+pub use certificates::Certificates;
 pub use command::{
     ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RolloutAction, SetWeights, StartRollout,
 };

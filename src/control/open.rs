@@ -16,6 +16,7 @@ use crate::upstream::Conditions;
 
 use super::actor::{Control, Publisher, Times};
 use super::adopt;
+use super::certificates::Certificates;
 use super::desired::Desired;
 use super::error::ControlError;
 use super::fitness::Told;
@@ -41,6 +42,8 @@ pub struct ControlOptions {
     pub workers: usize,
     /// Where the workers count their calls.
     pub registry: Arc<Registry>,
+    /// The `tls` sections of the file, loaded.
+    pub certificates: Certificates,
     /// What is known of the endpoints.
     pub conditions: Arc<Conditions>,
 }
@@ -71,11 +74,13 @@ pub fn open(options: &ControlOptions) -> Result<Opened, ControlError> {
     let opened = Store::open(&folder).map_err(|error| ControlError::Store(Arc::new(error)))?;
     let conditions = Arc::clone(&options.conditions);
     let cell = |first: &Blueprint| {
+        conditions.trust(&first.tls);
         conditions.adopt(&first.backends);
         let cell = SnapshotCell::new(options.workers, Snapshot::compile(first));
         let cell = Arc::new(cell);
         let publish = Arc::clone(&cell);
         let publisher: Publisher = Box::new(move |blueprint| {
+            conditions.trust(&blueprint.tls);
             conditions.adopt(&blueprint.backends);
             publish.publish(Snapshot::compile(blueprint));
         });
@@ -110,6 +115,7 @@ pub(super) fn assemble<T>(
         desired: &desired,
         config: &config,
         registry: &options.registry,
+        certificates: &options.certificates,
         readings: &readings,
         conditions: &options.conditions,
         moment,
@@ -136,6 +142,7 @@ pub(super) fn assemble<T>(
         evidence: BTreeMap::new(),
         ledger: Ledger::new(store, contents.last_sequence),
         registry: Arc::clone(&options.registry),
+        certificates: options.certificates.clone(),
         publisher: Box::new(|_| ()),
         workers: options.workers,
         seal_key: SealKey::new(&contents.seal_key),

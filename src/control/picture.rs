@@ -12,6 +12,7 @@ use crate::rollout::Phase;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
 use crate::upstream::Conditions;
 
+use super::certificates::Certificates;
 use super::desired::{Desired, RouteState, Run};
 use super::fitness;
 use super::shares;
@@ -71,6 +72,7 @@ pub(super) struct Sitters<'a> {
     pub(super) desired: &'a Desired,
     pub(super) config: &'a Arc<Config>,
     pub(super) registry: &'a Registry,
+    pub(super) certificates: &'a Certificates,
     pub(super) readings: &'a Readings,
     pub(super) conditions: &'a Conditions,
     pub(super) moment: Moment,
@@ -96,6 +98,7 @@ impl Sitters<'_> {
                 pending: self.pending.cloned(),
             },
             store: self.store.clone(),
+            tls: self.certificates.facts(),
             routes: self.routes(),
             backends: self.backends(),
         }

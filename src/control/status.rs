@@ -12,6 +12,7 @@ use crate::model::{
 };
 use crate::rollout::Plan;
 use crate::stats::CallSummary;
+use crate::tls::SectionFacts;
 
 use super::author::Author;
 use super::fitness::FitnessStatus;
@@ -30,6 +31,8 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The state store.
     pub store: StoreHealth,
+    /// Every `tls` section of the file: listeners, the admin API, backends.
+    pub tls: Vec<SectionFacts>,
     /// Every route, in the order of the file.
     pub routes: Vec<RouteStatus>,
     /// Every backend of the file, by name.

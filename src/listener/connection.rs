@@ -18,6 +18,8 @@ use super::frames::Seen;
 pub struct Limits {
     /// Before the first byte.
     pub first_byte: Duration,
+    /// From a TLS handshake's first byte to its end.
+    pub tls_handshake: Duration,
     /// From a head's first byte to its last.
     pub request_head: Duration,
     /// Between requests.
@@ -101,6 +103,16 @@ impl Connection {
             unread: Cell::new(0),
             held: RefCell::default(),
         }
+    }
+
+    /// The first byte has come, and begins a TLS handshake.
+    pub fn shake_hands(&self) {
+        self.wait(self.limits.tls_handshake);
+    }
+
+    /// The handshake is over, and has told no version: the first bytes will.
+    pub fn await_first_byte(&self) {
+        self.wait(self.limits.first_byte);
     }
 
     /// The first bytes have come and told the version; the first head is awaited.
@@ -334,6 +346,7 @@ mod tests {
     fn connection(deadlines: &Deadlines) -> Connection {
         let limits = Limits {
             first_byte: Duration::from_secs(10),
+            tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(10),
             reading: Terms {

@@ -3,8 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How a connection from a client that knows that we speak HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,7 +21,7 @@ pub enum Version {
 ///
 /// # Errors
 /// What the socket says; [`io::ErrorKind::UnexpectedEof`] when it ends before it is sure.
-pub async fn detect(socket: &mut TcpStream) -> io::Result<(Version, Bytes)> {
+pub(super) async fn detect(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Version, Bytes)> {
     let mut first = [0; PREFACE.len()];
     let mut length = 0;
     loop {
@@ -45,7 +44,7 @@ pub async fn detect(socket: &mut TcpStream) -> io::Result<(Version, Bytes)> {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

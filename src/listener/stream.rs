@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::deadline::{Allowance, Deadline, UsedUp};
 use crate::model::Limit;
@@ -17,12 +16,13 @@ use super::connection::Connection;
 use super::detect::Version;
 use super::frames::Frames;
 use super::screen::{Fault, Screen};
+use super::transport::Transport;
 
 /// The bytes of one connection: those that were read to tell the version, then the socket.
 #[derive(Debug)]
 pub struct ClientStream {
     first: Bytes,
-    socket: TcpStream,
+    socket: Transport,
     connection: Rc<Connection>,
     /// There once bytes have waited for the client to read them.
     reading: Option<Box<Allowance>>,
@@ -63,7 +63,7 @@ impl ClientStream {
     /// The stream that begins with `first`.
     pub fn new(
         (version, first): (Version, Bytes),
-        socket: TcpStream,
+        socket: Transport,
         connection: Rc<Connection>,
     ) -> Self {
         let mut screen = Screen::default();
@@ -93,6 +93,14 @@ impl ClientStream {
         self.screen.off();
         self.first = early;
         Some(self)
+    }
+
+    /// What it is called where addresses are: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.socket {
+            Transport::Plain(_) => "http",
+            Transport::Tls(_) => "https",
+        }
     }
 
     /// Looks at what was read behind `before`, and takes back what is part of no sound message.

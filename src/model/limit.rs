@@ -16,6 +16,8 @@ pub enum Limit {
     BufferedBytes,
     /// Nothing came before the first byte was due.
     FirstByte,
+    /// A TLS handshake was not complete in time.
+    TlsHandshake,
     /// A head was not complete in time.
     RequestHead,
     /// A body paused for too long.
@@ -42,6 +44,7 @@ impl Limit {
         Self::ConnectionsPerClient,
         Self::BufferedBytes,
         Self::FirstByte,
+        Self::TlsHandshake,
         Self::RequestHead,
         Self::BodyStall,
         Self::BodyRate,
@@ -63,6 +66,7 @@ impl Limit {
             Self::ConnectionsPerClient => "connections_per_client",
             Self::BufferedBytes => "buffered_bytes",
             Self::FirstByte => "first_byte",
+            Self::TlsHandshake => "tls_handshake",
             Self::RequestHead => "request_head",
             Self::BodyStall => "body_stall",
             Self::BodyRate => "body_rate",

@@ -136,7 +136,7 @@ mod tests {
             .map(|n| format!("http://127.0.0.1:{n}"))
             .collect();
         let spec = serde_json::from_value(serde_json::json!({ "endpoints": urls })).unwrap();
-        Pools::default().of_backend(&"b".parse().unwrap(), &spec)
+        Pools::default().of_backend(&"b".parse().unwrap(), &spec, None)
     }
 
     fn draws(seed: u64) -> impl Fn() -> u64 {

@@ -145,7 +145,7 @@ impl Forwarding {
         sent.insert(X_FORWARDED_FOR, chain);
         sent.insert(
             X_FORWARDED_PROTO,
-            believed.proto.unwrap_or(HeaderValue::from_static("http")),
+            believed.proto.unwrap_or_else(|| peer.scheme.clone()),
         );
         sent.insert(
             X_FORWARDED_HOST,
@@ -195,15 +195,19 @@ fn joined(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
 pub(super) struct Peer {
     pub(super) address: IpAddr,
     text: HeaderValue,
+    /// What it speaks: `http` or `https`.
+    scheme: HeaderValue,
 }
 
 impl Peer {
-    pub(super) fn new(address: IpAddr) -> Self {
+    /// The other end of a connection that speaks `http` or `https`.
+    pub(super) fn new(address: IpAddr, scheme: &'static str) -> Self {
         let address = address.to_canonical();
         let text = HeaderValue::from_str(&address.to_string());
         Self {
             address,
             text: text.unwrap_or(HeaderValue::from_static("unknown")),
+            scheme: HeaderValue::from_static(scheme),
         }
     }
 }

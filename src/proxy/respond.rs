@@ -92,6 +92,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Upstream(
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
+            | UpstreamError::Tls { .. }
             | UpstreamError::Switched { .. }
             | UpstreamError::Malformed { .. }
             | UpstreamError::Broken { .. },
@@ -118,6 +119,7 @@ fn refusal(error: &ProxyError) -> Refusal {
         ProxyError::Upstream(
             UpstreamError::Resolve { .. }
             | UpstreamError::Connect { .. }
+            | UpstreamError::Tls { .. }
             | UpstreamError::Switched { .. }
             | UpstreamError::Malformed { .. }
             | UpstreamError::Broken { .. },

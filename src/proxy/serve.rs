@@ -19,7 +19,6 @@ use tokio::task::spawn_local;
 
 use crate::deadline::Terms;
 use crate::listener::{self, CalmLimits, ClientStream, Connection, Limits, Version};
-use crate::model::Limit;
 use crate::upstream::ClientBody;
 
 use super::client::Peer;
@@ -122,7 +121,7 @@ fn admit(
     let worker = Rc::clone(worker);
     spawn_local(async move {
         let _held = (room, guest);
-        if let Err(error) = serve(worker, socket).await {
+        if let Err(error) = serve(worker, place, socket).await {
             tracing::debug!(%error, "a connection ended");
         }
     });
@@ -140,12 +139,13 @@ impl Drop for Entry {
     }
 }
 
-async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()> {
+async fn serve(worker: Rc<Worker>, place: usize, socket: TcpStream) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
     let limits = worker.view().snapshot.limits.clone();
     let bounds = Limits {
         first_byte: limits.first_byte,
+        tls_handshake: limits.tls_handshake,
         request_head: limits.request_head,
         keep_alive: limits.keep_alive,
         reading: Terms {
@@ -167,19 +167,11 @@ async fn serve(worker: Rc<Worker>, mut socket: TcpStream) -> std::io::Result<()>
         key: worker.enter(&connection),
         worker: Rc::clone(&worker),
     };
-    let detected = {
-        let detecting = pin!(listener::detect(&mut socket));
-        connection.deadline.guard(detecting).await
-    };
-    let Ok(detected) = detected else {
-        Limit::FirstByte.hit();
+    let greeted = listener::greet(socket, &connection, worker.tls(place)).await?;
+    let Some((stream, version)) = greeted else {
         return Ok(());
     };
-    let detected = detected?;
-    let version = detected.0;
-    connection.begin(version == Version::Http2);
-    let stream = ClientStream::new(detected, socket, Rc::clone(&connection));
-    let peer = Peer::new(peer.ip());
+    let peer = Peer::new(peer.ip(), stream.scheme());
     let downstream = Rc::new(Downstream {
         worker,
         connection,

@@ -17,6 +17,7 @@ use crate::routing::RouteTable;
 use crate::shadow::spec::ShadowSpec;
 use crate::split::{Arm, Keys, Split};
 use crate::stats::Trial;
+use crate::tls::BackendTls;
 use crate::upstream::spec::BackendSpec;
 use crate::upstream::{IntakeBounds, Patience};
 
@@ -43,6 +44,8 @@ pub struct Blueprint {
     pub limits: LimitsSpec,
     /// What MCP session ids are sealed with: the current key, then older ones.
     pub session_keys: Vec<SealKey>,
+    /// TLS towards backends.
+    pub tls: Arc<BackendTls>,
 }
 
 /// One route as control wants it.
@@ -102,6 +105,7 @@ pub struct Snapshot {
     pub(super) forwarding: Forwarding,
     pub(super) limits: LimitsSpec,
     pub(super) session_keys: Vec<SealKey>,
+    pub(super) tls: Arc<BackendTls>,
 }
 
 /// Who may connect to a listener.
@@ -167,6 +171,7 @@ impl Snapshot {
             forwarding: Forwarding::new(&blueprint.forwarding),
             limits: blueprint.limits.clone(),
             session_keys: blueprint.session_keys.clone(),
+            tls: Arc::clone(&blueprint.tls),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::model::Role;
 use crate::shadow::{Mirror, MirrorOptions};
 use crate::stats::{CallKey, CallStats, GateKey, GateStats, Traffic};
+use crate::tls::BackendTls;
 use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
@@ -60,18 +61,19 @@ impl View {
 
     /// The view of a worker; connections are taken over from the views before.
     pub(super) fn new(worker: &Worker, snapshot: Arc<Snapshot>) -> Self {
+        let tls = &snapshot.tls;
         let arms = |route: &Route| {
             route
                 .arms
                 .iter()
-                .map(|arm| ArmView::new(worker, route, arm))
+                .map(|arm| ArmView::new(worker, route, (arm, tls)))
                 .collect()
         };
         let routes = snapshot.routes.iter().map(arms).collect();
         let mirrors = snapshot
             .routes
             .iter()
-            .map(|route| mirror_of(worker, route))
+            .map(|route| mirror_of(worker, route, tls))
             .collect();
         let registry = &worker.shared().registry;
         let counts = |key: &GateKey| registry.gate(worker.number(), key);
@@ -112,7 +114,7 @@ impl View {
 }
 
 impl ArmView {
-    fn new(worker: &Worker, route: &Route, arm: &RouteArm) -> Self {
+    fn new(worker: &Worker, route: &Route, (arm, tls): (&RouteArm, &BackendTls)) -> Self {
         let shared = worker.shared();
         let shields_tools = |shield: &ShieldSpec| shield.read_only_tools;
         let wants_tools =
@@ -124,7 +126,9 @@ impl ArmView {
             traffic: Traffic::Real,
         };
         Self {
-            endpoints: worker.pools().of_backend(&arm.backend, &arm.spec),
+            endpoints: worker
+                .pools()
+                .of_backend(&arm.backend, &arm.spec, tls.get(&arm.backend)),
             stats: shared.registry.calls(worker.number(), &key),
             tools,
         }
@@ -132,7 +136,7 @@ impl ArmView {
 }
 
 /// The mirror of a route that has a shadow.
-fn mirror_of(worker: &Worker, route: &Route) -> Option<Rc<Mirror>> {
+fn mirror_of(worker: &Worker, route: &Route, tls: &BackendTls) -> Option<Rc<Mirror>> {
     let (spec, backend) = route.shadow.as_ref()?;
     let shared = worker.shared();
     let key = CallKey {
@@ -142,7 +146,9 @@ fn mirror_of(worker: &Worker, route: &Route) -> Option<Rc<Mirror>> {
     };
     Some(Rc::new(Mirror::new(MirrorOptions {
         spec: spec.clone(),
-        endpoints: worker.shadow_pools().of_backend(&spec.backend, backend),
+        endpoints: worker
+            .shadow_pools()
+            .of_backend(&spec.backend, backend, tls.get(&spec.backend)),
         calls: shared.registry.calls(worker.number(), &key),
         stats: shared.registry.mirror(&route.name),
         budget: shared.shadows.budget(&route.name),

@@ -23,6 +23,7 @@ use crate::listener::Connection;
 use crate::mcp::SessionTable;
 use crate::shadow::Shadows;
 use crate::stats::Registry;
+use crate::tls::{self, ServerTls};
 use crate::upstream::{Conditions, Endpoint, Pools};
 
 use super::call::OpenCalls;
@@ -78,6 +79,8 @@ pub struct Shared {
     pub shadows: Arc<Shadows>,
     /// How much they take on at once.
     pub caps: Caps,
+    /// TLS of the listeners, in their order; those without speak cleartext.
+    pub tls: Arc<[Option<Arc<ServerTls>>]>,
 }
 
 /// What the workers are to do.
@@ -134,6 +137,8 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     let WorkerOptions {
         sockets, mut phase, ..
     } = options;
+    // Before the first connection: this thread's source of random bytes takes a moment to begin.
+    tls::warm_up();
     let worker = Rc::new(Worker {
         number: options.number,
         view: RefCell::new(Rc::new(View::empty(options.shared.snapshots.load()))),
@@ -233,6 +238,11 @@ impl Worker {
 
     pub(super) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
+    }
+
+    /// TLS of the listener at this place.
+    pub(super) fn tls(&self, listener: usize) -> Option<&ServerTls> {
+        self.shared.tls.get(listener)?.as_deref()
     }
 
     pub(super) fn open_calls(&self) -> &OpenCalls {

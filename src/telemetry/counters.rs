@@ -33,6 +33,22 @@ const KNOWN: &[(&str, &str)] = &[
         "Attempts of other processes to take over that failed",
     ),
     (
+        "switchback_tls_handshakes_total",
+        "TLS handshakes with clients that succeeded, in full or by resuming a session",
+    ),
+    (
+        "switchback_tls_handshake_failures_total",
+        "TLS handshakes with clients that failed, by reason",
+    ),
+    (
+        "switchback_tls_reloads_total",
+        "New certificates that were put in force, by section of the file",
+    ),
+    (
+        "switchback_tls_reload_errors_total",
+        "New certificates that were broken, so that the old ones stayed, by section of the file",
+    ),
+    (
         "switchback_drain_streams_ended_total",
         "Event streams ended at the end of a drain, as they should end",
     ),

@@ -1,5 +1,6 @@
 //! TLS for whoever connects.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +13,17 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use crate::model::BackendName;
+
 use super::error::TlsError;
 use super::facts::{CertificateFacts, SectionFacts};
 use super::files::{Content, Files};
 use super::identity::{Identity, add_authorities};
 use super::server::versions;
 use super::spec::ClientTlsSpec;
+
+/// TLS towards backends, by their names; only of those that have `https://` endpoints.
+pub type BackendTls = BTreeMap<BackendName, Arc<ClientTls>>;
 
 /// A connection to a server, its handshake done.
 pub type ClientTlsStream<S> = tokio_rustls::client::TlsStream<S>;

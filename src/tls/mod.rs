@@ -25,7 +25,7 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Alpn, ClientTls, ClientTlsStream};
+pub use client::{Alpn, BackendTls, ClientTls, ClientTlsStream};
 pub use error::TlsError;
 pub use facts::{CertificateFacts, SectionFacts};
 pub use keep::{Section, keep};

@@ -79,6 +79,12 @@ impl ServerTls {
         self.problem.store(None);
     }
 
+    /// Whether this is the section in force, with files that start at this folder.
+    pub fn is_of(&self, spec: &ServerTlsSpec, folder: &Path) -> bool {
+        let current = self.current.load();
+        current.spec == *spec && current.folder == folder
+    }
+
     /// The section's place in the file.
     pub fn section(&self) -> &str {
         &self.section

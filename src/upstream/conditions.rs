@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::BackendName;
+use crate::tls::{BackendTls, ClientTls};
 
 use super::backend::BackendCondition;
 use super::condition::Condition;
@@ -22,6 +24,8 @@ pub struct Conditions {
     began: Instant,
     backends: Mutex<BTreeMap<BackendName, Conditioned>>,
     adopted: Notify,
+    /// TLS towards backends, for the health checks.
+    tls: ArcSwap<BackendTls>,
 }
 
 /// A backend and its endpoints.
@@ -72,6 +76,7 @@ impl Default for Conditions {
             began: Instant::now(),
             backends: Mutex::default(),
             adopted: Notify::new(),
+            tls: ArcSwap::default(),
         }
     }
 }
@@ -89,6 +94,16 @@ impl Conditions {
         }
         drop(backends);
         self.adopted.notify_one();
+    }
+
+    /// Control: speaks TLS so from now on; before the file is adopted that goes with it.
+    pub fn trust(&self, tls: &Arc<BackendTls>) {
+        self.tls.store(Arc::clone(tls));
+    }
+
+    /// TLS towards a backend, if it is spoken there.
+    pub(super) fn tls_of(&self, name: &BackendName) -> Option<Arc<ClientTls>> {
+        self.tls.load().get(name).cloned()
     }
 
     /// Waits until a file was adopted since the last such wait.

@@ -2,20 +2,29 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use crate::tls::{Alpn, ClientTls};
 
 use super::condition::Condition;
 use super::error::UpstreamError;
 use super::names;
 use super::race;
 use super::socket::Socket;
-use super::spec::{Address, BackendSpec, EndpointUrl};
+use super::spec::{Address, BackendSpec, EndpointUrl, Scheme};
+
+/// Time between two warnings of failed handshakes with one endpoint: only an operator can mend
+/// that, and every call would say it again.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// What a snapshot says of an endpoint's backend.
+pub(in crate::upstream) type Wanted<'a> = (&'a BackendSpec, Option<&'a Arc<ClientTls>>);
 
 /// How an endpoint is connected to.
 #[derive(Debug)]
@@ -27,12 +36,21 @@ pub(super) struct Dial {
     /// Networks that are never connected to, whatever a name says.
     deny: Vec<IpNet>,
     condition: Arc<Condition>,
+    /// How an `https` endpoint is spoken to.
+    tls: Option<Arc<ClientTls>>,
+    scheme: Scheme,
+    /// When the log was last told of a failed handshake.
+    warned: Mutex<Option<Instant>>,
     /// Connections so far: each begins with another address of the name.
     turn: AtomicUsize,
 }
 
 impl Dial {
-    pub(super) fn new(url: &EndpointUrl, spec: &BackendSpec, condition: &Arc<Condition>) -> Self {
+    pub(super) fn new(
+        url: &EndpointUrl,
+        (spec, tls): Wanted<'_>,
+        condition: &Arc<Condition>,
+    ) -> Self {
         Self {
             name: url.to_string().into(),
             address: url.address.clone(),
@@ -40,6 +58,9 @@ impl Dial {
             resolve_timeout: spec.dns.timeout,
             deny: spec.deny.clone(),
             condition: Arc::clone(condition),
+            tls: tls.cloned(),
+            scheme: url.scheme,
+            warned: Mutex::default(),
             turn: AtomicUsize::new(0),
         }
     }
@@ -54,8 +75,14 @@ impl Dial {
     }
 
     /// Whether the file still says the same.
-    pub(super) fn is_like(&self, spec: &BackendSpec, condition: &Arc<Condition>) -> bool {
-        self.timeout == spec.connect_timeout
+    pub(super) fn is_like(&self, (spec, tls): Wanted<'_>, condition: &Arc<Condition>) -> bool {
+        let same_tls = match (&self.tls, tls) {
+            (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_tls
+            && self.timeout == spec.connect_timeout
             && self.resolve_timeout == spec.dns.timeout
             && self.deny == spec.deny
             && Arc::ptr_eq(&self.condition, condition)
@@ -82,10 +109,45 @@ impl Dial {
                 socket.and_then(Socket::of_tcp)
             }
         };
-        socket.map_err(|source| UpstreamError::Connect {
+        let socket = socket.map_err(|source| UpstreamError::Connect {
             endpoint: Arc::clone(&self.name),
             source,
-        })
+        })?;
+        match self.scheme {
+            Scheme::Http => Ok(socket),
+            // Boxed: a handshake's state is large, and most connections are in the clear.
+            Scheme::Https => Box::pin(self.secure(socket)).await,
+        }
+    }
+
+    /// Shakes hands over a socket that has just connected.
+    async fn secure(&self, socket: Socket) -> Result<Socket, UpstreamError> {
+        let shaken = match (&self.address, &self.tls) {
+            (Address::Net { host, .. }, Some(tls)) => tls.connect(host, Alpn::Http1, socket).await,
+            // Control loads TLS for every backend with such an endpoint; without, nothing is sent.
+            (Address::Net { .. } | Address::Unix(_), _) => Err(io::ErrorKind::Unsupported.into()),
+        };
+        match shaken {
+            Ok(stream) => Ok(Socket::Tls(Box::new(stream))),
+            Err(source) => {
+                let endpoint = Arc::clone(&self.name);
+                if self.may_warn() {
+                    tracing::warn!(%endpoint, error = %source, "an endpoint cannot be trusted");
+                }
+                Err(UpstreamError::Tls { endpoint, source })
+            }
+        }
+    }
+
+    /// Whether the log was not told of a failed handshake for a while.
+    fn may_warn(&self) -> bool {
+        let now = Instant::now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = warned.is_none_or(|warned| now.duration_since(warned) >= WARN_EVERY);
+        if may {
+            *warned = Some(now);
+        }
+        may
     }
 
     /// The addresses to be tried, in order: those that the name had last, else what it has now.
@@ -137,7 +199,7 @@ mod tests {
     fn dial(url: &str, more: &str) -> Dial {
         let json = format!(r#"{{"endpoints":["{url}"]{more}}}"#);
         let spec: BackendSpec = serde_json::from_str(&json).unwrap();
-        Dial::new(&spec.endpoints[0], &spec, &Arc::default())
+        Dial::new(&spec.endpoints[0], (&spec, None), &Arc::default())
     }
 
     async fn connected(dial: &Dial) -> Result<(), String> {

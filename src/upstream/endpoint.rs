@@ -10,11 +10,12 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::model::BackendName;
+use crate::tls::ClientTls;
 
 use super::backend::BackendCondition;
 use super::condition::Condition;
 use super::conditions::Conditions;
-use super::dial::Dial;
+use super::dial::{Dial, Wanted};
 use super::ended::Ended;
 use super::error::UpstreamError;
 use super::link::Link;
@@ -45,15 +46,15 @@ struct Idle {
 }
 
 impl Endpoint {
-    fn new(url: &EndpointUrl, backend: &BackendSpec, known: Known) -> Self {
-        let (shared, condition) = known;
+    fn new(url: &EndpointUrl, wanted: Wanted<'_>, known: Known) -> Self {
+        let (backend, (shared, condition)) = (wanted.0, known);
         let host = match &backend.host {
             HostSpec::Keep => None,
             HostSpec::Endpoint => HeaderValue::try_from(url.authority()).ok(),
             HostSpec::Name(name) => Some(name.value().clone()),
         };
         Self {
-            dial: Dial::new(url, backend, &condition),
+            dial: Dial::new(url, wanted, &condition),
             host,
             host_spec: backend.host.clone(),
             max_idle: usize::from(backend.max_idle),
@@ -222,16 +223,22 @@ impl Pools {
     }
 
     /// The endpoints of a backend, the ones that are there already where nothing changed.
-    pub fn of_backend(&self, name: &BackendName, backend: &BackendSpec) -> Vec<Rc<Endpoint>> {
+    pub fn of_backend(
+        &self,
+        name: &BackendName,
+        backend: &BackendSpec,
+        tls: Option<&Arc<ClientTls>>,
+    ) -> Vec<Rc<Endpoint>> {
         let mut endpoints = self.endpoints.borrow_mut();
         let mut of = |url: &EndpointUrl| {
             let key = (name.clone(), url.clone());
             let shared = self.conditions.of(name, backend, url);
             let known = endpoints
                 .get(&key)
-                .filter(|known| known.is_like(backend, &shared.1))
+                .filter(|known| known.is_like((backend, tls), &shared.1))
                 .cloned();
-            let endpoint = known.unwrap_or_else(|| Rc::new(Endpoint::new(url, backend, shared)));
+            let endpoint =
+                known.unwrap_or_else(|| Rc::new(Endpoint::new(url, (backend, tls), shared)));
             endpoints.insert(key, Rc::clone(&endpoint));
             endpoint
         };
@@ -250,8 +257,9 @@ impl Pools {
 }
 
 impl Endpoint {
-    fn is_like(&self, spec: &BackendSpec, condition: &Arc<Condition>) -> bool {
-        self.dial.is_like(spec, condition)
+    fn is_like(&self, wanted: Wanted<'_>, condition: &Arc<Condition>) -> bool {
+        let spec = wanted.0;
+        self.dial.is_like(wanted, condition)
             && self.host_spec == spec.host
             && self.max_idle == usize::from(spec.max_idle)
             && self.idle_timeout == spec.idle_timeout

@@ -30,6 +30,16 @@ pub enum UpstreamError {
         #[source]
         source: io::Error,
     },
+    /// The TLS handshake failed: the endpoint's certificate is not trusted, ours is not, or it
+    /// speaks no TLS.
+    #[error("shaking hands with endpoint {endpoint} over TLS")]
+    Tls {
+        /// The endpoint, as `https://host:port`.
+        endpoint: Arc<str>,
+        /// What TLS or the socket said.
+        #[source]
+        source: io::Error,
+    },
     /// The connection was not there in time.
     #[error("connecting to endpoint {endpoint}: timed out")]
     ConnectTimeout {
@@ -84,6 +94,7 @@ impl UpstreamError {
         match self {
             Self::Resolve { .. }
             | Self::Connect { .. }
+            | Self::Tls { .. }
             | Self::ConnectTimeout { .. }
             | Self::Shed { .. } => Outcome::Unreachable,
             Self::HeadTimeout { .. } => Outcome::Timeout,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Problems, duration_text};
+use crate::tls::spec::ClientTlsSpec;
 
 mod address;
 mod breaker;
@@ -14,7 +15,7 @@ mod ejection;
 mod health;
 mod reach;
 
-pub use address::{Address, EndpointUrl, EndpointUrlError};
+pub use address::{Address, EndpointUrl, EndpointUrlError, Scheme};
 pub use breaker::BreakerSpec;
 pub use ejection::{EjectionSpec, OutliersSpec};
 pub use health::{CheckKind, CheckMethod, HealthSpec, StartupSpec, StatusRange};
@@ -24,8 +25,8 @@ pub use reach::{DnsSpec, HostSpec};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendSpec {
-    /// Addresses of this version, such as `["http://127.0.0.1:3001"]` or `["unix:/run/search.sock"]`;
-    /// one to 1,024.
+    /// Addresses of this version, such as `["http://127.0.0.1:3001"]`, `["unix:/run/search.sock"]`
+    /// or, over TLS, `["https://search.internal"]`; one to 1,024.
     pub endpoints: Vec<EndpointUrl>,
     /// Longest wait for a connection, 1ms to 5m. Default 3s.
     #[serde(default = "default_connect", with = "duration_text")]
@@ -53,6 +54,9 @@ pub struct BackendSpec {
     /// How endpoints are asked how they are. Default none: they are not asked.
     #[serde(default)]
     pub health: Option<HealthSpec>,
+    /// How `https://` endpoints are spoken to. Default: by the system's authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTlsSpec>,
     /// When an endpoint that fails calls is left out for a while.
     #[serde(default)]
     pub ejection: EjectionSpec,
@@ -62,6 +66,12 @@ pub struct BackendSpec {
 }
 
 impl BackendSpec {
+    /// Whether any endpoint is spoken to over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.scheme == Scheme::Https)
+    }
+
     /// What is beyond the bounds of this section: the path of a field and a sentence, each.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Problems::default();
@@ -81,6 +91,13 @@ impl BackendSpec {
             if !seen.insert(endpoint.folded()) {
                 let message = format!("the endpoint {endpoint} appears twice in this backend");
                 problems.add(format!("endpoints[{index}]"), message);
+            }
+        }
+        if let Some(tls) = &self.tls {
+            problems.add_all("tls", tls.problems());
+            if !self.speaks_tls() {
+                let message = "`tls` is of no use without an `https://` endpoint";
+                problems.add("tls", message);
             }
         }
         let (short, long) = (Duration::from_millis(1), Duration::from_mins(5));

@@ -41,6 +41,7 @@ const LAW: &[(&str, &[&str])] = &[
             "listener",
             "deadline",
             "access",
+            "tls",
         ],
     ),
     ("judge", &["model", "stats"]),

@@ -57,5 +57,7 @@ mod state;
 mod supply;
 mod support;
 mod takeover;
+mod tls;
+mod tls_backends;
 mod unread;
 mod websocket;

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config;
-use crate::control::{self, ControlOptions, Opened};
+use crate::control::{self, Certificates, ControlOptions, Opened};
 use crate::telemetry::Metrics;
 
 use super::wire::{ErrorCode, ErrorReply};
@@ -95,6 +95,7 @@ impl Fixture {
             config: config::load(&file).unwrap(),
             workers: 1,
             registry: Arc::clone(&registry),
+            certificates: Certificates::default(),
             conditions: Arc::default(),
         };
         let Opened {
@@ -109,6 +110,7 @@ impl Fixture {
             control: handle,
             readiness: readiness.clone(),
             metrics: Metrics::new(registry),
+            tls: None,
         };
         readiness.ready();
         Self {

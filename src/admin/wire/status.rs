@@ -29,7 +29,7 @@ pub struct StatusBody {
     /// The state store.
     pub store: StoreBody,
     /// What an operator should know about, in words: a broken file, a store that cannot be
-    /// written.
+    /// written, a certificate that expires within a week or was replaced by a broken one.
     pub warnings: Vec<String>,
     /// Every route, in the order of the file.
     pub routes: Vec<RouteBody>,

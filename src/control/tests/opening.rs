@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::config;
-use crate::control::{ControlError, ControlOptions, Opened, SetWeights, open};
+use crate::control::{Certificates, ControlError, ControlOptions, Opened, SetWeights, open};
 use crate::model::{Generation, Weight};
 use crate::stats::Registry;
 use crate::store::StoreError;
@@ -21,6 +21,7 @@ fn options(folder: &Path) -> ControlOptions {
         config: config::load(path).unwrap(),
         workers: 1,
         registry: Arc::new(Registry::default()),
+        certificates: Certificates::default(),
         conditions: Arc::default(),
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config;
+use crate::control::Certificates;
 use crate::control::open::{ControlOptions, assemble};
 use crate::control::{
     ActOnRollout, Author, Changed, ControlError, ControlHandle, Cooldown, Event, HistoryFilter,
@@ -76,6 +77,7 @@ impl Rig {
             config: config::load(folder.path().join("switchback.yaml")).unwrap(),
             workers: 2,
             registry: Arc::clone(&registry),
+            certificates: Certificates::default(),
             conditions: Arc::default(),
         };
         let published = Arc::new(Mutex::new(Vec::new()));

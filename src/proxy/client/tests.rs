@@ -176,7 +176,7 @@ fn only_the_field_that_proxies_write_is_looked_at() {
 fn written(forwarding: &Forwarding, peer: &str, fields: &HeaderMap) -> HeaderMap {
     let mut sent = HeaderMap::new();
     let host = HeaderValue::from_static("h");
-    let peer = Peer::new(ip(peer));
+    let peer = Peer::new(ip(peer), "http");
     forwarding.write(&peer, forwarding.believed(&peer, fields), &host, &mut sent);
     sent
 }

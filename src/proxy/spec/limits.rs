@@ -31,6 +31,10 @@ pub struct LimitsSpec {
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub first_byte: Duration,
+    /// Longest time for a TLS handshake, from its first byte, 100ms to 10m. Default 10s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub tls_handshake: Duration,
     /// Longest time for a request's head, from its first byte, 100ms to 10m. Default 15s.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
@@ -111,6 +115,7 @@ impl LimitsSpec {
         problems.number("buffered_bytes", self.buffered_bytes, 1 << 20..=1 << 40);
         let soon = Duration::from_millis(100)..=Duration::from_mins(10);
         problems.duration("first_byte", self.first_byte, soon.clone());
+        problems.duration("tls_handshake", self.tls_handshake, soon.clone());
         problems.duration("request_head", self.request_head, soon.clone());
         problems.number(
             "request_head_bytes",
@@ -165,6 +170,7 @@ impl Default for LimitsSpec {
             connections_per_client: None,
             buffered_bytes: 32 * 1024 * 1024,
             first_byte: Duration::from_secs(10),
+            tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(15),
             request_head_bytes: 64 * 1024,
             request_fields: 100,

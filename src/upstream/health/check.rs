@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::model::BackendName;
 use crate::upstream::condition::Condition;
-use crate::upstream::dial::Dial;
+use crate::upstream::dial::{Dial, Wanted};
 use crate::upstream::spec::{BackendSpec, EndpointUrl, HealthSpec, HostSpec};
 
 use super::machine::Machine;
@@ -39,7 +39,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn new(
-        (name, backend): (&BackendName, &BackendSpec),
+        (name, wanted): (&BackendName, Wanted<'_>),
         (url, condition): (&EndpointUrl, &Arc<Condition>),
         (question, spec): (Question, &HealthSpec),
         began: Instant,
@@ -48,8 +48,8 @@ impl Check {
             backend: name.clone(),
             question,
             spec: spec.clone(),
-            dial: Dial::new(url, backend, condition),
-            host: host_of(url, backend, spec),
+            dial: Dial::new(url, wanted, condition),
+            host: host_of(url, wanted.0, spec),
             began,
         }
     }

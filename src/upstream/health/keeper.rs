@@ -128,8 +128,9 @@ impl Keeper {
                 let spec = question_of(&known.spec, question)
                     .cloned()
                     .unwrap_or_default();
+                let tls = self.conditions.tls_of(known.backend.name());
                 let check = Check::new(
-                    (known.backend.name(), &known.spec),
+                    (known.backend.name(), (&known.spec, tls.as_ref())),
                     (url, condition),
                     (question, &spec),
                     self.conditions.began(),

@@ -5,12 +5,42 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The address of an endpoint: `http://host:port` or `unix:/path/of/a.sock`, nothing behind it.
+/// The address of an endpoint: `http://host:port`, `https://host:port` or `unix:/path/of/a.sock`,
+/// nothing behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointUrl {
+    /// Whether it is spoken to over TLS; a socket of this machine is not.
+    pub scheme: Scheme,
     /// Where it is.
     pub address: Address,
+}
+
+/// Whether an endpoint is spoken to over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// HTTP in the clear.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme as a URL has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port of a URL that names none.
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// Where an endpoint is.
@@ -20,7 +50,7 @@ pub enum Address {
     Net {
         /// Host name or address; an IPv6 address without its brackets.
         host: String,
-        /// Port, 80 when the text has none.
+        /// Port; 80 when the text has none, 443 with `https`.
         port: u16,
     },
     /// At a socket of this machine: the path, from the root.
@@ -37,7 +67,7 @@ pub enum EndpointUrlError {
         text: String,
     },
     /// A scheme that is known but not spoken towards backends.
-    #[error("`{text}`: only http:// endpoints are supported")]
+    #[error("`{text}`: an endpoint begins with http://, https:// or unix:")]
     Scheme {
         /// The refused text.
         text: String,
@@ -65,8 +95,12 @@ impl EndpointUrl {
     /// The host of a request that is meant for this endpoint.
     pub fn authority(&self) -> String {
         match &self.address {
-            Address::Net { host, port: 80 } if host.contains(':') => format!("[{host}]"),
-            Address::Net { host, port: 80 } => host.clone(),
+            Address::Net { host, port } if *port == self.scheme.default_port() => {
+                if host.contains(':') {
+                    return format!("[{host}]");
+                }
+                host.clone()
+            }
             Address::Net { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Address::Net { host, port } => format!("{host}:{port}"),
             Address::Unix(_) => "localhost".to_owned(),
@@ -96,11 +130,15 @@ impl FromStr for EndpointUrl {
             text: text.to_owned(),
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(syntax)?;
-        if scheme != "http" {
-            return Err(EndpointUrlError::Scheme {
-                text: text.to_owned(),
-            });
-        }
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => {
+                return Err(EndpointUrlError::Scheme {
+                    text: text.to_owned(),
+                });
+            }
+        };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains(['/', '?', '#']) {
             return Err(EndpointUrlError::Path {
@@ -112,7 +150,7 @@ impl FromStr for EndpointUrl {
             return Err(syntax());
         }
         let port = match authority.get(parsed.host().len()..) {
-            None | Some("") => 80,
+            None | Some("") => scheme.default_port(),
             Some(rest) => rest
                 .strip_prefix(':')
                 .and_then(|p| p.parse().ok())
@@ -127,6 +165,7 @@ impl FromStr for EndpointUrl {
             .trim_end_matches(']')
             .to_owned();
         Ok(Self {
+            scheme,
             address: Address::Net { host, port },
         })
     }
@@ -140,17 +179,19 @@ fn socket(text: &str, path: &str) -> Result<EndpointUrl, EndpointUrlError> {
         });
     }
     Ok(EndpointUrl {
+        scheme: Scheme::Http,
         address: Address::Unix(path.to_owned()),
     })
 }
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.scheme.as_str();
         match &self.address {
             Address::Net { host, port } if host.contains(':') => {
-                write!(f, "http://[{host}]:{port}")
+                write!(f, "{scheme}://[{host}]:{port}")
             }
-            Address::Net { host, port } => write!(f, "http://{host}:{port}"),
+            Address::Net { host, port } => write!(f, "{scheme}://{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{path}"),
         }
     }
@@ -176,7 +217,7 @@ impl schemars::JsonSchema for EndpointUrl {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^(http://.+|unix:/.+)" })
+        schemars::json_schema!({ "type": "string", "pattern": "^(https?://.+|unix:/.+)" })
     }
 }
 
@@ -187,6 +228,8 @@ mod tests {
     #[test]
     fn an_endpoint_is_a_host_and_a_port() {
         for (text, host, port) in [
+            ("https://search:8443", "search", 8443),
+            ("https://search", "search", 443),
             ("http://127.0.0.1:3001", "127.0.0.1", 3001),
             ("http://search:80/", "search", 80),
             ("http://search", "search", 80),
@@ -216,6 +259,8 @@ mod tests {
     fn its_own_host_leaves_the_usual_port_out() {
         for (text, authority) in [
             ("http://search", "search"),
+            ("https://search", "search"),
+            ("https://search:80", "search:80"),
             ("http://search:81", "search:81"),
             ("http://[::1]", "[::1]"),
             ("http://[::1]:81", "[::1]:81"),
@@ -231,7 +276,8 @@ mod tests {
     fn anything_more_or_less_than_host_and_port_is_refused() {
         for text in [
             "127.0.0.1:3001",
-            "https://a:1",
+            "ftp://a:1",
+            "HTTPS://a:1",
             "http://",
             "http://:80",
             "http://u@a:1",

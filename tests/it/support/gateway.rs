@@ -28,6 +28,7 @@ pub struct Gateway {
     before: Vec<String>,
     folder: tempfile::TempDir,
     workers: usize,
+    listener: String,
     process: Child,
     output: Arc<Board<Output>>,
     _ports: (ReservedPort, ReservedPort),
@@ -48,18 +49,27 @@ impl Gateway {
     }
 
     pub fn start_with_workers(workers: usize, body: &str) -> Self {
-        Self::start_by(&[], workers, body)
+        Self::start_as(&[], workers, "", body)
     }
 
     /// The same through other programs that become the gateway in the end, such as `prlimit`
     /// or `env` with their options.
     pub fn start_by(before: &[&str], workers: usize, body: &str) -> Self {
+        Self::start_as(before, workers, "", body)
+    }
+
+    /// Starts the gateway with more keys in its listener, such as `tls: {…}`.
+    pub fn start_listening(workers: usize, listener: &str, body: &str) -> Self {
+        Self::start_as(&[], workers, listener, body)
+    }
+
+    fn start_as(before: &[&str], workers: usize, listener: &str, body: &str) -> Self {
         let ports = (reserve(), reserve());
         let folder = tempfile::tempdir().expect("a folder for the gateway");
         let (address, admin) = (ports.0.address, ports.1.address);
         fs::write(
             folder.path().join("switchback.yaml"),
-            whole(address, admin, workers, body),
+            whole((address, listener), admin, workers, body),
         )
         .unwrap();
         let before: Vec<String> = before.iter().map(ToString::to_string).collect();
@@ -70,6 +80,7 @@ impl Gateway {
             admin: Admin(admin),
             folder,
             workers,
+            listener: listener.to_owned(),
             process,
             output,
             _ports: ports,
@@ -89,7 +100,8 @@ impl Gateway {
 
     /// Replaces the config in one step, as careful editors do; the gateway finds out by itself.
     pub fn rewrite(&self, body: &str) {
-        let text = whole(self.address, self.admin.0, self.workers, body);
+        let listener = (self.address, &*self.listener);
+        let text = whole(listener, self.admin.0, self.workers, body);
         self.rewrite_whole(&text);
     }
 
@@ -231,9 +243,14 @@ impl Drop for Gateway {
     }
 }
 
-fn whole(address: SocketAddr, admin: SocketAddr, workers: usize, body: &str) -> String {
+fn whole(
+    (address, listener): (SocketAddr, &str),
+    admin: SocketAddr,
+    workers: usize,
+    body: &str,
+) -> String {
     format!(
-        "listeners: [{{ address: \"{address}\" }}]\n\
+        "listeners: [{{ address: \"{address}\", {listener} }}]\n\
          admin: {{ address: \"{admin}\" }}\n\
          state: {{ file: state }}\n\
          workers: {workers}\n\

@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod certs;
 pub mod client;
 pub mod differential;
 pub mod exchange;

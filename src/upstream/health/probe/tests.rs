@@ -39,7 +39,7 @@ async fn checked(url: &str, health: &str) -> Result<(), String> {
     let json = format!(r#"{{"endpoints":["{url}"]}}"#);
     let backend: BackendSpec = serde_json::from_str(&json).unwrap();
     let spec: HealthSpec = serde_json::from_str(health).unwrap();
-    let dial = Dial::new(&backend.endpoints[0], &backend, &Arc::default());
+    let dial = Dial::new(&backend.endpoints[0], (&backend, None), &Arc::default());
     let probed = probe(&dial, &spec, &HeaderValue::from_static("the-host")).await;
     probed.map_err(|error| error.to_string())
 }
