@@ -44,7 +44,7 @@ impl Before {
 
     /// What nobody asked for is a mistake when the service manager has it: clients would connect,
     /// and wait for ever.
-    pub(super) fn leave(&self, inherited: Inherited) -> Result<(), AppError> {
+    pub(super) fn leave(&self, inherited: &Inherited) -> Result<(), AppError> {
         match (self, inherited.left()) {
             (Self::ServiceManager, strays) if !strays.is_empty() => {
                 Err(AppError::StraySockets { strays })

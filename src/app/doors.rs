@@ -105,7 +105,7 @@ struct Door {
 /// this lives, a connection that waits for a worker that died is not reset.
 #[derive(Debug)]
 pub(super) struct Doors {
-    doors: Vec<Door>,
+    traffic: Vec<Door>,
     admin: Option<(SocketAddr, TcpListener)>,
     workers: usize,
     owner: Owner,
@@ -121,12 +121,12 @@ impl Doors {
         workers: usize,
         inherited: &mut Inherited,
     ) -> Result<Self, BindError> {
-        let mut doors = Vec::new();
+        let mut traffic = Vec::new();
         for asked in addresses {
-            doors.push(open(asked, workers, inherited)?);
+            traffic.push(open(asked, workers, inherited)?);
         }
         Ok(Self {
-            doors,
+            traffic,
             admin: None,
             workers,
             owner: inherited.owner,
@@ -145,7 +145,7 @@ impl Doors {
 
     /// The addresses that take traffic in, with the ports that were taken.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.doors.iter().map(|door| door.bound).collect()
+        self.traffic.iter().map(|door| door.bound).collect()
     }
 
     /// The sockets of a worker, each with the place of its listener in the file. All of them are
@@ -155,7 +155,7 @@ impl Doors {
     /// When the process has too many open files.
     pub(super) fn of_worker(&self, number: usize) -> io::Result<Vec<(usize, TcpListener)>> {
         let mut mine = Vec::new();
-        for (place, door) in self.doors.iter().enumerate() {
+        for (place, door) in self.traffic.iter().enumerate() {
             let count = door.sockets.len();
             for (index, socket) in door.sockets.iter().enumerate() {
                 if index % self.workers == number || index == number % count.max(1) {
@@ -169,7 +169,7 @@ impl Doors {
     /// Every socket, what it is for and which address was asked for, for a successor.
     pub(super) fn all(&self) -> Vec<(Role, SocketAddr, &TcpListener)> {
         let of_door = |door: &'_ Door| (Role::Traffic, door.asked);
-        let traffic = self.doors.iter().flat_map(|door| {
+        let traffic = self.traffic.iter().flat_map(|door| {
             let (role, asked) = of_door(door);
             door.sockets.iter().map(move |socket| (role, asked, socket))
         });
@@ -180,7 +180,7 @@ impl Doors {
 
     /// Lets go of the copies, so that the sockets close when the workers close theirs.
     pub(super) fn close(&mut self) {
-        self.doors.clear();
+        self.traffic.clear();
         self.admin = None;
     }
 }

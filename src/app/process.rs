@@ -78,13 +78,11 @@ fn before(start: Start, folder: &Path) -> Result<Before, AppError> {
     if !start.takeover {
         return Ok(Before::ServiceManager);
     }
-    match Predecessor::find(folder)? {
-        Some(process) => Ok(Before::Process(process)),
-        None => {
-            tracing::info!("there is no process to take over from");
-            Ok(Before::ServiceManager)
-        }
+    if let Some(process) = Predecessor::find(folder)? {
+        return Ok(Before::Process(process));
     }
+    tracing::info!("there is no process to take over from");
+    Ok(Before::ServiceManager)
 }
 
 /// Why the gateway is to end.
@@ -137,9 +135,8 @@ async fn until_the_end(
                 },
             },
             () = running.workers_give_up() => return End::GivenUp,
-            stream = rings(doorbell) => match give(running, stream, signals).await {
-                Some(end) => return end,
-                None => {}
+            stream = rings(doorbell) => if let Some(end) = give(running, stream, signals).await {
+                return end;
             },
             now = looks.tick() => if vitals.look(&running.pulses(), now) {
                 service::alive();

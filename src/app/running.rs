@@ -141,7 +141,7 @@ fn open(
     }
     let opened = state()?;
     let (doors, admin) = open_doors(spec, options.workers, &mut inherited)?;
-    before.leave(inherited)?;
+    before.leave(&inherited)?;
     Ok((opened, doors, admin))
 }
 

@@ -108,9 +108,8 @@ pub(super) fn receive(
     let flags = RecvFlags::CMSG_CLOEXEC;
     let read = recvmsg(from, &mut into, &mut along, flags)?.bytes;
     for message in along.drain() {
-        match message {
-            RecvAncillaryMessage::ScmRights(given) => sockets.extend(given),
-            _ => {}
+        if let RecvAncillaryMessage::ScmRights(given) = message {
+            sockets.extend(given);
         }
     }
     if read == 0 {

@@ -72,14 +72,16 @@ impl Predecessor {
         })?;
         let mut passed = Vec::new();
         loop {
-            let (pid, owner, labels, more) = match self.hear()? {
-                Message::Sockets {
-                    pid,
-                    owner,
-                    labels,
-                    more,
-                } => (pid, owner, labels, more),
-                other => return Err(unexpected(&other, "sockets")),
+            let message = self.hear()?;
+            let said = message.word();
+            let Message::Sockets {
+                pid,
+                owner,
+                labels,
+                more,
+            } = message
+            else {
+                return Err(unexpected(said, "sockets"));
             };
             self.pid = pid;
             for label in labels {
@@ -121,7 +123,7 @@ impl Predecessor {
         let answer = self.say(message).and_then(|()| self.hear());
         match answer {
             Ok(answer) if answer.word() == expected => Ok(()),
-            Ok(other) => Err(unexpected(&other, expected)),
+            Ok(other) => Err(unexpected(other.word(), expected)),
             Err(_) if is_dead(self.pid) => {
                 tracing::warn!(pid = self.pid, "the process that was in charge has died");
                 Ok(())
@@ -143,10 +145,10 @@ impl Predecessor {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
                 let message = Message::of_line(&line).map_err(hearing)?;
-                return match message {
-                    Message::Refused { why } => Err(HandoverError::Refused { why }),
-                    message => Ok(message),
-                };
+                if let Message::Refused { why } = message {
+                    return Err(HandoverError::Refused { why });
+                }
+                return Ok(message);
             }
             let mut sockets = Vec::new();
             let read = message::receive(&self.stream, &mut self.unread, &mut sockets);
@@ -160,11 +162,8 @@ impl Predecessor {
     }
 }
 
-fn unexpected(said: &Message, expected: &'static str) -> HandoverError {
-    HandoverError::Unexpected {
-        said: said.word(),
-        expected,
-    }
+fn unexpected(said: &'static str, expected: &'static str) -> HandoverError {
+    HandoverError::Unexpected { said, expected }
 }
 
 /// Whether a process has ended, though its parent may not have looked yet.

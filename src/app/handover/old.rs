@@ -119,14 +119,13 @@ impl Talk {
     }
 
     async fn meet(&mut self) -> Result<(), HandoverError> {
-        let (protocol, version) = match self.hear().await? {
-            Message::Hello { protocol, version } => (protocol, version),
-            other => {
-                return Err(HandoverError::Unexpected {
-                    said: other.word(),
-                    expected: "hello",
-                });
-            }
+        let message = self.hear().await?;
+        let said = message.word();
+        let Message::Hello { protocol, version } = message else {
+            return Err(HandoverError::Unexpected {
+                said,
+                expected: "hello",
+            });
         };
         tracing::info!(version, "another process asks to take over");
         if protocol == PROTOCOL {
