@@ -125,9 +125,10 @@ mod tests {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let syntax = match path.extension().and_then(|name| name.to_str()) {
+                Some("yaml") => 0,
                 Some("json") => 1,
                 Some("toml") => 2,
-                Some(_) | None => 0,
+                Some(_) | None => continue,
             };
             file(&[&[syntax], &*std::fs::read(path).unwrap()].concat());
         }
