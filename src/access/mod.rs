@@ -11,6 +11,7 @@
 
 pub mod address;
 mod failures;
+pub mod jwt;
 mod moment;
 mod role;
 mod scope;

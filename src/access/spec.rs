@@ -1,7 +1,9 @@
 //! What files say about access.
 
 mod caller;
+mod jwt;
 mod network;
 
 pub use caller::{AuditSpec, CertificateSpec, FailuresSpec, TokenSpec, grant_problems};
+pub use jwt::{AlgorithmSpec, AuthSpec, JwksSpec, JwtSpec, MetadataSpec};
 pub use network::{MAX_NETWORKS, Network, address_problems};

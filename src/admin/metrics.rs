@@ -14,6 +14,7 @@ pub(super) fn render(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
     certificates(&status.tls, page);
     weights(&status.routes, page);
     render_fitness::metrics(status, page);
+    keys(&status.routes, page);
     let rollouts: Vec<_> = status
         .routes
         .iter()
@@ -123,6 +124,43 @@ fn weights(routes: &[RouteStatus], page: &mut Page) {
         if let Some(role) = arm.role {
             page.sample(ROLE, &[labels[0], labels[1], ("role", role.as_str())], true);
         }
+    }
+}
+
+fn keys(routes: &[RouteStatus], page: &mut Page) {
+    const KEYS: &str = "switchback_jwks_keys";
+    const AGE: &str = "switchback_jwks_age_seconds";
+    const READS: &str = "switchback_jwks_reads_total";
+    let auths = || {
+        let each = routes.iter();
+        each.filter_map(|route| Some((("route", route.name.as_str()), &route.auth.as_ref()?.keys)))
+    };
+    page.family(
+        KEYS,
+        Kind::Gauge,
+        "Keys that the tokens of a route's callers are checked with; at 0 nobody is let in",
+    );
+    for (route, keys) in auths() {
+        page.sample(KEYS, &[route], keys.keys.unwrap_or(0) as u64);
+    }
+    page.family(
+        AGE,
+        Kind::Gauge,
+        "Time since the keys of a route were last read well",
+    );
+    for (route, keys) in auths() {
+        if let Some(age) = keys.age {
+            page.sample(AGE, &[route], age.as_secs_f64());
+        }
+    }
+    page.family(
+        READS,
+        Kind::Counter,
+        "Readings of the keys of a route, by whether they went well",
+    );
+    for (route, keys) in auths() {
+        page.sample(READS, &[route, ("result", "ok")], keys.reads);
+        page.sample(READS, &[route, ("result", "failed")], keys.failures);
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::config::Diagnostics;
 use crate::control::{
-    ArmStanding, ArmStatus, BackendStatus, CallNumbers, Event, RouteStatus, Status, StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, Event, RouteStatus, Status,
+    StoreHealth,
 };
 use crate::model::Generation;
 use crate::tls::SectionFacts;
@@ -13,8 +14,8 @@ use crate::tls::SectionFacts;
 use super::render_fitness;
 use super::render_rollout;
 use super::wire::{
-    ArmBody, BackendBody, CallsBody, ConfigStatusBody, DiagnosticBody, EventBody, Lifecycle,
-    RouteBody, ShadowBody, StandingBody, StatusBody, StoreBody,
+    ArmBody, AuthBody, BackendBody, CallsBody, ConfigStatusBody, DiagnosticBody, EventBody,
+    JwksBody, Lifecycle, RouteBody, ShadowBody, StandingBody, StatusBody, StoreBody,
 };
 
 pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
@@ -68,9 +69,10 @@ fn warnings(status: &Status) -> Vec<String> {
     });
     let certificates = status.tls.iter().flat_map(certificate_warnings);
     let unfit = render_fitness::warnings(status);
+    let unkeyed = status.routes.iter().filter_map(keyless);
     let state = pending.into_iter().chain(unwritten);
     let known = broken.into_iter().chain(state).chain(unfit);
-    known.chain(certificates).collect()
+    known.chain(certificates).chain(unkeyed).collect()
 }
 
 /// What is to be said of the files of a `tls` section.
@@ -91,6 +93,20 @@ fn certificate_warnings(section: &SectionFacts) -> Vec<String> {
         }
     });
     problem.into_iter().chain(expiring).collect()
+}
+
+/// What is wrong with the keys that a route's callers are checked with.
+fn keyless(route: &RouteStatus) -> Option<String> {
+    let keys = &route.auth.as_ref()?.keys;
+    let error = keys.error.as_deref()?;
+    let effect = match keys.keys {
+        None | Some(0) => "nobody is let in",
+        Some(_) => "those before stay in force",
+    };
+    Some(format!(
+        "route {}: the keys of {} could not be read, {effect}: {error}",
+        route.name, keys.source
+    ))
 }
 
 fn store(health: &StoreHealth) -> StoreBody {
@@ -120,6 +136,7 @@ pub(super) fn route(route: &RouteStatus, generation: Generation) -> RouteBody {
         matches: route.matches.clone(),
         protocol: route.protocol.to_owned(),
         arms: route.arms.iter().map(arm).collect(),
+        auth: route.auth.as_ref().map(auth),
         shadow: route.shadow.as_ref().map(|shadow| ShadowBody {
             backend: shadow.backend.clone(),
             percent: shadow.percent.into(),
@@ -127,6 +144,23 @@ pub(super) fn route(route: &RouteStatus, generation: Generation) -> RouteBody {
             recent: calls(&shadow.recent),
         }),
         rollout: route.rollout.as_ref().map(render_rollout::rollout),
+    }
+}
+
+fn auth(auth: &AuthStatus) -> AuthBody {
+    let keys = &auth.keys;
+    AuthBody {
+        issuer: auth.issuer.clone(),
+        audiences: auth.audiences.clone(),
+        scopes: auth.scopes.clone(),
+        jwks: JwksBody {
+            source: keys.source.clone(),
+            keys: keys.keys.map(|count| count as u64),
+            unusable: keys.unusable as u64,
+            read_at: keys.read_at.map(|at| at.to_string()),
+            age_seconds: keys.age.map(|age| age.as_secs_f64()),
+            error: keys.error.clone(),
+        },
     }
 }
 

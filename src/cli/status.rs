@@ -11,7 +11,7 @@ use super::output::Output;
 use super::rollout;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
-    ArmBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, StandingBody, StatusBody,
+    ArmBody, AuthBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, StandingBody, StatusBody,
     WeightsBody, WeightsReply,
 };
 use crate::model::{Outcome, OutcomeSet, RouteName};
@@ -146,6 +146,9 @@ pub(super) fn route_text(route: &RouteBody) -> String {
         route.matches,
         table.render("  ")
     );
+    if let Some(auth) = &route.auth {
+        text.push_str(&auth_text(auth));
+    }
     if let Some(shadow) = &route.shadow {
         let _ = writeln!(
             text,
@@ -158,6 +161,20 @@ pub(super) fn route_text(route: &RouteBody) -> String {
     }
     if let Some(rollout) = &route.rollout {
         text.push_str(&rollout::text(rollout, "  "));
+    }
+    text
+}
+
+/// What a route asks of its callers, and how it stands with the keys.
+fn auth_text(auth: &AuthBody) -> String {
+    let keys = match (auth.jwks.keys, auth.jwks.age_seconds) {
+        (Some(count), Some(age)) => format!("{count} keys, read {} ago", words::span(age)),
+        (Some(count), None) => format!("{count} keys"),
+        (None, _) => "no keys yet, so nobody is let in".to_owned(),
+    };
+    let mut text = format!("  tokens: of {}, {keys}\n", auth.issuer);
+    if let Some(error) = &auth.jwks.error {
+        let _ = writeln!(text, "    keys of {}: {}", auth.jwks.source, error);
     }
     text
 }

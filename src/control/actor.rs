@@ -27,6 +27,7 @@ use super::evidence::Evidence;
 use super::fitness::Told;
 use super::ground::Ground;
 use super::handover::{Handover, Progress};
+use super::keys::KeyRing;
 use super::ledger::{Ledger, Saved};
 use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
@@ -61,6 +62,8 @@ pub struct Control {
     pub(super) loaded_at: Timestamp,
     /// As the process was started with them.
     pub(super) listeners: Vec<ListenerSpec>,
+    /// What callers' tokens are checked with.
+    pub(super) keys: KeyRing,
     pub(super) refusal: Option<Arc<Diagnostics>>,
     /// A file that could not be written down, and so is not in force.
     pub(super) pending: Option<PendingFile>,
@@ -150,6 +153,7 @@ impl Control {
         let mut shutdown = pin!(shutdown);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.keys.adopt(&self.config);
         self.go_on();
         loop {
             match self.next(&mut tick, shutdown.as_mut()).await {
@@ -249,6 +253,7 @@ impl Control {
             config: &self.config,
             registry: &self.registry,
             certificates: &self.certificates,
+            keys: &self.keys,
             readings: &self.readings,
             conditions: &self.conditions,
             moment: self.moment(),

@@ -13,17 +13,21 @@ use crate::tls::BackendTls;
 
 use super::desired::{Desired, RouteState};
 use super::evidence::{Assignment, Evidence};
+use super::keys::KeyRing;
 
 /// What the data wing is to run by.
 pub(super) fn draw(
     desired: &Desired,
-    (file, listeners): (&ConfigSpec, &[ListenerSpec]),
+    (file, listeners, keys): (&ConfigSpec, &[ListenerSpec], &KeyRing),
     evidence: &BTreeMap<RouteName, Evidence>,
     (seal_key, tls): (&SealKey, &Arc<BackendTls>),
 ) -> Blueprint {
     let routes = file.routes.iter().filter_map(|spec| {
         let state = desired.routes.get(&spec.name)?;
-        Some(draw_route(spec, state, evidence.get(&spec.name)))
+        let mut drawn = draw_route(spec, state, evidence.get(&spec.name));
+        let auth = spec.auth.as_ref();
+        drawn.keys = auth.and_then(|auth| keys.cell(&auth.jwt.jwks));
+        Some(drawn)
     });
     Blueprint {
         generation: desired.generation,
@@ -67,6 +71,7 @@ fn draw_route(spec: &RouteSpec, state: &RouteState, evidence: Option<&Evidence>)
         seed: state.seed,
         arms: arms.collect(),
         trial,
+        keys: None,
     }
 }
 

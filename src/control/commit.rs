@@ -202,6 +202,7 @@ impl Control {
         if let Some(file) = change.file {
             trials.extend(self.judged_anew(&file));
             self.config = file;
+            self.keys.adopt(&self.config);
             self.loaded_at = Timestamp::now();
             self.refusal = None;
             self.pending = None;
@@ -266,7 +267,7 @@ impl Control {
         let file = self.config.spec();
         blueprint::draw(
             &self.desired,
-            (file, &self.listeners),
+            (file, &self.listeners, &self.keys),
             &self.evidence,
             (&self.seal_key, self.certificates.backends()),
         )
@@ -385,7 +386,7 @@ fn log(event: &Event) {
 }
 
 /// An error with its causes, on one line.
-fn in_full(error: &dyn std::error::Error) -> String {
+pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -33,10 +33,11 @@ impl Control {
 
     fn start_load(&mut self, asked: Askers) {
         let path = self.config.path().to_owned();
-        let certificates = self.certificates.clone();
+        let (certificates, keys) = (self.certificates.clone(), self.keys.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let config = config::load(path)?;
             let renewal = certificates.prepare(&config)?;
+            keys.prepare(&config);
             Ok((config, renewal))
         });
         self.load = Some(Load { reading, asked });

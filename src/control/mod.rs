@@ -40,6 +40,7 @@ mod ground;
 mod handle;
 mod handover;
 mod history;
+mod keys;
 mod ledger;
 mod loads;
 mod open;
@@ -65,10 +66,11 @@ pub use error::ControlError;
 pub use event::{Event, What};
 pub use fitness::{CheckStatus, EndpointStatus, FitnessStatus};
 pub use handle::ControlHandle;
+pub use keys::KeysStatus;
 pub use open::{ControlOptions, Opened, open};
 pub use reload::ReloadReport;
 pub use status::{
-    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers, PendingFile,
-    RolloutPhase, RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers,
+    PendingFile, RolloutPhase, RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
 };
 pub use timestamp::Timestamp;

@@ -22,6 +22,7 @@ use super::error::ControlError;
 use super::fitness::Told;
 use super::handle::ControlHandle;
 use super::handover::Handover;
+use super::keys::KeyRing;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
 use super::status::StoreHealth;
@@ -109,6 +110,8 @@ pub(super) fn assemble<T>(
     let (desired, drafts) = under_file(&saved(options, &contents)?, &options.config, moment);
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let config = Arc::new(options.config.clone());
+    let keys = KeyRing::default();
+    keys.prepare(&config);
     let (events, _) = broadcast::channel(EVENTS);
     let readings = Readings::default();
     let picture = Sitters {
@@ -116,6 +119,7 @@ pub(super) fn assemble<T>(
         config: &config,
         registry: &options.registry,
         certificates: &options.certificates,
+        keys: &keys,
         readings: &readings,
         conditions: &options.conditions,
         moment,
@@ -137,6 +141,7 @@ pub(super) fn assemble<T>(
         config,
         loaded_at: moment.at,
         listeners: options.config.spec().listeners.clone(),
+        keys,
         refusal: None,
         pending: None,
         evidence: BTreeMap::new(),
@@ -162,14 +167,26 @@ pub(super) fn assemble<T>(
         loaded: None,
         times: Times::new(started),
     };
+    let cell = begin(&mut control, drafts, start);
+    Ok((control, handle, cell))
+}
+
+/// Gives the workers what they are to run by from the start.
+fn begin<T>(
+    control: &mut Control,
+    drafts: Vec<super::change::Draft>,
+    start: impl FnOnce(&Blueprint) -> (T, Publisher),
+) -> T {
     control.begin_trials(&BTreeMap::new());
     let (cell, publisher) = start(&control.blueprint());
     control.publisher = publisher;
-    drafts.into_iter().for_each(|draft| control.tell(draft));
+    for draft in drafts {
+        control.tell(draft);
+    }
     // What was made of the two is written as soon as the actor runs; a disk that is full by
     // then must not keep traffic from flowing.
     control.ledger.dirty = true;
-    Ok((control, handle, cell))
+    cell
 }
 
 fn saved(options: &ControlOptions, contents: &Contents) -> Result<Desired, ControlError> {

@@ -15,10 +15,11 @@ use crate::upstream::Conditions;
 use super::certificates::Certificates;
 use super::desired::{Desired, RouteState, Run};
 use super::fitness;
+use super::keys::KeyRing;
 use super::shares;
 use super::status::{
-    ArmStanding, ArmStatus, BackendStatus, CallNumbers, ConfigStatus, PendingFile, RolloutPhase,
-    RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, ConfigStatus, PendingFile,
+    RolloutPhase, RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
 };
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -73,6 +74,7 @@ pub(super) struct Sitters<'a> {
     pub(super) config: &'a Arc<Config>,
     pub(super) registry: &'a Registry,
     pub(super) certificates: &'a Certificates,
+    pub(super) keys: &'a KeyRing,
     pub(super) readings: &'a Readings,
     pub(super) conditions: &'a Conditions,
     pub(super) moment: Moment,
@@ -160,12 +162,23 @@ impl Sitters<'_> {
                 ProtocolSpec::Mcp => "mcp",
             },
             arms: arms.collect(),
+            auth: self.auth(spec),
             shadow: self.shadow(spec),
             rollout: state
                 .run
                 .as_deref()
                 .map(|run| self.rollout(&spec.name, run)),
         }
+    }
+
+    fn auth(&self, spec: &RouteSpec) -> Option<AuthStatus> {
+        let jwt = &spec.auth.as_ref()?.jwt;
+        Some(AuthStatus {
+            issuer: jwt.issuer.clone(),
+            audiences: jwt.audiences.clone(),
+            scopes: jwt.scopes.clone(),
+            keys: self.keys.status(&jwt.jwks)?,
+        })
     }
 
     fn shadow(&self, spec: &RouteSpec) -> Option<ShadowStatus> {

@@ -16,6 +16,7 @@ use crate::tls::SectionFacts;
 
 use super::author::Author;
 use super::fitness::FitnessStatus;
+use super::keys::KeysStatus;
 use super::timestamp::Timestamp;
 
 /// Everything there is to show.
@@ -88,10 +89,25 @@ pub struct RouteStatus {
     pub protocol: &'static str,
     /// Every backend of its split, by name.
     pub arms: Vec<ArmStatus>,
+    /// What its callers show to be let in.
+    pub auth: Option<AuthStatus>,
     /// Where a share of its calls is mirrored to.
     pub shadow: Option<ShadowStatus>,
     /// The rollout that runs, else the latest one.
     pub rollout: Option<RolloutStatus>,
+}
+
+/// What the callers of a route show to be let in.
+#[derive(Clone, Debug)]
+pub struct AuthStatus {
+    /// Who issues their tokens.
+    pub issuer: String,
+    /// Whom the tokens are for.
+    pub audiences: Vec<String>,
+    /// Scopes that every token must have.
+    pub scopes: Vec<String>,
+    /// The keys that tokens are checked with.
+    pub keys: KeysStatus,
 }
 
 /// One backend of a route's split.

@@ -1,6 +1,9 @@
 //! Why a request is answered here instead of by a backend.
 
+use http::HeaderValue;
+
 use crate::model::RouteName;
+use crate::stats::AuthResult;
 use crate::upstream::{ClientFault, UpstreamError};
 
 use super::head::HeadError;
@@ -17,6 +20,14 @@ pub(super) enum ProxyError {
     /// As many requests are under way as may be.
     #[error("too many requests are under way")]
     Busy,
+    /// The caller's token is not believed, or there is none.
+    #[error("{}", told(*result))]
+    Auth {
+        /// What the look at it came to.
+        result: AuthResult,
+        /// What the caller is told to do about it, as `WWW-Authenticate`.
+        challenge: Option<HeaderValue>,
+    },
     /// No route takes the request.
     #[error("no route takes this request")]
     NoRoute,
@@ -41,4 +52,24 @@ pub(super) enum ProxyError {
     /// The client's body is at fault.
     #[error(transparent)]
     Body(ClientFault),
+}
+
+/// What a caller is told whose token is not believed. More would help those who try to forge one.
+fn told(result: AuthResult) -> &'static str {
+    match result {
+        AuthResult::NoToken => "this route asks for a bearer token",
+        AuthResult::BadRequest => "the request does not have one bearer token",
+        AuthResult::Expired => "the token has expired",
+        AuthResult::Scope => "the token's scope is not enough",
+        AuthResult::NoKeys => "tokens cannot be checked yet",
+        AuthResult::Admitted
+        | AuthResult::Malformed
+        | AuthResult::Algorithm
+        | AuthResult::UnknownKey
+        | AuthResult::Signature
+        | AuthResult::NotYet
+        | AuthResult::Issuer
+        | AuthResult::Audience
+        | AuthResult::Claim => "the token is not accepted",
+    }
 }

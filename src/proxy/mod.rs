@@ -5,6 +5,7 @@
 
 mod answer;
 mod attempt;
+mod auth;
 mod call;
 mod catalogues;
 mod choice;
@@ -19,6 +20,7 @@ mod guard;
 mod head;
 mod hops;
 mod http2;
+mod metadata;
 mod mirrored;
 mod peek;
 mod pipeline;
@@ -34,6 +36,7 @@ mod shield;
 pub mod snapshot;
 pub mod spec;
 mod streams;
+mod tokens;
 mod upgrade;
 mod view;
 mod watch;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
@@ -16,6 +16,7 @@ use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, MCP_SESSION_ID,
 
 use super::answer::{Answer, RequestGuard};
 use super::attempt;
+use super::auth::Principal;
 use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
@@ -104,12 +105,14 @@ async fn proxy(
     caller: &mut Caller,
 ) -> Result<Response<Answer>, ProxyError> {
     let worker = &downstream.worker;
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
     let view = worker.view();
     let head = Head::read(&parts, view.snapshot.limits.request_fields)?;
-    let route = find_route(&view, &head).ok_or(ProxyError::NoRoute)?;
+    let Some(route) = find_route(&view, &head) else {
+        return answer_here(downstream, &view, &head, &parts.headers);
+    };
     caller.json_rpc = route.is_mcp();
-    guard::check(&route, &downstream.peer, &parts.headers)?;
+    let principal = guard::check(worker, &route, &downstream.peer, &mut parts.headers)?;
 
     let pace = pace_of(worker, &route);
     let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
@@ -128,7 +131,7 @@ async fn proxy(
         version: parts.version,
         fields: &parts.headers,
     };
-    let mut decided = decide(route, asks).await?;
+    let mut decided = decide(route, asks, principal.as_deref()).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let (sent, twin) = match upgrade {
@@ -146,6 +149,20 @@ async fn proxy(
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
     Ok(relay::relay(worker, decided, subject, answered, guard))
+}
+
+/// The answer to a request that no route takes: what a route says of itself, or nothing.
+fn answer_here(
+    downstream: &Downstream,
+    view: &Rc<View>,
+    head: &Head,
+    fields: &HeaderMap,
+) -> Result<Response<Answer>, ProxyError> {
+    let host = head.host_name().to_ascii_lowercase();
+    let found = view.document(&host, head.target.path());
+    let (route, document) = found.ok_or(ProxyError::NoRoute)?;
+    guard::check_route_address(&route, &downstream.peer, fields)?;
+    Ok(document.answer(&head.method))
 }
 
 /// The route of a request; hosts are compared in lower case.
@@ -189,7 +206,11 @@ async fn take_in(
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.
-async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError> {
+async fn decide(
+    route: RouteView,
+    asks: Asks<'_>,
+    principal: Option<&Principal>,
+) -> Result<Decided, ProxyError> {
     let Asks {
         downstream, fields, ..
     } = asks;
@@ -210,7 +231,8 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         .forwarding
         .client(downstream.peer.address, fields)
         .address();
-    let key = route.route().keys.of_request(fields, client);
+    let claims = principal.map_or(&[][..], |principal| &principal.claims);
+    let key = route.route().keys.of_caller(fields, client, claims);
     let (place, endpoint) = choice::by_split(worker, &route, key)?;
     Ok(Decided {
         route,

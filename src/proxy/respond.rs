@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 
 use crate::mcp::{Refusal, RequestId};
+use crate::stats::AuthResult;
 use crate::upstream::{ClientFault, UpstreamError};
 
 use super::answer::Answer;
@@ -48,6 +51,7 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
     if let Some(after) = after {
         response.headers_mut().insert(RETRY_AFTER, seconds(after));
     }
+    advise(error, response.headers_mut());
     if closes(error) {
         response
             .headers_mut()
@@ -59,6 +63,39 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
 /// A time in whole seconds, one at least: `Retry-After` knows no parts.
 fn seconds(after: Duration) -> HeaderValue {
     HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64)
+}
+
+/// RFC 6750, 3.1; without keys it is not the caller who has to do something.
+fn status_of_auth(result: AuthResult) -> StatusCode {
+    match result {
+        AuthResult::BadRequest => StatusCode::BAD_REQUEST,
+        AuthResult::Scope => StatusCode::FORBIDDEN,
+        AuthResult::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
+        AuthResult::Admitted
+        | AuthResult::NoToken
+        | AuthResult::Malformed
+        | AuthResult::Algorithm
+        | AuthResult::UnknownKey
+        | AuthResult::Signature
+        | AuthResult::Expired
+        | AuthResult::NotYet
+        | AuthResult::Issuer
+        | AuthResult::Audience
+        | AuthResult::Claim => StatusCode::UNAUTHORIZED,
+    }
+}
+
+/// What a caller who is not let in is told to do about it.
+fn advise(error: &ProxyError, fields: &mut HeaderMap) {
+    let ProxyError::Auth { result, challenge } = error else {
+        return;
+    };
+    if let Some(challenge) = challenge {
+        fields.insert(WWW_AUTHENTICATE, challenge.clone());
+    }
+    if *result == AuthResult::NoKeys {
+        fields.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
 }
 
 fn plain(error: &ProxyError) -> String {
@@ -82,6 +119,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
             }
         }
         ProxyError::Address => StatusCode::FORBIDDEN,
+        ProxyError::Auth { result, .. } => status_of_auth(*result),
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::Busy
         | ProxyError::NoBackend { .. }
@@ -106,6 +144,12 @@ fn refusal(error: &ProxyError) -> Refusal {
     match error {
         ProxyError::UnknownSession => Refusal::SessionNotFound,
         ProxyError::Address => Refusal::Forbidden,
+        ProxyError::Auth { result, .. } => match status_of_auth(*result) {
+            StatusCode::FORBIDDEN => Refusal::Forbidden,
+            StatusCode::BAD_REQUEST => Refusal::BadRequest,
+            StatusCode::SERVICE_UNAVAILABLE => Refusal::Unavailable,
+            _ => Refusal::Unauthorized,
+        },
         ProxyError::Head(_)
         | ProxyError::Body(_)
         | ProxyError::NoRoute
@@ -138,6 +182,7 @@ fn detail(error: &ProxyError) -> Option<String> {
         | ProxyError::Body(_)
         | ProxyError::Address
         | ProxyError::Busy
+        | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoStandIn { .. }
         | ProxyError::NoBackend { .. } => Some(error.to_string()),
@@ -152,6 +197,7 @@ fn closes(error: &ProxyError) -> bool {
         ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody(_)),
         ProxyError::Address
         | ProxyError::NoStandIn { .. }
+        | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoBackend { .. }
         | ProxyError::UnknownSession => false,

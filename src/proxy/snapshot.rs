@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::access::address::AddressRules;
+use crate::access::jwt::KeyCell;
 use crate::deadline::Terms;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::{BackendTag, EndpointTag, SealKey};
@@ -23,6 +24,7 @@ use crate::upstream::{IntakeBounds, Patience};
 
 use super::client::Forwarding;
 use super::guard::Guard;
+use super::metadata::{self, Document};
 use super::spec::{
     ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec, UpgradeSpec,
 };
@@ -60,6 +62,8 @@ pub struct RouteBlueprint {
     pub arms: Vec<ArmBlueprint>,
     /// The evidence to gather while a rollout runs.
     pub trial: Option<TrialBlueprint>,
+    /// Where the keys are that callers' tokens are checked with; without any, no token is good.
+    pub keys: Option<Arc<KeyCell>>,
 }
 
 /// One backend of a route as control wants it.
@@ -100,6 +104,8 @@ pub struct Snapshot {
     pub generation: Generation,
     pub(super) table: RouteTable,
     pub(super) routes: Vec<Route>,
+    /// What routes say of themselves; in the table after the routes.
+    pub(super) documents: Vec<Document>,
     /// In the order of the listeners.
     pub(super) doors: Vec<Door>,
     pub(super) forwarding: Forwarding,
@@ -163,9 +169,12 @@ impl Snapshot {
     /// by `config`, so this cannot fail; an arm or a shadow whose backend is missing is left out.
     pub fn compile(blueprint: &Blueprint) -> Self {
         let route = |route: &RouteBlueprint| Route::compile(route, blueprint);
+        let specs = || blueprint.routes.iter().map(|route| &route.spec);
+        let (places, documents): (Vec<_>, _) = metadata::documents(specs()).into_iter().unzip();
         Self {
             generation: blueprint.generation,
-            table: RouteTable::new(blueprint.routes.iter().map(|route| &route.spec.matches)),
+            table: RouteTable::new(specs().map(|spec| &spec.matches).chain(&places)),
+            documents,
             routes: blueprint.routes.iter().map(route).collect(),
             doors: blueprint.listeners.iter().map(Door::new).collect(),
             forwarding: Forwarding::new(&blueprint.forwarding),
@@ -234,7 +243,7 @@ impl Route {
         Self {
             name: spec.name.clone(),
             protocol: spec.protocol,
-            guard: Guard::new(spec),
+            guard: Guard::new(blueprint),
             split: Split::new(choices),
             keys: Keys::new(&spec.sticky, blueprint.seed),
             arms,

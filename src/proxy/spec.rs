@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::spec::{Network, address_problems};
+use crate::access::spec::{AuthSpec, Network, address_problems};
 use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
@@ -37,6 +37,9 @@ pub struct RouteSpec {
     /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<Network>,
+    /// What callers show to be let in. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthSpec>,
     /// What the route's callers speak. Default `http`.
     #[serde(default)]
     pub protocol: ProtocolSpec,
@@ -107,6 +110,9 @@ impl RouteSpec {
         problems.add_all("match", self.matches.problems());
         problems.add_all("", address_problems(self.allow.as_deref(), &self.deny));
         problems.add_all("split", split_problems(&self.split));
+        if let Some(auth) = &self.auth {
+            problems.add_all("auth.jwt", auth.jwt.problems());
+        }
         if self.sticky.len() > MAX_STICKY {
             let message = format!("a route has at most {MAX_STICKY} sources of keys");
             problems.add("sticky", message);
@@ -114,6 +120,10 @@ impl RouteSpec {
         for (index, source) in self.sticky.iter().enumerate() {
             if let Some(problem) = source.problem() {
                 problems.add(format!("sticky[{index}]"), problem);
+            }
+            if matches!(source, StickySpec::Claim(_)) && self.auth.is_none() {
+                let message = "claims are known only on a route with `auth`";
+                problems.add(format!("sticky[{index}]"), message);
             }
         }
         if let Some(shadow) = &self.shadow {

@@ -13,6 +13,7 @@ use crate::tls::BackendTls;
 use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
+use super::metadata::Document;
 use super::snapshot::{Door, Route, RouteArm, Snapshot};
 use super::spec::{ProtocolSpec, ShieldSpec};
 use super::worker::Worker;
@@ -107,6 +108,22 @@ impl View {
 }
 
 impl View {
+    /// What a route says of itself at this place, and the route.
+    pub(super) fn document(
+        self: &Rc<Self>,
+        host: &str,
+        path: &str,
+    ) -> Option<(RouteView, &Document)> {
+        let place = self.snapshot.table.find(host, path)?;
+        let place = place.checked_sub(self.snapshot.routes.len())?;
+        let document = self.snapshot.documents.get(place)?;
+        let route = RouteView {
+            view: Rc::clone(self),
+            place: document.route,
+        };
+        (route.place < self.routes.len()).then_some((route, document))
+    }
+
     /// What became of the connections to a listener that not everybody may use.
     pub(super) fn door_stats(&self, listener: usize) -> Option<&GateStats> {
         self.doors.get(listener)?.as_deref()

@@ -34,6 +34,7 @@ use super::retry::RetryBudgets;
 use super::serve;
 use super::snapshot::SnapshotCell;
 use super::streams::Streams;
+use super::tokens::TokenCache;
 use super::view::View;
 
 /// Sweeps of the deadline table between two sweeps of the idle connections.
@@ -115,6 +116,7 @@ pub(super) struct Worker {
     connections: RefCell<Slab<Rc<Connection>>>,
     caps: OfWorker,
     retry_budgets: RetryBudgets,
+    tokens: TokenCache,
     random: Cell<u64>,
 }
 
@@ -153,6 +155,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
         retry_budgets: RetryBudgets::default(),
+        tokens: TokenCache::default(),
         random: Cell::new(options.seed),
     });
     worker.refresh();
@@ -245,6 +248,10 @@ impl Worker {
         self.shared.tls.get(listener)?.as_deref()
     }
 
+    pub(super) fn tokens(&self) -> &TokenCache {
+        &self.tokens
+    }
+
     pub(super) fn open_calls(&self) -> &OpenCalls {
         &self.open_calls
     }
@@ -296,6 +303,7 @@ impl Worker {
         self.edition.set(self.shared.snapshots.edition());
         let snapshot = self.shared.snapshots.load();
         self.streams.end_homeless(&snapshot);
+        self.tokens.hold_at_most(snapshot.limits.checked_tokens);
         let view = View::new(self, snapshot);
         *self.view.borrow_mut() = Rc::new(view);
     }

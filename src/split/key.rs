@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HeaderMap, HeaderName};
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::spec::StickySpec;
@@ -14,6 +14,8 @@ pub enum KeySource {
     Header(HeaderName),
     /// A cookie.
     Cookie(Box<str>),
+    /// A claim of the caller's token.
+    Claim(Box<str>),
     /// The client's address.
     ClientAddress,
 }
@@ -32,6 +34,7 @@ impl Keys {
         let source = |spec: &StickySpec| match spec {
             StickySpec::Header(name) => name.parse().ok().map(KeySource::Header),
             StickySpec::Cookie(name) => Some(KeySource::Cookie(name.as_str().into())),
+            StickySpec::Claim(name) => Some(KeySource::Claim(name.as_str().into())),
             StickySpec::ClientAddress => Some(KeySource::ClientAddress),
         };
         Self {
@@ -40,11 +43,26 @@ impl Keys {
         }
     }
 
-    /// The hash of the first key that the request has.
+    /// The hash of the first key that the request has, when nothing is known of its caller.
     pub fn of_request(&self, headers: &HeaderMap, client: IpAddr) -> Option<u64> {
+        self.of_caller(headers, client, &[])
+    }
+
+    /// The hash of the first key that the request has, of whose caller these claims are known.
+    pub fn of_caller(
+        &self,
+        headers: &HeaderMap,
+        client: IpAddr,
+        claims: &[(Box<str>, HeaderValue)],
+    ) -> Option<u64> {
         self.sources.iter().find_map(|source| match source {
             KeySource::Header(name) => headers.get(name).map(|value| self.hash(value.as_bytes())),
             KeySource::Cookie(name) => cookie(headers, name).map(|value| self.hash(value)),
+            KeySource::Claim(name) => {
+                let mut claims = claims.iter();
+                let claim = claims.find(|(known, _)| known == name);
+                claim.map(|(_, value)| self.hash(value.as_bytes()))
+            }
             KeySource::ClientAddress => Some(match client {
                 IpAddr::V4(v4) => self.hash(&v4.octets()),
                 IpAddr::V6(v6) => self.hash(&v6.octets()),
@@ -57,7 +75,7 @@ impl Keys {
         self.sources.iter().any(|source| match source {
             KeySource::Header(read) => read.as_str() == name,
             KeySource::Cookie(_) => name == "cookie",
-            KeySource::ClientAddress => false,
+            KeySource::Claim(_) | KeySource::ClientAddress => false,
         })
     }
 

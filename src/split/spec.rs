@@ -18,6 +18,8 @@ pub enum StickySpec {
     Header(String),
     /// The value of a cookie, such as `{ cookie: session }`.
     Cookie(String),
+    /// A claim of the caller's token, such as `{ claim: sub }`; only on routes with `auth`.
+    Claim(String),
     /// The client's address, as trusted proxies tell it.
     ClientAddress,
 }
@@ -43,6 +45,7 @@ impl StickySpec {
                 .then(|| format!("`{name}` is not the name of a header")),
             Self::Cookie(name) => (name.is_empty() || !name.bytes().all(is_token))
                 .then(|| format!("`{name}` is not the name of a cookie")),
+            Self::Claim(name) => name.is_empty().then(|| "a claim has a name".to_owned()),
             Self::ClientAddress => None,
         }
     }

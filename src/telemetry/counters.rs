@@ -65,6 +65,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Rows of the history left out of an answer because they are damaged",
     ),
     (
+        "switchback_auth_tokens_forgotten_total",
+        "Checked tokens that a worker forgot to make room for others",
+    ),
+    (
         "switchback_sessions_rehomed_total",
         "MCP sessions that were moved to another backend after a revert or a death",
     ),

@@ -68,6 +68,7 @@ const LAW: &[(&str, &[&str])] = &[
         "control",
         &[
             "model",
+            "filewatch",
             "stats",
             "store",
             "notify",

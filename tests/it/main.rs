@@ -59,5 +59,6 @@ mod support;
 mod takeover;
 mod tls;
 mod tls_backends;
+mod tokens;
 mod unread;
 mod websocket;

@@ -27,8 +27,8 @@ pub use rollout::{
     VerdictBody,
 };
 pub use status::{
-    ArmBody, BackendBody, BackendsBody, CallsBody, Lifecycle, RouteBody, RoutesBody, ShadowBody,
-    StandingBody, StatusBody, StoreBody, WeightsReply,
+    ArmBody, AuthBody, BackendBody, BackendsBody, CallsBody, JwksBody, Lifecycle, RouteBody,
+    RoutesBody, ShadowBody, StandingBody, StatusBody, StoreBody, WeightsReply,
 };
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change

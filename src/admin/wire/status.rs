@@ -84,12 +84,49 @@ pub struct RouteBody {
     pub protocol: String,
     /// Its backends, in the order of their names.
     pub arms: Vec<ArmBody>,
+    /// What its callers show to be let in; absent where nothing is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthBody>,
     /// The backend that its calls are mirrored to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowBody>,
     /// The rollout that runs, else the latest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutBody>,
+}
+
+/// What the callers of a route show to be let in: a signed token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuthBody {
+    /// Who issues the tokens.
+    pub issuer: String,
+    /// Whom they may be for.
+    pub audiences: Vec<String>,
+    /// Scopes that each of them must have.
+    pub scopes: Vec<String>,
+    /// The keys that they are checked with.
+    pub jwks: JwksBody,
+}
+
+/// The keys of an issuer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JwksBody {
+    /// The file or the URL that they come from.
+    pub source: String,
+    /// How many are in force; absent before any were read, and then nobody is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
+    /// How many of the set cannot be used.
+    pub unusable: u64,
+    /// When they were last read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<String>,
+    /// How long ago that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<f64>,
+    /// Why the latest reading failed, when it did; the keys before stay in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One backend of a route.

@@ -97,6 +97,9 @@ pub struct LimitsSpec {
     /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
     /// 10,000,000. Default 100,000.
     pub session_records: usize,
+    /// Most checked tokens that each worker remembers, so that a caller pays for one signature
+    /// and not for one a request, 0 to 1,000,000. Default 10,000.
+    pub checked_tokens: usize,
 }
 
 impl LimitsSpec {
@@ -156,6 +159,7 @@ impl LimitsSpec {
             Duration::ZERO..=Duration::from_hours(1),
         );
         problems.number("session_records", self.session_records, 0..=10_000_000);
+        problems.number("checked_tokens", self.checked_tokens, 0..=1_000_000);
         problems.into_vec()
     }
 }
@@ -188,6 +192,7 @@ impl Default for LimitsSpec {
             drain_delay: Duration::ZERO,
             drain_idle: Duration::from_secs(2),
             session_records: 100_000,
+            checked_tokens: 10_000,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod frames;
 pub mod gate;
 pub mod gateway;
 pub mod hostile;
+pub mod issuer;
 pub mod load;
 pub mod mcp_client;
 pub mod mirror;
