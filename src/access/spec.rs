@@ -4,6 +4,6 @@ mod caller;
 mod jwt;
 mod network;
 
-pub use caller::{AuditSpec, CertificateSpec, FailuresSpec, TokenSpec, grant_problems};
+pub use caller::{AuditSpec, CertificateGrantSpec, FailuresSpec, TokenSpec, grant_problems};
 pub use jwt::{AlgorithmSpec, AuthSpec, JwksSpec, JwtSpec, MetadataSpec};
 pub use network::{MAX_NETWORKS, Network, address_problems};

@@ -9,7 +9,7 @@ use super::moment::Expiry;
 use super::role::Role;
 use super::scope::Scope;
 use super::secret::{SECRET_MAX, Secret, is_token};
-use super::spec::{CertificateSpec, TokenSpec};
+use super::spec::{CertificateGrantSpec, TokenSpec};
 
 /// Who somebody is, and what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Grant {
     }
 
     /// What a verified client certificate of this name is granted.
-    pub fn of_certificate(spec: &CertificateSpec) -> Self {
+    pub fn of_certificate(spec: &CertificateGrantSpec) -> Self {
         Self {
             name: spec.name.as_str().into(),
             role: spec.role,

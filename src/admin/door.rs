@@ -32,13 +32,15 @@ pub(super) enum Caller {
     Anybody,
     /// Somebody whom the file knows.
     Known(Arc<Grant>),
+    /// Whoever showed a certificate, where that is all that the file asks for.
+    Certified(Arc<str>),
 }
 
 impl Caller {
     /// What they may do.
     pub(super) fn role(&self) -> Role {
         match self {
-            Self::Anybody => Role::Admin,
+            Self::Anybody | Self::Certified(_) => Role::Admin,
             Self::Known(grant) => grant.role,
         }
     }
@@ -46,7 +48,7 @@ impl Caller {
     /// Whether they may change this route, as far as their scope goes.
     pub(super) fn covers(&self, route: &str) -> bool {
         match self {
-            Self::Anybody => true,
+            Self::Anybody | Self::Certified(_) => true,
             Self::Known(grant) => grant.covers(route),
         }
     }
@@ -54,7 +56,7 @@ impl Caller {
     /// Whether their scope leaves any route out.
     pub(super) fn is_scoped(&self) -> bool {
         match self {
-            Self::Anybody => false,
+            Self::Anybody | Self::Certified(_) => false,
             Self::Known(grant) => !grant.routes.is_empty(),
         }
     }
@@ -64,6 +66,7 @@ impl Caller {
         match self {
             Self::Anybody => None,
             Self::Known(grant) => Some(&grant.name),
+            Self::Certified(name) => Some(name),
         }
     }
 }
@@ -73,6 +76,7 @@ impl Caller {
 pub(super) struct Door {
     config: Arc<Config>,
     tokens: Tokens,
+    certificates: Vec<Arc<Grant>>,
     addresses: Option<AddressRules>,
     bounds: FailureBounds,
     /// Whether callers may stay nameless: on loopback, while the file grants nothing.
@@ -124,7 +128,7 @@ impl Doors {
     /// 401 for whoever does not say who they are, 429 when that happened too often.
     pub(super) fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refusal> {
         let door = self.now();
-        let failure = match door.look(headers, SystemTime::now()) {
+        let failure = match door.look(headers, peer, SystemTime::now()) {
             Ok(caller) => return Ok(caller),
             Err(failure) => failure,
         };
@@ -169,11 +173,13 @@ impl Doors {
         let door = self.now();
         match caller {
             Caller::Anybody => door.open,
+            Caller::Certified(_) => door.grants_nothing(),
             Caller::Known(grant) => {
                 let over = grant
                     .expires
                     .is_some_and(|at| at.is_over(SystemTime::now()));
-                !over && door.tokens.grants().any(|known| known == grant)
+                let mut known = door.tokens.grants().chain(&door.certificates);
+                !over && known.any(|known| known == grant)
             }
         }
     }
@@ -202,7 +208,10 @@ impl Failure {
 
     fn refusal(self) -> Refusal {
         let (message, challenge) = match self {
-            Self::Missing => ("this call needs a token", "Bearer"),
+            Self::Missing => (
+                "this call needs a token, or a client certificate that the config knows",
+                "Bearer",
+            ),
             Self::Malformed => (
                 "the Authorization of this request is not one bearer token",
                 "Bearer error=\"invalid_token\"",
@@ -238,6 +247,8 @@ impl Door {
     fn new(config: &Arc<Config>, exposed: bool) -> Self {
         let spec = &config.spec().admin;
         let tokens = Tokens::new(&spec.tokens);
+        let certificates = spec.certificates.iter().map(Grant::of_certificate);
+        let certificates: Vec<_> = certificates.map(Arc::new).collect();
         Self {
             config: Arc::clone(config),
             addresses: AddressRules::new(spec.allow.as_deref(), &spec.deny),
@@ -248,8 +259,9 @@ impl Door {
             },
             // The listener stays where it is until a restart. So does what it asks for: a file
             // that moves it to loopback and drops all tokens must not open it meanwhile.
-            open: tokens.is_empty() && !exposed,
+            open: tokens.is_empty() && certificates.is_empty() && !exposed,
             tokens,
+            certificates,
         }
     }
 
@@ -269,9 +281,15 @@ impl Door {
         &self.config.spec().admin.origins
     }
 
-    fn look(&self, headers: &HeaderMap, now: SystemTime) -> Result<Caller, Failure> {
-        if self.open {
-            return Ok(Caller::Anybody);
+    /// Whether the file names nobody.
+    fn grants_nothing(&self) -> bool {
+        self.tokens.is_empty() && self.certificates.is_empty()
+    }
+
+    /// A token goes before a certificate: it was presented for this call.
+    fn look(&self, headers: &HeaderMap, peer: &Peer, now: SystemTime) -> Result<Caller, Failure> {
+        if self.tokens.is_empty() || !headers.contains_key(AUTHORIZATION) {
+            return self.look_at_connection(peer);
         }
         let mut fields = headers.get_all(AUTHORIZATION).iter();
         let field = fields.next().ok_or(Failure::Missing)?;
@@ -287,6 +305,30 @@ impl Door {
     }
 }
 
+impl Door {
+    fn look_at_connection(&self, peer: &Peer) -> Result<Caller, Failure> {
+        if let Some(names) = &peer.names {
+            let granted = self
+                .certificates
+                .iter()
+                .find(|grant| names.has(&grant.name));
+            if let Some(grant) = granted {
+                return Ok(Caller::Known(Arc::clone(grant)));
+            }
+            if self.grants_nothing() {
+                let first = names.common_name.as_ref().or(names.alternatives.first());
+                return Ok(Caller::Certified(
+                    first.unwrap_or(&names.subject).as_str().into(),
+                ));
+            }
+        }
+        if self.open {
+            return Ok(Caller::Anybody);
+        }
+        Err(Failure::Missing)
+    }
+}
+
 /// The token of `Bearer TOKEN`; the scheme's name has no case.
 fn bearer(field: &str) -> Option<&str> {
     let (scheme, token) = field.trim().split_once(' ')?;
@@ -297,7 +339,86 @@ fn bearer(field: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config;
+    use crate::tls::PeerNames;
+
     use super::*;
+
+    const SECRET: &str = "ci-0123456789abcdefghij";
+
+    fn door(admin: &str, exposed: bool) -> Door {
+        let text = format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {admin}
+backends: {{ a: {{ endpoints: [\"http://127.0.0.1:1\"] }} }}
+routes: [{{ name: r, split: {{ a: 1 }} }}]
+"
+        );
+        let folder = std::path::Path::new("switchback.yaml");
+        let config = config::parse(folder, &text, &config::Process::new("."));
+        Door::new(&Arc::new(config.unwrap()), exposed)
+    }
+
+    const TLS: &str = "tls: { certificates: [{ cert: a, key: b }], client_ca: c }";
+
+    fn look(door: &Door, token: Option<&str>, certificate: Option<&str>) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let field = format!("Bearer {token}").parse().unwrap();
+            headers.insert(AUTHORIZATION, field);
+        }
+        let address = "127.0.0.1:5".parse().unwrap();
+        let mut peer = Peer::plain(address, address);
+        peer.names = certificate.map(|name| PeerNames {
+            subject: format!("CN={name}"),
+            common_name: Some(name.to_owned()),
+            alternatives: Vec::new(),
+        });
+        let caller = door.look(&headers, &peer, SystemTime::now()).ok()?;
+        Some(format!(
+            "{} {}",
+            caller.name().unwrap_or("-"),
+            caller.role()
+        ))
+    }
+
+    #[test]
+    fn nobody_is_nameless_where_the_file_knows_somebody_or_others_can_reach_it() {
+        let token = format!("{{ tokens: [{{ name: ci, role: viewer, secret: {SECRET} }}] }}");
+
+        assert_eq!(look(&door("{}", false), None, None).unwrap(), "- admin");
+        assert_eq!(look(&door("{}", true), None, None), None);
+        assert_eq!(look(&door("{}", true), Some(SECRET), None), None);
+        for exposed in [false, true] {
+            let door = door(&token, exposed);
+            assert_eq!(look(&door, None, None), None);
+            assert_eq!(look(&door, Some("wrong"), None), None);
+            assert_eq!(look(&door, Some(SECRET), None).unwrap(), "ci viewer");
+            assert_eq!(look(&door, None, Some("anybody")), None);
+        }
+    }
+
+    #[test]
+    fn a_certificate_has_the_role_of_its_name_and_a_token_goes_before_it() {
+        let listed = format!(
+            "{{ {TLS}, certificates: [{{ name: ops, role: deployer }}], \
+             tokens: [{{ name: ci, role: viewer, secret: {SECRET} }}] }}"
+        );
+        let door = door(&listed, true);
+
+        assert_eq!(look(&door, None, Some("ops")).unwrap(), "ops deployer");
+        assert_eq!(look(&door, None, Some("ops2")), None);
+        assert_eq!(look(&door, Some(SECRET), Some("ops")).unwrap(), "ci viewer");
+        assert_eq!(look(&door, Some("wrong"), Some("ops")), None);
+    }
+
+    #[test]
+    fn a_certificate_alone_will_do_where_nobody_is_listed() {
+        let door = door(&format!("{{ {TLS} }}"), true);
+
+        assert_eq!(look(&door, None, Some("ann")).unwrap(), "ann admin");
+        assert_eq!(look(&door, None, None), None);
+    }
 
     #[test]
     fn a_bearer_token_is_one_word_behind_its_scheme() {

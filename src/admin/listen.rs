@@ -1,4 +1,4 @@
-//! The admin API's own socket, on loopback only.
+//! The admin API's own socket: on loopback only, unless it speaks TLS.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,8 +8,8 @@ use std::net::{SocketAddr, TcpListener};
 pub enum ListenError {
     /// The address can be reached from other machines.
     #[error(
-        "the admin API does not listen on {address}: it has neither TLS nor tokens yet, so only \
-         a loopback address is safe; use 127.0.0.1:{} and reach it from elsewhere through a \
+        "the admin API does not listen on {address}: without TLS only a loopback address is \
+         safe; use 127.0.0.1:{} and reach it from elsewhere through a \
          tunnel, such as `ssh -L {}:127.0.0.1:{}`",
         address.port(), address.port(), address.port()
     )]
@@ -28,7 +28,16 @@ pub enum ListenError {
     },
 }
 
-/// A socket that the admin API may use: bound, and to a loopback address.
+/// How the admin API is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// In clear text.
+    Clear,
+    /// Over TLS.
+    Tls,
+}
+
+/// A socket that the admin API may use: bound, and to a loopback address unless it speaks TLS.
 #[derive(Debug)]
 pub struct AdminListener {
     socket: TcpListener,
@@ -39,24 +48,25 @@ impl AdminListener {
     /// Binds `address`; port 0 takes any free one.
     ///
     /// # Errors
-    /// [`ListenError`] when the address is not loopback, or taken.
-    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        if !address.ip().to_canonical().is_loopback() {
+    /// [`ListenError`] when the address is taken, or is not loopback and the API has no TLS.
+    pub fn bind(address: SocketAddr, wire: Wire) -> Result<Self, ListenError> {
+        if wire == Wire::Clear && !address.ip().to_canonical().is_loopback() {
             return Err(ListenError::NotLoopback { address });
         }
         let socket = TcpListener::bind(address);
-        Self::over(socket.map_err(|source| ListenError::Bind { address, source })?)
+        let socket = socket.map_err(|source| ListenError::Bind { address, source })?;
+        Self::over(socket, wire)
     }
 
     /// Listens on a socket that is bound already.
     ///
     /// # Errors
-    /// [`ListenError`] when its address is not loopback.
-    pub fn over(socket: TcpListener) -> Result<Self, ListenError> {
+    /// [`ListenError`] when its address is not loopback and the API has no TLS.
+    pub fn over(socket: TcpListener, wire: Wire) -> Result<Self, ListenError> {
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
         let refused = |address| move |source| ListenError::Bind { address, source };
         let address = socket.local_addr().map_err(refused(unbound))?;
-        if !address.ip().to_canonical().is_loopback() {
+        if wire == Wire::Clear && !address.ip().to_canonical().is_loopback() {
             return Err(ListenError::NotLoopback { address });
         }
         socket.set_nonblocking(true).map_err(refused(address))?;
@@ -93,7 +103,7 @@ mod tests {
             "192.0.2.1:9900",
             "[::ffff:10.0.0.1]:9900",
         ] {
-            let error = AdminListener::bind(address.parse().unwrap()).unwrap_err();
+            let error = AdminListener::bind(address.parse().unwrap(), Wire::Clear).unwrap_err();
 
             assert!(
                 matches!(error, ListenError::NotLoopback { .. }),
@@ -105,10 +115,10 @@ mod tests {
 
     #[test]
     fn any_free_loopback_port_is_taken() {
-        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap();
 
         assert_ne!(listener.address().port(), 0);
-        let again = AdminListener::bind(listener.address()).unwrap_err();
+        let again = AdminListener::bind(listener.address(), Wire::Clear).unwrap_err();
         assert!(matches!(again, ListenError::Bind { .. }));
     }
 }

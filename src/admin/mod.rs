@@ -1,6 +1,6 @@
 //! The admin API: how people, pipelines and probes look at the gateway and steer it.
 //!
-//! HTTP/1.1 on a loopback listener of its own, served on control's thread, so that it answers
+//! HTTP/1.1 on a listener of its own, on loopback unless it speaks TLS, served on control's thread, so that it answers
 //! while the workers are busy. It changes things only through control. One table
 //! (`endpoints`) drives the router, the OpenAPI document and the home page; one place
 //! (`error`) turns what went wrong into a status and a body.
@@ -9,8 +9,8 @@
 //! every body, head, wait and reader is bounded; a reader who does not keep up costs control
 //! nothing.
 //!
-//! Deliberately not here: TLS and tokens, without which no address but loopback is accepted,
-//! and what is on the page of metrics about calls (`telemetry`).
+//! Deliberately not here: what tokens and scopes are (`access`), and what is on the page of
+//! metrics about calls (`telemetry`).
 
 mod api;
 mod audit;
@@ -44,6 +44,6 @@ mod tests;
 pub mod wire;
 
 pub use api::Deps;
-pub use listen::{AdminListener, ListenError};
+pub use listen::{AdminListener, ListenError, Wire};
 pub use readiness::Readiness;
 pub use server::serve;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 
-use crate::admin::{self, AdminListener, Deps, Readiness};
+use crate::admin::{self, AdminListener, Deps, Readiness, Wire};
 use crate::config::Config;
 use crate::config::spec::ConfigSpec;
 use crate::control::{self, Author, Certificates, Control, ControlError, ControlHandle};
@@ -56,6 +56,7 @@ pub struct Gateway {
 pub struct Running {
     listeners: Vec<SocketAddr>,
     admin: SocketAddr,
+    wire: Wire,
     control: ControlHandle,
     readiness: Readiness,
     doors: Doors,
@@ -96,6 +97,7 @@ impl Gateway {
         let mut running = Running {
             listeners: doors.addresses(),
             admin: admin_listener.address(),
+            wire: wire(&spec),
             control: opened.handle.clone(),
             readiness: readiness.clone(),
             workers: Workers::start(shared.clone(), &doors, workers)?,
@@ -153,12 +155,21 @@ fn open_doors(
     let addresses = spec.listeners.iter().map(|listener| listener.address);
     let doors = Doors::open(addresses, workers, inherited)?;
     let address = spec.admin.address;
+    let wire = wire(spec);
     let passed = inherited.take(Role::Admin, address);
     let admin = match passed.map_err(AppError::Sockets)?.pop() {
-        Some(socket) => AdminListener::over(socket)?,
-        None => AdminListener::bind(address)?,
+        Some(socket) => AdminListener::over(socket, wire)?,
+        None => AdminListener::bind(address, wire)?,
     };
     Ok((doors, admin))
+}
+
+/// How the admin API is spoken to.
+fn wire(spec: &ConfigSpec) -> Wire {
+    match spec.admin.tls {
+        Some(_) => Wire::Tls,
+        None => Wire::Clear,
+    }
 }
 
 impl Running {
@@ -170,6 +181,14 @@ impl Running {
     /// The address of the admin API.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The address of the admin API as a URL.
+    pub fn admin_url(&self) -> String {
+        match self.wire {
+            Wire::Clear => format!("http://{}", self.admin),
+            Wire::Tls => format!("https://{}", self.admin),
+        }
     }
 
     /// Reads the file again.

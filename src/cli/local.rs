@@ -53,11 +53,11 @@ fn started(path: &Path, running: &Running) -> String {
         .map(ToString::to_string)
         .collect();
     format!(
-        "switchback {} by {}: traffic on {}, admin API on http://{}",
+        "switchback {} by {}: traffic on {}, admin API on {}",
         env!("CARGO_PKG_VERSION"),
         path.display(),
         addresses.join(", "),
-        running.admin_address(),
+        running.admin_url(),
     )
 }
 

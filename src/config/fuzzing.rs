@@ -34,6 +34,10 @@ fn assert_says_the_same(config: &Config) {
         // It would be interpolated a second time.
         return;
     }
+    if !config.spec().admin.tokens.is_empty() {
+        // Secrets are not written out, so what is written lacks them.
+        return;
+    }
     match parse(Path::new("switchback.json"), &written, &Few) {
         Ok(again) => assert_eq!(config.fingerprint(), again.fingerprint(), "{written}"),
         Err(problems) => unreachable!("{}\nin {written}", problems.render(Render::Plain)),

@@ -7,7 +7,8 @@ use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 
 use crate::access::spec::{
-    AuditSpec, FailuresSpec, Network, TokenSpec, address_problems, grant_problems,
+    AuditSpec, CertificateGrantSpec, FailuresSpec, Network, TokenSpec, address_problems,
+    grant_problems,
 };
 use crate::listener::spec::ListenerSpec;
 use crate::model::{BackendName, PlanName, Problems};
@@ -64,6 +65,11 @@ pub struct AdminSpec {
     /// loopback address may do everything. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenSpec>,
+    /// What callers with a client certificate may do, at most 256; needs `tls.client_ca`.
+    /// Without any, and without `tokens`, whoever shows a certificate may do everything.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateGrantSpec>,
     /// Networks that connections are taken from, 1 to 1,024, such as `10.0.0.0/8`.
     /// Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +99,7 @@ impl Default for AdminSpec {
             address: SocketAddr::from(([127, 0, 0, 1], 9900)),
             tls: None,
             tokens: Vec::new(),
+            certificates: Vec::new(),
             allow: None,
             deny: Vec::new(),
             hosts: Vec::new(),
@@ -112,7 +119,7 @@ impl AdminSpec {
             problems.add_all("tls", tls.problems());
         }
         let networks = address_problems(self.allow.as_deref(), &self.deny);
-        for (field, message) in grant_problems(&self.tokens, &[])
+        for (field, message) in grant_problems(&self.tokens, &self.certificates)
             .into_iter()
             .chain(networks)
         {

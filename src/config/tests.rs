@@ -40,7 +40,7 @@ fn folder(name: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("schema.json"))
+        .filter(|path| path.is_file() && !path.ends_with("schema.json"))
         .collect();
     files.sort();
     files
@@ -71,6 +71,54 @@ fn every_example_is_accepted() {
             panic!("{diagnostics}");
         }
     }
+}
+
+#[test]
+fn the_admin_api_is_never_open_to_the_network_by_mistake() {
+    let tls = |more: &str| format!("tls: {{ certificates: [{{ cert: a, key: b }}]{more} }}");
+    let token = "tokens: [{ name: ci, role: admin, secret: ci-0123456789abcdefghij }]";
+    let asks = tls(", client_ca: c");
+    let asks_kindly = tls(", client_ca: c, client_certificates: optional");
+    let fine = |admin: &str| {
+        let text =
+            format!("{REST}admin: {{ {admin} }}\nroutes: [{{ name: r, split: {{ a: 1 }} }}]");
+        yaml(&text, &Told::default()).is_ok()
+    };
+
+    for (rest, expected) in [
+        (String::new(), false),
+        (token.to_owned(), false),
+        (tls(""), false),
+        (asks_kindly.clone(), false),
+        (format!("{}, {token}", tls("")), true),
+        (asks.clone(), true),
+        (format!("{asks_kindly}, {token}"), true),
+    ] {
+        for address in [
+            "0.0.0.0:9900",
+            "[::]:9900",
+            "10.0.0.1:9900",
+            "[::ffff:10.0.0.1]:9900",
+        ] {
+            let admin = format!("address: \"{address}\", {rest}");
+            assert_eq!(fine(&admin), expected, "{admin}");
+        }
+        for address in ["127.0.0.1:9900", "[::1]:9900", "127.9.9.9:9900"] {
+            assert!(
+                fine(&format!("address: \"{address}\", {rest}")),
+                "{address} {rest}"
+            );
+        }
+    }
+    let certificates = "certificates: [{ name: ops, role: admin }]";
+    assert!(!fine(certificates), "nobody is asked for a certificate");
+    assert!(fine(&format!("{asks}, {certificates}")));
+    assert!(!fine(
+        &token.replace("role: admin", "role: deployer, routes: [rr]")
+    ));
+    assert!(fine(
+        &token.replace("role: admin", "role: deployer, routes: [r, r*]")
+    ));
 }
 
 #[test]

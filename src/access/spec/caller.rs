@@ -76,7 +76,7 @@ impl TokenSpec {
 /// What the bearer of a verified client certificate may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CertificateSpec {
+pub struct CertificateGrantSpec {
     /// A name that the certificate has: a DNS name, e-mail address or URI of its subject
     /// alternative names, else its common name; compared as it is. 1 to 255 printable ASCII
     /// characters.
@@ -90,7 +90,7 @@ pub struct CertificateSpec {
     pub routes: Vec<Scope>,
 }
 
-impl CertificateSpec {
+impl CertificateGrantSpec {
     fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Problems::default();
         let printable = self.name.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
@@ -118,7 +118,7 @@ fn check_scope(role: Role, routes: &[Scope], problems: &mut Problems) {
 /// and a sentence, each.
 pub fn grant_problems(
     tokens: &[TokenSpec],
-    certificates: &[CertificateSpec],
+    certificates: &[CertificateGrantSpec],
 ) -> Vec<(String, String)> {
     let mut problems = Problems::default();
     for (section, count) in [
@@ -292,7 +292,7 @@ mod tests {
                    "sha256": Secret::presented("x").to_hex()}),
         ]
         .map(|value| token(&value).unwrap());
-        let certificate = CertificateSpec {
+        let certificate = CertificateGrantSpec {
             name: "a\nb".to_owned(),
             role: Role::Viewer,
             routes: Vec::new(),

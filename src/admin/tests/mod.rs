@@ -27,7 +27,7 @@ use crate::control::{self, Certificates, ControlOptions, Opened};
 use crate::telemetry::Metrics;
 
 use super::wire::{ErrorCode, ErrorReply};
-use super::{AdminListener, Deps, Readiness, serve};
+use super::{AdminListener, Deps, Readiness, Wire, serve};
 
 const CONFIG: &str = r#"
 listeners: [{ address: "127.0.0.1:0" }]
@@ -103,7 +103,7 @@ impl Fixture {
         } = control::open(&options).unwrap();
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(control.run(until(stopping.clone())));
-        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap();
         let address = listener.address();
         let readiness = Readiness::starting();
         let deps = Deps {
