@@ -97,6 +97,7 @@ pub fn open(options: &ControlOptions) -> Result<Opened, ControlError> {
 
 /// Brings file and store together and makes the actor; `start` makes of the first blueprint
 /// where snapshots go.
+#[expect(clippy::too_many_lines, reason = "every field of the actor, once")]
 pub(super) fn assemble<T>(
     options: &ControlOptions,
     (store, contents): (Store, Contents),
