@@ -1,5 +1,6 @@
 //! The admin API, seen from outside.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use super::http::{Connection, HttpError, Origin};
 use super::sse;
 use crate::admin::wire::{ErrorBody, ErrorCode, ErrorReply, WHO_FIELD};
 use crate::model::Generation;
+use crate::tls::ClientTls;
 
 /// Longest wait for an answer: a change is on disk before it is acknowledged.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -79,6 +81,8 @@ impl ApiError {
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     origin: Origin,
+    /// For an `https://` address.
+    tls: Option<Arc<ClientTls>>,
     /// What goes into `Authorization`; its `Debug` does not show it.
     credentials: Option<HeaderValue>,
 }
@@ -88,8 +92,23 @@ impl Api {
     pub(super) fn new(origin: Origin) -> Self {
         Self {
             origin,
+            tls: None,
             credentials: None,
         }
+    }
+
+    /// The same, spoken to over TLS.
+    pub(super) fn over(self, tls: Option<Arc<ClientTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The admin API's own TLS, for another address of the same gateway.
+    pub(super) fn tls(&self) -> Option<Arc<ClientTls>> {
+        self.tls.clone()
+    }
+
+    async fn connect(&self) -> Result<Connection, HttpError> {
+        Connection::open_with(&self.origin, self.tls.as_deref()).await
     }
 
     /// The same, asked with a token.
@@ -154,7 +173,7 @@ impl Api {
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         self.sign(&mut request);
-        let mut connection = Connection::open(&self.origin).await?;
+        let mut connection = self.connect().await?;
         let response = connection.send(request, LIMIT).await?;
         let status = response.status();
         if !status.is_success() {
@@ -176,7 +195,7 @@ impl Api {
     /// # Errors
     /// No answer.
     pub(super) async fn status_of(&self, path: &str) -> Result<StatusCode, HttpError> {
-        let mut connection = Connection::open(&self.origin).await?;
+        let mut connection = self.connect().await?;
         let response = connection
             .send(request(Method::GET, path, Bytes::new()), LIMIT)
             .await?;
@@ -188,7 +207,7 @@ impl Api {
         mut request: Request<Full<Bytes>>,
     ) -> Result<T, ApiError> {
         self.sign(&mut request);
-        let mut connection = Connection::open(&self.origin).await?;
+        let mut connection = self.connect().await?;
         let response = connection.send(request, LIMIT).await?;
         let status = response.status();
         let bytes = connection

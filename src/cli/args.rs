@@ -42,6 +42,28 @@ pub(super) struct Globals {
     /// A file with the token; goes before the other ways to give one.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// A PEM file with the authorities that may have signed the certificate of an `https://`
+    /// admin API. Default: the system's.
+    #[arg(long, global = true, env = "SWITCHBACK_CA", value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// A PEM file with the certificate that says who asks.
+    #[arg(
+        long,
+        global = true,
+        env = "SWITCHBACK_CERT",
+        value_name = "FILE",
+        requires = "key"
+    )]
+    pub(super) cert: Option<PathBuf>,
+    /// A PEM file with the private key of that certificate.
+    #[arg(
+        long,
+        global = true,
+        env = "SWITCHBACK_KEY",
+        value_name = "FILE",
+        requires = "cert"
+    )]
+    pub(super) key: Option<PathBuf>,
     /// Print JSON to stdout, and nothing else there.
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -386,7 +408,7 @@ mod tests {
             "",
             "serv",
             "status a b",
-            "status --admin https://gateway",
+            "status --admin ftp://gateway",
             "shift search",
             "shift search v2",
             "shift search v2=-1",

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client for `http://` addresses, with a bound on every wait and every body.
+//! A small HTTP/1.1 client, with a bound on every wait and every body.
 //!
 //! It follows no redirects, keeps no cookies and pools nothing: a caller that wants to use a
 //! connection again holds on to its [`Connection`].
@@ -15,8 +15,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+
+use crate::tls::{Alpn, ClientTls};
 
 /// Longest wait for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -30,6 +33,15 @@ pub(super) enum HttpError {
         /// Where to.
         origin: Origin,
         /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("shaking hands with {origin} over TLS")]
+    Tls {
+        /// Where to.
+        origin: Origin,
+        /// What TLS or the socket said.
         #[source]
         source: std::io::Error,
     },
@@ -60,19 +72,43 @@ pub(super) enum HttpError {
     },
 }
 
-/// Host and port of a server that is spoken to in cleartext.
+/// Host and port of a server, and whether it is spoken to over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
+    scheme: Scheme,
     /// Host name or address; an IPv6 address without its brackets.
     host: String,
     port: u16,
 }
 
+/// What is spoken to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
 /// Why a text is not the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OriginError {
-    /// Another scheme than `http`.
-    #[error("`{text}`: only http:// addresses are supported")]
+    /// Another scheme than `http` and `https`.
+    #[error("`{text}`: an address begins with http:// or https://")]
     Scheme {
         /// The refused text.
         text: String,
@@ -93,20 +129,21 @@ impl FromStr for Origin {
             text: text.to_owned(),
         };
         let uri: http::Uri = text.parse().map_err(|_| syntax())?;
-        match uri.scheme_str() {
-            Some("http") => {}
+        let scheme = match uri.scheme_str() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
             Some(_) => {
                 return Err(OriginError::Scheme {
                     text: text.to_owned(),
                 });
             }
             None => return Err(syntax()),
-        }
+        };
         let authority = uri.authority().ok_or_else(syntax)?;
         let host = authority.host().trim_matches(['[', ']']);
         let plain = uri.query().is_none() && uri.path() == "/" && !authority.as_str().contains('@');
         let port = match authority.as_str().get(authority.host().len()..) {
-            None | Some("") => 80,
+            None | Some("") => scheme.default_port(),
             Some(rest) => rest
                 .strip_prefix(':')
                 .and_then(|port| port.parse().ok())
@@ -116,6 +153,7 @@ impl FromStr for Origin {
             return Err(syntax());
         }
         Ok(Self {
+            scheme,
             host: host.to_owned(),
             port,
         })
@@ -125,6 +163,7 @@ impl FromStr for Origin {
 impl From<std::net::SocketAddr> for Origin {
     fn from(address: std::net::SocketAddr) -> Self {
         Self {
+            scheme: Scheme::Http,
             host: address.ip().to_string(),
             port: address.port(),
         }
@@ -132,6 +171,11 @@ impl From<std::net::SocketAddr> for Origin {
 }
 
 impl Origin {
+    /// Whether it is spoken to over TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
     /// `host:port`, as a request's `Host` field says it.
     fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -143,7 +187,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
     }
 }
 
@@ -163,11 +207,23 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects, within three seconds.
+    /// Connects in clear text, within three seconds.
     ///
     /// # Errors
     /// [`HttpError::Connect`], [`HttpError::Timeout`] and [`HttpError::Broken`].
     pub(super) async fn open(origin: &Origin) -> Result<Self, HttpError> {
+        Self::open_with(origin, None).await
+    }
+
+    /// Connects, over TLS where it is given; three seconds each for the connection and the
+    /// handshake.
+    ///
+    /// # Errors
+    /// The same, and [`HttpError::Tls`].
+    pub(super) async fn open_with(
+        origin: &Origin,
+        tls: Option<&ClientTls>,
+    ) -> Result<Self, HttpError> {
         let connecting = TcpStream::connect((origin.host.as_str(), origin.port));
         let stream = within(origin, CONNECT_LIMIT, connecting)
             .await?
@@ -177,6 +233,24 @@ impl Connection {
             })?;
         // A failure costs a little delay, not the request.
         let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else {
+            return Self::talk(origin, stream).await;
+        };
+        let shaking = tls.connect(&origin.host, Alpn::Http1, stream);
+        let stream = within(origin, CONNECT_LIMIT, shaking)
+            .await?
+            .map_err(|source| HttpError::Tls {
+                origin: origin.clone(),
+                source,
+            })?;
+        Self::talk(origin, stream).await
+    }
+
+    /// Speaks HTTP over a connection.
+    async fn talk<S>(origin: &Origin, stream: S) -> Result<Self, HttpError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, driving) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|source| HttpError::Broken {
@@ -297,6 +371,7 @@ mod tests {
             ("http://127.0.0.1:9900/", "http://127.0.0.1:9900"),
             ("http://gateway", "http://gateway:80"),
             ("http://[::1]:9900", "http://[::1]:9900"),
+            ("https://gateway", "https://gateway:443"),
         ] {
             assert_eq!(text.parse::<Origin>().unwrap().to_string(), shown);
         }
@@ -313,7 +388,7 @@ mod tests {
             assert!(text.parse::<Origin>().is_err(), "{text}");
         }
         assert!(matches!(
-            "https://a".parse::<Origin>(),
+            "ftp://a".parse::<Origin>(),
             Err(OriginError::Scheme { .. })
         ));
     }

@@ -153,7 +153,8 @@ pub(super) async fn healthcheck(
 ) -> Result<Exit, Failure> {
     let url = url.unwrap_or_else(|| format!("{}/readyz", api.origin()));
     let (origin, path) = parse_url(&url)?;
-    let (healthy, said) = match Api::new(origin).status_of(&path).await {
+    let asked = Api::new(origin).over(api.tls());
+    let (healthy, said) = match asked.status_of(&path).await {
         Ok(status) => (status.is_success(), format!("answered {status}")),
         Err(error) => {
             let failure = Failure::new(Exit::Error, "no answer").because(&error);

@@ -19,6 +19,7 @@ mod local;
 mod output;
 mod rollout;
 mod run;
+mod secure;
 mod sse;
 mod state;
 mod status;

@@ -9,7 +9,7 @@ use super::api::Api;
 use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::{audit, backend, demo, history, local, rollout, state, status, token};
+use super::{audit, backend, demo, history, local, rollout, secure, state, status, token};
 
 /// Does what the command line says and returns how it went.
 pub fn main() -> ExitCode {
@@ -39,7 +39,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
     let credentials = token::credentials(&cli.globals)?;
-    let api = Api::new(cli.globals.admin).as_whom(credentials);
+    let tls = secure::tls(&cli.globals, &cli.verb)?;
+    let api = Api::new(cli.globals.admin).over(tls).as_whom(credentials);
     match cli.verb {
         Verb::Serve(args) => local::serve(args, output),
         Verb::Check(args) => local::check(args, output),

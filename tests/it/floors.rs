@@ -127,7 +127,10 @@ const LAW: &[(&str, &[&str])] = &[
         ],
     ),
     // `access` to make tokens.
-    ("cli", &["access", "app", "config", "model", "admin::wire"]),
+    (
+        "cli",
+        &["access", "app", "config", "model", "tls", "admin::wire"],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -380,3 +380,56 @@ fn the_wrong_protocol_for_a_port_fails_well_both_ways() -> io::Result<()> {
     assert_eq!(good.get("/")?.status, 200);
     Ok(())
 }
+
+#[test]
+fn the_command_line_speaks_tls_to_the_admin_api() {
+    let (desk, backend) = (Desk::new(), Backend::fixed(200, "hello"));
+    let certificate = desk.issue("server", &["localhost"]);
+    desk.issue("ops", &["ops.example"]);
+    let gateway = Gateway::start(&through(&backend.url()));
+    let folder = tempfile::tempdir().unwrap();
+    let port = crate::support::ports::reserve();
+    let text = format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]\nstate: {{ file: state }}\n\
+         admin: {{ address: \"{}\", {} }}\n{}",
+        port.address,
+        tls(
+            &[certificate],
+            &format!("client_ca: {}", quoted(&desk.at("ca.pem")))
+        ),
+        through(&backend.url())
+    );
+    fs::write(folder.path().join("switchback.yaml"), text).unwrap();
+    let mut process = std::process::Command::new(crate::support::gateway::BINARY)
+        .args(["serve", "-c", "switchback.yaml"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let admin = format!("https://localhost:{}", port.address.port());
+    let file = |name: &str| desk.at(name).display().to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("ops.pem"), file("ops.key"));
+    let ask = |words: &[&str]| run(&[&["--admin", &admin], words].concat(), folder.path());
+    let trusted = ["--ca", &ca, "--cert", &cert, "--key", &key];
+
+    // The gateway's own client is what tells that it is up.
+    gateway.admin.wait_for("/v1/status", |_| {
+        let healthy = ask(&[&trusted[..], &["healthcheck"]].concat());
+        healthy.status.success().then_some(())
+    });
+    let shown = ask(&[&trusted[..], &["status"]].concat());
+    let nameless = ask(&["--ca", &ca, "status"]);
+    let broken = ask(&["--ca", "missing.pem", "status"]);
+    let plain = run(
+        &["--admin", &admin.replace("https", "http"), "status"],
+        folder.path(),
+    );
+
+    let _unused = process.kill();
+    let _unused = process.wait();
+    assert!(shown.status.success(), "{shown:?}");
+    assert_eq!(nameless.status.code(), Some(1));
+    assert_eq!(broken.status.code(), Some(2));
+    assert_eq!(plain.status.code(), Some(1));
+}

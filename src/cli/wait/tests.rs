@@ -20,6 +20,9 @@ fn output() -> Output {
         token: None,
         token_file: None,
         admin,
+        ca: None,
+        cert: None,
+        key: None,
         json: true,
         no_color: true,
     })
