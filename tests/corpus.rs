@@ -48,6 +48,6 @@ fn kept_files_are_configs_or_problems() {
 fn kept_damage_of_the_state_file_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     replay("state_file", |input| {
-        store::fuzzing::state_file(folder.path(), input)
+        store::fuzzing::state_file(folder.path(), input);
     });
 }

@@ -98,7 +98,7 @@ mod tests {
     const BOUNDS: FailureBounds = FailureBounds {
         per_address: 3,
         total: 10_000,
-        window: Duration::from_secs(60),
+        window: Duration::from_mins(1),
     };
 
     fn address(text: &str) -> IpAddr {
@@ -119,7 +119,7 @@ mod tests {
         let left = Duration::from_secs(40);
         assert_eq!(failures.count(one, later, BOUNDS), Judged::TooMany(left));
         assert_eq!(failures.count(other, later, BOUNDS), Judged::Told);
-        let over = start + Duration::from_secs(60);
+        let over = start + Duration::from_mins(1);
         assert_eq!(failures.count(one, over, BOUNDS), Judged::Told);
     }
 

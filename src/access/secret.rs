@@ -23,7 +23,7 @@ const MINTED_BYTES: usize = 32;
 ///
 /// Secrets have many random bits, so that one round of a fast hash is enough: there is no
 /// dictionary to try. Deliberately without `PartialEq` on texts, `Serialize` and `Display`.
-#[derive(Clone, Copy, Eq, Hash)]
+#[derive(Clone, Copy, Eq)]
 pub struct Secret([u8; 32]);
 
 /// Why a text is no secret to be relied on. Never says the text.

@@ -49,8 +49,8 @@ fn check_names(names: Names<'_>, target: &Uri, headers: &HeaderMap) -> Result<()
 }
 
 fn check_host(names: Names<'_>, target: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
-    let mut named = headers.get_all(HOST).iter();
-    let (Some(host), None) = (named.next(), named.next()) else {
+    let mut told = headers.get_all(HOST).iter();
+    let (Some(host), None) = (told.next(), told.next()) else {
         return Err(Refusal::new(
             ErrorCode::BadRequest,
             "a request names exactly one host",

@@ -140,9 +140,13 @@ impl Drop for Record {
 /// How what a call is about stands.
 fn standing(call: Call, status: &Status, name: &str) -> Value {
     let generation = status.generation;
-    let route = status.routes.iter().find(|route| match call {
-        Call::Act(_) => is_on(route, name),
-        _ => route.name.as_str() == name,
+    let names_rollout = matches!(call, Call::Act(_));
+    let route = status.routes.iter().find(|route| {
+        if names_rollout {
+            is_on(route, name)
+        } else {
+            route.name.as_str() == name
+        }
     });
     let Some(route) = route else {
         return json!({

@@ -112,7 +112,7 @@ impl Api {
     }
 
     /// The same, asked with a token.
-    pub(super) fn as_whom(self, credentials: Option<HeaderValue>) -> Self {
+    pub(super) fn with_credentials(self, credentials: Option<HeaderValue>) -> Self {
         Self {
             credentials,
             ..self

@@ -40,7 +40,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
     let credentials = token::credentials(&cli.globals)?;
     let tls = secure::tls(&cli.globals, &cli.verb)?;
-    let api = Api::new(cli.globals.admin).over(tls).as_whom(credentials);
+    let api = Api::new(cli.globals.admin)
+        .over(tls)
+        .with_credentials(credentials);
     match cli.verb {
         Verb::Serve(args) => local::serve(args, output),
         Verb::Check(args) => local::check(args, output),

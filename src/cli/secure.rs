@@ -13,9 +13,10 @@ use crate::tls::spec::{CertificateSpec, ClientTlsSpec};
 /// # Errors
 /// When a file is missing or broken, or nobody could be trusted.
 pub(super) fn tls(globals: &Globals, verb: &Verb) -> Result<Option<Arc<ClientTls>>, Failure> {
-    let elsewhere = match verb {
-        Verb::Healthcheck { url: Some(url) } => url.starts_with("https://"),
-        _ => globals.admin.is_https(),
+    let elsewhere = if let Verb::Healthcheck { url: Some(url) } = verb {
+        url.starts_with("https://")
+    } else {
+        globals.admin.is_https()
     };
     if !elsewhere {
         return Ok(None);

@@ -16,10 +16,13 @@ const QUEUE_MAX: usize = 64;
 
 impl Control {
     pub(super) fn receive(&mut self, command: Command) {
+        let is_handover = matches!(command, Command::HandOver(_) | Command::TakeBack);
+        if self.handover.is_on() && !is_handover {
+            return refuse(command, self.handed_over());
+        }
         match command {
             Command::HandOver(reply) => self.begin_handover(reply),
             Command::TakeBack => self.take_back(),
-            command if self.handover.is_on() => refuse(command, self.handed_over()),
             Command::Reload(author, reply) => self.ask_for_load(author, reply),
             Command::ActOnRollout(asked, reply) if goes_back(asked.action) => {
                 self.go_back_by_hand(asked, reply);

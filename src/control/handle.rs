@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::store::StoreReader;
+use crate::store::{Store, StoreReader};
 
 use super::author::Author;
 use super::command::{
@@ -28,6 +28,19 @@ pub struct ControlHandle {
 }
 
 impl ControlHandle {
+    pub(super) fn new(
+        (commands, status): (mpsc::Sender<Command>, watch::Receiver<Arc<Status>>),
+        events: &broadcast::Sender<Arc<Event>>,
+        store: &Store,
+    ) -> Self {
+        Self {
+            commands,
+            status,
+            events: events.clone(),
+            history: store.reader(),
+        }
+    }
+
     /// Gives a route new weights.
     pub async fn set_weights(&self, request: SetWeights) -> Result<Changed, ControlError> {
         self.ask(|reply| Command::SetWeights(request, reply)).await

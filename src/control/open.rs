@@ -95,19 +95,25 @@ pub fn open(options: &ControlOptions) -> Result<Opened, ControlError> {
     })
 }
 
-/// Brings file and store together and makes the actor; `start` makes of the first blueprint
-/// where snapshots go.
-#[expect(clippy::too_many_lines, reason = "every field of the actor, once")]
-pub(super) fn assemble<T>(
-    options: &ControlOptions,
-    (store, contents): (Store, Contents),
-    start: impl FnOnce(&Blueprint) -> (T, Publisher),
-) -> Result<(Control, ControlHandle, T), ControlError> {
+/// The moment that everything counts from.
+fn start_of_time() -> (Instant, Moment) {
     let started = Instant::now();
     let moment = Moment {
         now: started.elapsed(),
         at: Timestamp::now(),
     };
+    (started, moment)
+}
+
+/// Brings file and store together and makes the actor; `start` makes of the first blueprint
+/// where snapshots go.
+pub(super) fn assemble<T>(
+    options: &ControlOptions,
+    (store, contents): (Store, Contents),
+    start: impl FnOnce(&Blueprint) -> (T, Publisher),
+) -> Result<(Control, ControlHandle, T), ControlError> {
+    let (started, moment) = start_of_time();
+    let at = moment.at;
     let (desired, drafts) = under_file(&saved(options, &contents)?, &options.config, moment);
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let config = Arc::new(options.config.clone());
@@ -124,23 +130,18 @@ pub(super) fn assemble<T>(
         readings: &readings,
         conditions: &options.conditions,
         moment,
-        started_at: moment.at,
-        loaded_at: moment.at,
+        started_at: at,
+        loaded_at: at,
         refusal: None,
         pending: None,
         store: &StoreHealth::Healthy,
     };
     let (status, status_reader) = watch::channel(Arc::new(picture.draw()));
-    let handle = ControlHandle {
-        commands: command_sender,
-        status: status_reader,
-        events: events.clone(),
-        history: store.reader(),
-    };
+    let handle = ControlHandle::new((command_sender, status_reader), &events, &store);
     let mut control = Control {
         desired,
         config,
-        loaded_at: moment.at,
+        loaded_at: at,
         listeners: options.config.spec().listeners.clone(),
         keys,
         refusal: None,
@@ -157,7 +158,7 @@ pub(super) fn assemble<T>(
         status,
         events,
         started,
-        started_at: moment.at,
+        started_at: at,
         readings,
         conditions: Arc::clone(&options.conditions),
         told: Told::default(),

@@ -148,13 +148,11 @@ async fn version_of(
     }
     connection.await_first_byte();
     let detecting = pin!(detect(stream));
-    match connection.deadline.guard(detecting).await {
-        Ok(detected) => detected.map(Some),
-        Err(Elapsed) => {
-            Limit::FirstByte.hit();
-            Ok(None)
-        }
-    }
+    let Ok(detected) = connection.deadline.guard(detecting).await else {
+        Limit::FirstByte.hit();
+        return Ok(None);
+    };
+    detected.map(Some)
 }
 
 /// Tells who speaks plain HTTP that this is the wrong port.

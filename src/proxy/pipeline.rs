@@ -134,14 +134,13 @@ async fn proxy(
     let mut decided = decide(route, asks, principal.as_deref()).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
-    let (sent, twin) = match upgrade {
-        Some(protocol) => (request::build_upgrade(head, sent, protocol), None),
-        None => {
-            let about = (&head, &sent, body.length());
-            let (copy, twin) = mirrored::begin(worker, &decided, &subject, about);
-            let body = body.into_body(&pace, copy);
-            (request::build(head, sent, body), twin)
-        }
+    let (sent, twin) = if let Some(protocol) = upgrade {
+        (request::build_upgrade(head, sent, protocol), None)
+    } else {
+        let about = (&head, &sent, body.length());
+        let (copy, twin) = mirrored::begin(worker, &decided, &subject, about);
+        let body = body.into_body(&pace, copy);
+        (request::build(head, sent, body), twin)
     };
 
     let answered = attempt::send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;

@@ -188,16 +188,12 @@ impl Intake {
         if let Some(allowance) = &mut self.allowance {
             allowance.earn(length);
         }
-        match self.left_bytes.checked_sub(length as u64) {
-            Some(left) => {
-                self.left_bytes = left;
-                Ok(piece)
-            }
-            None => {
-                Limit::MaxBody.hit();
-                Err(ClientFault::TooLong)
-            }
-        }
+        let Some(left) = self.left_bytes.checked_sub(length as u64) else {
+            Limit::MaxBody.hit();
+            return Err(ClientFault::TooLong);
+        };
+        self.left_bytes = left;
+        Ok(piece)
     }
 
     /// Whether nothing is left of the body.

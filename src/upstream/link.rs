@@ -170,24 +170,21 @@ async fn deliver(
             return Err(UpstreamError::ClientBody(fault).and(Again::Never));
         }
         let may_be_stale = is_pooled && !error.is_parse();
-        match unsent {
-            Some(unsent) => {
-                *request = unsent;
-                if !is_pooled {
-                    return Err(endpoint.broken(error).and(Again::Unsent));
-                }
-                pooled_tries -= 1;
+        if let Some(unsent) = unsent {
+            *request = unsent;
+            if !is_pooled {
+                return Err(endpoint.broken(error).and(Again::Unsent));
             }
-            None => {
-                let again = restore(request, kept);
-                if again == Again::Never || !may_be_stale {
-                    return Err(endpoint.broken(error).and(again));
-                }
-                metrics::counter!("switchback_stale_connections_total").increment(1);
-                pooled_tries = 0;
-                pace.again(pace.connect_within());
-            }
+            pooled_tries -= 1;
+            continue;
         }
+        let again = restore(request, kept);
+        if again == Again::Never || !may_be_stale {
+            return Err(endpoint.broken(error).and(again));
+        }
+        metrics::counter!("switchback_stale_connections_total").increment(1);
+        pooled_tries = 0;
+        pace.again(pace.connect_within());
     }
 }
 

@@ -306,7 +306,7 @@ fn a_server_behind_a_unix_socket_is_called_and_checked() {
         }
     });
     let url = format!("unix:{}", path.display());
-    let gateway = Gateway::start(&one_backend(&[url.clone()], QUICK));
+    let gateway = Gateway::start(&one_backend(std::slice::from_ref(&url), QUICK));
 
     assert_eq!(gateway.get("/x").text(), "unix");
     wait_for_health(&gateway, &url, "healthy");

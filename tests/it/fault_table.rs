@@ -131,8 +131,8 @@ const FAULTS: &[Fault] = &[
                 exchange.raw("HTTP/1.1 102 Wait\r\n\r\n".repeat(100));
             }
         },
-        seen: Seen::Whole(504),
-        outcome: "timeout",
+        seen: Seen::Whole(502),
+        outcome: "broken",
     },
     Fault {
         name: "fields without end",

@@ -15,6 +15,13 @@
     clippy::needless_pass_by_value,
     reason = "in a test, short calls are worth an allocation"
 )]
+#![allow(
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    clippy::large_stack_arrays,
+    reason = "a table of cases is read from top to bottom, and a test names what it expects alone"
+)]
+#![allow(clippy::print_stdout, reason = "a seed is printed to be used again")]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 
 mod addresses;

@@ -203,7 +203,7 @@ fn clients_have_to_show_a_certificate_of_the_authority() {
 fn a_broken_section_is_refused_at_the_start_and_by_check_with_the_file_and_the_line() {
     let desk = Desk::new();
     let certificate = desk.issue("server", &["a.example"]);
-    let other = desk.issue("other", &["a.example"]);
+    desk.issue("other", &["a.example"]);
     fs::write(desk.at("empty.pem"), "").unwrap();
     let mixed = format!(
         "{{ cert: {}, key: {} }}",
@@ -212,12 +212,11 @@ fn a_broken_section_is_refused_at_the_start_and_by_check_with_the_file_and_the_l
     );
     let empty = format!("client_ca: {}", quoted(&desk.at("empty.pem")));
     let missing = format!("client_ca: {}", quoted(&desk.at("missing.pem")));
-    let _other = other;
 
     for (tls, said) in [
         (tls(&[mixed], ""), "is not that of the certificate"),
         (
-            tls(&[certificate.clone()], &empty),
+            tls(std::slice::from_ref(&certificate), &empty),
             "has no certificate of an authority",
         ),
         (tls(&[certificate], &missing), "No such file"),

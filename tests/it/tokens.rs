@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::backend::Backend;
 use crate::support::client::Answer;
+use crate::support::exchange::Exchange;
 use crate::support::fake_mcp::FakeMcp;
 use crate::support::gateway::Gateway;
 use crate::support::issuer::{Issuer, now};
@@ -89,7 +90,7 @@ fn only_a_good_token_gets_through() {
     for _ in 0..3 {
         assert_eq!(get(&gateway, &good).status, 200);
     }
-    assert!(!backend.requests()[0].fields.get("authorization").is_some());
+    assert!(backend.requests()[0].fields.get("authorization").is_none());
     for (token, status, result) in [
         (stranger.token(json!({})), 401, "signature"),
         (issuer.token(json!({ "exp": now() - 61 })), 401, "expired"),
@@ -464,7 +465,7 @@ fn a_bad_server_of_keys_changes_nothing() {
         exchange.wait_for_close();
     });
     still_good("timed out");
-    published.change(|exchange| exchange.reset());
+    published.change(Exchange::reset);
     still_good("asking for the keys");
     assert_eq!(evil.requests().len(), 0, "a redirect is not followed");
 }

@@ -19,6 +19,12 @@
     reason = "in a test, short calls are worth an allocation"
 )]
 #![allow(clippy::print_stdout, reason = "what examiners say is read by people")]
+#![allow(
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    clippy::large_stack_arrays,
+    reason = "a table of cases is read from top to bottom, and a test names what it expects alone"
+)]
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 #![allow(
     unreachable_pub,

@@ -135,7 +135,7 @@ impl Caller {
         }
         self.tally.change(|tally| tally.answered += 1);
         let said = answer.fields.get("connection");
-        let last = said.is_some_and(|said| said.eq_ignore_ascii_case("close"));
-        Ok(!last)
+        let is_last = said.is_some_and(|said| said.eq_ignore_ascii_case("close"));
+        Ok(!is_last)
     }
 }
