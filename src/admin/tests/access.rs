@@ -150,10 +150,6 @@ async fn whoever_is_not_let_in_gets_the_same_answer_everywhere() {
 }
 
 #[tokio::test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one table and what is expected of it"
-)]
 async fn every_call_is_for_those_whose_role_and_scope_allow_it() {
     let api = Fixture::with(&file());
     for endpoint in ENDPOINTS {
