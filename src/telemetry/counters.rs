@@ -33,6 +33,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Attempts of other processes to take over that failed",
     ),
     (
+        "switchback_upstream_streams_waited_total",
+        "Requests that found no room on an HTTP/2 connection to their endpoint, and waited",
+    ),
+    (
         "switchback_tls_handshakes_total",
         "TLS handshakes with clients that succeeded, in full or by resuming a session",
     ),

@@ -16,6 +16,7 @@ use crate::mcp::Format;
 use super::endpoint::Endpoint;
 use super::error::BodyError;
 use super::link::Link;
+use super::multiplexed::Stream;
 use super::pace::Pace;
 use super::switched::Switched;
 
@@ -31,6 +32,8 @@ pub fn format_of(fields: &HeaderMap) -> Option<Format> {
 pub struct AnswerBody {
     inner: Incoming,
     link: Option<Link>,
+    /// Instead of a link, where the connection is shared.
+    stream: Option<Stream>,
     endpoint: Rc<Endpoint>,
     pace: Rc<Pace>,
     /// What was read before and put back; boxed, since hardly any answer has it.
@@ -55,11 +58,35 @@ impl AnswerBody {
             let mut body = Self {
                 inner,
                 link: Some(link),
+                stream: None,
                 endpoint: Rc::clone(endpoint),
                 pace: Rc::clone(pace),
                 first: None,
             };
             if body.inner.is_end_stream() && !switches {
+                body.release();
+            }
+            body
+        })
+    }
+
+    /// The answer on a stream of a connection that moves itself along.
+    pub(super) fn over(
+        answer: Response<Incoming>,
+        stream: Stream,
+        endpoint: &Rc<Endpoint>,
+        pace: &Rc<Pace>,
+    ) -> Response<Self> {
+        answer.map(|inner| {
+            let mut body = Self {
+                inner,
+                link: None,
+                stream: Some(stream),
+                endpoint: Rc::clone(endpoint),
+                pace: Rc::clone(pace),
+                first: None,
+            };
+            if body.inner.is_end_stream() {
                 body.release();
             }
             body
@@ -93,6 +120,7 @@ impl AnswerBody {
 
     /// Gives the connection back, if nothing of the call is left on it.
     fn release(&mut self) {
+        self.stream = None;
         if let Some(link) = self.link.take().filter(|_| self.pace.is_sent()) {
             self.endpoint.give_back(link);
         }

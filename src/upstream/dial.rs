@@ -88,19 +88,24 @@ impl Dial {
             && Arc::ptr_eq(&self.condition, condition)
     }
 
-    /// A fresh connection, `within` this time and the backend's own bound.
+    /// A fresh connection that is meant for this version of HTTP, `within` this time and the
+    /// backend's own bound.
     ///
     /// # Errors
     /// [`UpstreamError`] that says how far it came.
-    pub(super) async fn connect(&self, within: Duration) -> Result<Socket, UpstreamError> {
-        timeout(self.timeout.min(within), self.open())
+    pub(super) async fn connect(
+        &self,
+        within: Duration,
+        alpn: Alpn,
+    ) -> Result<Socket, UpstreamError> {
+        timeout(self.timeout.min(within), self.open(alpn))
             .await
             .map_err(|_| UpstreamError::ConnectTimeout {
                 endpoint: Arc::clone(&self.name),
             })?
     }
 
-    async fn open(&self) -> Result<Socket, UpstreamError> {
+    async fn open(&self, alpn: Alpn) -> Result<Socket, UpstreamError> {
         let socket = match &self.address {
             Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
             Address::Net { host, port } => {
@@ -116,14 +121,14 @@ impl Dial {
         match self.scheme {
             Scheme::Http => Ok(socket),
             // Boxed: a handshake's state is large, and most connections are in the clear.
-            Scheme::Https => Box::pin(self.secure(socket)).await,
+            Scheme::Https => Box::pin(self.secure(socket, alpn)).await,
         }
     }
 
     /// Shakes hands over a socket that has just connected.
-    async fn secure(&self, socket: Socket) -> Result<Socket, UpstreamError> {
+    async fn secure(&self, socket: Socket, alpn: Alpn) -> Result<Socket, UpstreamError> {
         let shaken = match (&self.address, &self.tls) {
-            (Address::Net { host, .. }, Some(tls)) => tls.connect(host, Alpn::Http1, socket).await,
+            (Address::Net { host, .. }, Some(tls)) => tls.connect(host, alpn, socket).await,
             // Control loads TLS for every backend with such an endpoint; without, nothing is sent.
             (Address::Net { .. } | Address::Unix(_), _) => Err(io::ErrorKind::Unsupported.into()),
         };
@@ -203,7 +208,7 @@ mod tests {
     }
 
     async fn connected(dial: &Dial) -> Result<(), String> {
-        match dial.connect(Duration::from_secs(5)).await {
+        match dial.connect(Duration::from_secs(5), Alpn::Http1).await {
             Ok(_) => Ok(()),
             Err(UpstreamError::Connect { source, .. } | UpstreamError::Resolve { source, .. }) => {
                 Err(source.to_string())
@@ -220,7 +225,10 @@ mod tests {
         assert!(connected(&dial).await.is_err());
         let listener = UnixListener::bind(&path).unwrap();
 
-        let mut socket = dial.connect(Duration::from_secs(5)).await.unwrap();
+        let mut socket = dial
+            .connect(Duration::from_secs(5), Alpn::Http1)
+            .await
+            .unwrap();
         let (mut other, _) = listener.accept().await.unwrap();
         socket.write_all(b"hello").await.unwrap();
         drop(socket);

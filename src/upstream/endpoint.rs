@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::model::BackendName;
-use crate::tls::ClientTls;
+use crate::tls::{Alpn, ClientTls};
 
 use super::backend::BackendCondition;
 use super::condition::Condition;
@@ -19,8 +20,9 @@ use super::dial::{Dial, Wanted};
 use super::ended::Ended;
 use super::error::UpstreamError;
 use super::link::Link;
+use super::multiplexed::{Bounds, Multiplexed, Shared};
 use super::shard::Shard;
-use super::spec::{BackendSpec, EndpointUrl, HostSpec};
+use super::spec::{BackendSpec, EndpointUrl, HostSpec, Scheme};
 
 /// One address of a backend as one worker sees it.
 #[derive(Debug)]
@@ -31,6 +33,9 @@ pub struct Endpoint {
     host_spec: HostSpec,
     max_idle: usize,
     idle_timeout: Duration,
+    /// The connections of an endpoint that speaks HTTP/2.
+    multiplexed: Option<Multiplexed>,
+    scheme: Scheme,
     /// Oldest first; the youngest is taken, so that what is not needed grows old.
     idle: RefCell<Vec<Idle>>,
     /// What all workers know of its backend.
@@ -59,6 +64,8 @@ impl Endpoint {
             host_spec: backend.host.clone(),
             max_idle: usize::from(backend.max_idle),
             idle_timeout: backend.idle_timeout,
+            multiplexed: Bounds::of(backend).map(Multiplexed::new),
+            scheme: url.scheme,
             idle: RefCell::default(),
             shard: condition.join(),
             backend: shared,
@@ -132,6 +139,9 @@ impl Endpoint {
 
     /// Closes connections that have been idle for too long, or that the backend has closed.
     pub fn sweep(&self, now: Instant) {
+        if let Some(multiplexed) = &self.multiplexed {
+            multiplexed.sweep(now, self.idle_timeout);
+        }
         let mut idle = self.idle.borrow_mut();
         idle.retain_mut(|idle| {
             now.duration_since(idle.since) < self.idle_timeout && idle.link.is_free()
@@ -145,10 +155,50 @@ impl Endpoint {
     pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
         let _permit = Connecting::begin(&self.backend)?;
         self.shard.connects();
-        let socket = self.dial.connect(within).await?;
+        let socket = self.dial.connect(within, Alpn::Http1).await?;
         Link::new(socket)
             .await
             .map_err(|source| self.broken(source))
+    }
+
+    /// The connections of an endpoint that speaks HTTP/2.
+    #[inline]
+    pub(super) fn multiplexed(&self) -> Option<&Multiplexed> {
+        self.multiplexed.as_ref()
+    }
+
+    /// What its address begins with.
+    pub(super) fn scheme(&self) -> &'static str {
+        self.scheme.as_str()
+    }
+
+    /// The same over HTTP/2.
+    pub(super) async fn connect_multiplexed(
+        &self,
+        within: Duration,
+        bounds: Bounds,
+    ) -> Result<Rc<Shared>, UpstreamError> {
+        let _permit = Connecting::begin(&self.backend)?;
+        self.shard.connects();
+        let socket = self.dial.connect(within, Alpn::Http2).await?;
+        Shared::new(socket, bounds)
+            .await
+            .map_err(|source| self.broken(source))
+    }
+
+    /// Somebody else's attempt to connect, which this call waited for, has failed.
+    pub(super) fn unreachable(&self, source: io::Error) -> UpstreamError {
+        UpstreamError::Connect {
+            endpoint: Arc::clone(self.name()),
+            source,
+        }
+    }
+
+    /// The same took too long.
+    pub(super) fn connect_timeout(&self) -> UpstreamError {
+        UpstreamError::ConnectTimeout {
+            endpoint: Arc::clone(self.name()),
+        }
     }
 
     pub(super) fn broken(&self, source: hyper::Error) -> UpstreamError {
@@ -261,6 +311,7 @@ impl Endpoint {
         let spec = wanted.0;
         self.dial.is_like(wanted, condition)
             && self.host_spec == spec.host
+            && self.multiplexed.as_ref().map(Multiplexed::bounds) == Bounds::of(spec)
             && self.max_idle == usize::from(spec.max_idle)
             && self.idle_timeout == spec.idle_timeout
     }

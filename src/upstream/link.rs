@@ -20,6 +20,7 @@ use super::framing;
 use super::intake::ClientFault;
 use super::kept::{Kept, Repeats};
 use super::metered::{HeadBytes, Metered};
+use super::multiplexed;
 use super::pace::Pace;
 use super::socket::Socket;
 use super::switched::Switched;
@@ -74,7 +75,7 @@ impl Link {
 }
 
 /// Largest answer head that is read, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How many pooled connections a request is offered before one is opened for it.
 const POOLED_TRIES: usize = 2;
 
@@ -132,6 +133,19 @@ async fn deliver(
     repeats: Repeats,
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
+    if let Some(connections) = endpoint.multiplexed()
+        // A stream cannot switch protocols; a connection of HTTP/1.1 can.
+        && request.body().upgrade().is_none()
+    {
+        // Boxed: most endpoints do not speak it.
+        return Box::pin(multiplexed::deliver(
+            endpoint,
+            connections,
+            request,
+            (repeats, pace),
+        ))
+        .await;
+    }
     let mut pooled_tries = POOLED_TRIES;
     loop {
         let pooled = match pooled_tries {

@@ -22,6 +22,7 @@ mod intake;
 mod kept;
 mod link;
 mod metered;
+mod multiplexed;
 mod names;
 mod open;
 mod pace;

@@ -54,6 +54,18 @@ pub struct BackendSpec {
     /// How endpoints are asked how they are. Default none: they are not asked.
     #[serde(default)]
     pub health: Option<HealthSpec>,
+    /// Speak HTTP/2 to the endpoints: agreed on in the handshake over TLS, else taken for granted.
+    /// Health checks and upgrades speak HTTP/1.1. Default false.
+    #[serde(default)]
+    pub http2: bool,
+    /// Requests at once on one HTTP/2 connection, 1 to 10,000; fewer if the endpoint wants so.
+    /// Default 100.
+    #[serde(default = "default_streams")]
+    pub http2_streams: u16,
+    /// HTTP/2 connections per worker and endpoint, 1 to 64; a further one is opened when those
+    /// there have no room. What finds room on none waits for an answer's end. Default 4.
+    #[serde(default = "default_connections")]
+    pub http2_connections: u16,
     /// How `https://` endpoints are spoken to. Default: by the system's authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTlsSpec>,
@@ -100,6 +112,8 @@ impl BackendSpec {
                 problems.add("tls", message);
             }
         }
+        problems.number("http2_streams", self.http2_streams, 1..=10_000);
+        problems.number("http2_connections", self.http2_connections, 1..=64);
         let (short, long) = (Duration::from_millis(1), Duration::from_mins(5));
         problems.duration("connect_timeout", self.connect_timeout, short..=long);
         let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
@@ -126,6 +140,14 @@ const MAX_DENIED: usize = 1024;
 
 fn default_connect() -> Duration {
     Duration::from_secs(3)
+}
+
+fn default_streams() -> u16 {
+    100
+}
+
+fn default_connections() -> u16 {
+    4
 }
 
 fn default_max_idle() -> u16 {

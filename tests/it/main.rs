@@ -45,6 +45,7 @@ mod hostile_framing;
 mod hostile_h2;
 mod hostile_h2_heads;
 mod hostile_targets;
+mod http2_backends;
 mod http2_limits;
 mod life;
 mod messages;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::mcp::{self, AnswerScanner, Format};
 use crate::model::Outcome;
+use crate::tls::Alpn;
 use crate::upstream::dial::Dial;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::spec::{CheckKind, CheckMethod, HealthSpec};
@@ -97,7 +98,7 @@ pub(super) async fn probe(
     let asked = async {
         match spec.kind {
             CheckKind::Tcp => dial
-                .connect(spec.timeout)
+                .connect(spec.timeout, Alpn::Http1)
                 .await
                 .map(drop)
                 .map_err(ProbeError::Connect),
@@ -128,7 +129,7 @@ impl Drop for Talk {
 impl Talk {
     async fn begin(dial: &Dial, spec: &HealthSpec, host: &HeaderValue) -> Result<Self, ProbeError> {
         let socket = dial
-            .connect(spec.timeout)
+            .connect(spec.timeout, Alpn::Http1)
             .await
             .map_err(ProbeError::Connect)?;
         let (requests, wire) = http1::Builder::new()

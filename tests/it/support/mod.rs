@@ -19,6 +19,7 @@ pub mod fake_mcp;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod h2_backend;
 pub mod hostile;
 pub mod issuer;
 pub mod load;

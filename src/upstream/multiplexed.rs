@@ -1,0 +1,407 @@
+//! Connections to an endpoint that speaks HTTP/2: few, each shared by many requests.
+//!
+//! A connection is a task of the worker, unlike one of HTTP/1.1, since no single request could move
+//! it along for the others. Its streams are as independent as can be: the window of the
+//! connection holds the windows of all of its streams, so that a client which reads slowly stalls
+//! its own stream alone. Dropping the future of an answer, or the answer, resets its stream.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error as _;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
+use http::uri::{Authority, PathAndQuery};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout};
+
+use super::answer::AnswerBody;
+use super::body::RequestBody;
+use super::endpoint::Endpoint;
+use super::error::UpstreamError;
+use super::framing;
+use super::intake::ClientFault;
+use super::kept::{Kept, Repeats};
+use super::link::{Again, MAX_HEAD_BYTES, Unanswered};
+use super::pace::Pace;
+use super::socket::Socket;
+use super::spec::BackendSpec;
+
+/// Bytes of an answer that an endpoint may send ahead, a stream.
+const WINDOW_BYTES: u32 = 64 * 1024;
+/// Bytes of a request that wait for an endpoint to take them, a stream.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Time without a sign of life from the endpoint after which it is asked for one, and after
+/// which it is given up; only while streams are open.
+const PING_AFTER: Duration = Duration::from_secs(10);
+const PING_WITHIN: Duration = Duration::from_secs(10);
+/// How often a request that came back unsent is given to a connection.
+const TRIES: usize = 3;
+
+/// Bounds on the connections to one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Streams at once, a connection.
+    streams: u16,
+    /// Connections at once.
+    connections: u16,
+}
+
+impl Bounds {
+    /// The bounds for a backend that speaks HTTP/2; nothing for others.
+    pub(super) fn of(spec: &BackendSpec) -> Option<Self> {
+        spec.http2.then_some(Self {
+            streams: spec.http2_streams,
+            connections: spec.http2_connections,
+        })
+    }
+}
+
+/// The connections to one endpoint.
+#[derive(Debug)]
+pub(super) struct Multiplexed {
+    bounds: Bounds,
+    open: RefCell<Vec<Rc<Shared>>>,
+    /// The connection that is being made, by its number.
+    opening: Cell<Option<u64>>,
+    opened: Notify,
+    attempts: Cell<u64>,
+    /// Why the latest attempt that failed did, by its number.
+    failure: RefCell<Option<(u64, io::ErrorKind, String)>>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Shared {
+    requests: SendRequest<RequestBody>,
+    streams: Cell<u16>,
+    idle_since: Cell<Instant>,
+}
+
+/// One stream, for as long as anybody uses it.
+#[derive(Debug)]
+pub(super) struct Stream(Rc<Shared>);
+
+impl Stream {
+    fn on(shared: &Rc<Shared>) -> Self {
+        shared.streams.set(shared.streams.get().saturating_add(1));
+        Self(Rc::clone(shared))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let left = self.0.streams.get().saturating_sub(1);
+        self.0.streams.set(left);
+        self.0.idle_since.set(Instant::now());
+    }
+}
+
+impl Shared {
+    /// A connection over a socket that has just connected.
+    pub(super) async fn new(socket: Socket, bounds: Bounds) -> hyper::Result<Rc<Self>> {
+        let all = WINDOW_BYTES.saturating_mul(u32::from(bounds.streams));
+        let (requests, wire) = http2::Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_WITHIN)
+            .initial_max_send_streams(usize::from(bounds.streams))
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(all.min(MAX_WINDOW_BYTES))
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
+            .handshake(TokioIo::new(socket))
+            .await?;
+        // It ends when the endpoint leaves, or when nobody here has requests for it any more.
+        spawn_local(async move {
+            if let Err(error) = wire.await {
+                tracing::debug!(%error, "an HTTP/2 connection to an endpoint ended");
+            }
+        });
+        Ok(Rc::new(Self {
+            requests,
+            streams: Cell::default(),
+            idle_since: Cell::new(Instant::now()),
+        }))
+    }
+}
+
+/// Largest window that there is (RFC 9113, 6.9.1).
+const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// Runs what hyper needs beside a connection as tasks of the worker.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// Told when an attempt to connect ends, however it does.
+struct Opening<'a>(&'a Multiplexed);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.opening.set(None);
+        self.0.opened.notify_waiters();
+    }
+}
+
+impl Multiplexed {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            open: RefCell::default(),
+            opening: Cell::default(),
+            opened: Notify::new(),
+            attempts: Cell::default(),
+            failure: RefCell::default(),
+        }
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Forgets connections that have been idle for too long, or that the endpoint has closed; they
+    /// end when their last stream does.
+    pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration) {
+        self.open.borrow_mut().retain(|shared| {
+            let idle = now.duration_since(shared.idle_since.get());
+            !shared.requests.is_closed() && (shared.streams.get() > 0 || idle < idle_timeout)
+        });
+    }
+
+    /// The connection with the fewest streams, if there is room for one more, or will not be on any
+    /// other.
+    fn choose(&self) -> Option<Rc<Shared>> {
+        let mut open = self.open.borrow_mut();
+        open.retain(|shared| !shared.requests.is_closed());
+        let idlest = open.iter().min_by_key(|shared| shared.streams.get())?;
+        if idlest.streams.get() < self.bounds.streams {
+            return Some(Rc::clone(idlest));
+        }
+        let may_open = open.len() < usize::from(self.bounds.connections);
+        if may_open && self.opening.get().is_none() {
+            return None;
+        }
+        metrics::counter!("switchback_upstream_streams_waited_total").increment(1);
+        Some(Rc::clone(idlest))
+    }
+
+    /// A connection for one more stream. Those who want the first one wait for whoever makes it, and
+    /// share its failure.
+    async fn ready(
+        &self,
+        endpoint: &Endpoint,
+        within: Duration,
+    ) -> Result<Rc<Shared>, UpstreamError> {
+        loop {
+            if let Some(shared) = self.choose() {
+                return Ok(shared);
+            }
+            let Some(attempt) = self.opening.get() else {
+                return self.open(endpoint, within).await;
+            };
+            let told = timeout(within, self.opened.notified()).await;
+            if told.is_err() {
+                return Err(endpoint.connect_timeout());
+            }
+            if let Some((of, kind, why)) = &*self.failure.borrow()
+                && *of == attempt
+            {
+                let source = io::Error::new(*kind, why.clone());
+                return Err(endpoint.unreachable(source));
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        within: Duration,
+    ) -> Result<Rc<Shared>, UpstreamError> {
+        let attempt = self.attempts.get() + 1;
+        self.attempts.set(attempt);
+        self.opening.set(Some(attempt));
+        let _opening = Opening(self);
+        let made = endpoint.connect_multiplexed(within, self.bounds).await;
+        match made {
+            Ok(shared) => {
+                self.open.borrow_mut().push(Rc::clone(&shared));
+                Ok(shared)
+            }
+            Err(error) => {
+                let (kind, why) = (io::ErrorKind::NotConnected, error.to_string());
+                *self.failure.borrow_mut() = Some((attempt, kind, why));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Sends a request over HTTP/2, as [`super::send`] does; what the endpoint says it has not looked at
+/// may be sent again, whatever it is.
+pub(super) async fn deliver(
+    endpoint: &Rc<Endpoint>,
+    connections: &Multiplexed,
+    request: &mut Request<RequestBody>,
+    (repeats, pace): (Repeats, &Rc<Pace>),
+) -> Result<Response<AnswerBody>, Unanswered> {
+    for tries_left in (0..TRIES).rev() {
+        let shared = connections.ready(endpoint, pace.connect_within()).await;
+        let shared = shared.map_err(|error| error.and(Again::Unsent))?;
+        let kept = Kept::of(request);
+        put_authority(request, endpoint.scheme());
+        let stream = Stream::on(&shared);
+        let (unsent, error) = match exchange(&shared, request, pace).await {
+            Some(Ok(answer)) if framing::is_sound(&answer) => {
+                return Ok(AnswerBody::over(answer, stream, endpoint, pace));
+            }
+            Some(Ok(_)) => {
+                metrics::counter!("switchback_malformed_answers_total").increment(1);
+                let again = restore(request, kept, repeats == Repeats::Safe);
+                return Err(endpoint.malformed().and(again));
+            }
+            Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
+            None if pace.is_awaiting_client() => {
+                let error = UpstreamError::ClientBody(ClientFault::TooSlow);
+                return Err(error.and(Again::Never));
+            }
+            None => {
+                let again = restore(request, kept, repeats == Repeats::Safe);
+                return Err(endpoint.head_timeout().and(again));
+            }
+        };
+        if let Some(fault) = pace.client_fault() {
+            return Err(UpstreamError::ClientBody(fault).and(Again::Never));
+        }
+        let untouched = unsent.is_some() || is_untouched(&error);
+        let again = match unsent {
+            Some(unsent) => {
+                *request = unsent;
+                take_authority(request);
+                Again::Unsent
+            }
+            None if untouched => match restore(request, kept, true) {
+                Again::Never => Again::Never,
+                Again::Sent | Again::Unsent => Again::Unsent,
+            },
+            None => restore(request, kept, repeats == Repeats::Safe),
+        };
+        if again != Again::Unsent || tries_left == 0 {
+            return Err(endpoint.broken(error).and(again));
+        }
+        pace.again(pace.connect_within());
+    }
+    Err(endpoint.head_timeout().and(Again::Unsent))
+}
+
+/// Sends a request, which is taken out of its place; `None` when the deadline is first.
+async fn exchange(
+    shared: &Shared,
+    request: &mut Request<RequestBody>,
+    pace: &Pace,
+) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+    let mut requests = shared.requests.clone();
+    let mut answer = pin!(requests.try_send_request(std::mem::take(request)));
+    poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => pace.poll_passed(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Puts a request that was sent back in its place, if it was kept and may go twice.
+fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>, may_repeat: bool) -> Again {
+    match kept.filter(|_| may_repeat) {
+        Some(kept) => {
+            *request = kept.restore();
+            Again::Sent
+        }
+        None => Again::Never,
+    }
+}
+
+/// Whether the endpoint says that it has not looked at the request: it refused the stream, or it
+/// was leaving already (RFC 9113, 8.7).
+fn is_untouched(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<h2::Error>() {
+            let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return cause.is_remote() && (refused || cause.is_go_away());
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// Says in the target what HTTP/1.1 says in `Host`, and takes out what HTTP/2 has no use for.
+fn put_authority(request: &mut Request<RequestBody>, scheme: &'static str) {
+    request.headers_mut().remove(TRANSFER_ENCODING);
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = scheme.parse().ok();
+    parts.authority = authority;
+    parts.path_and_query = Some(
+        parts
+            .path_and_query
+            .unwrap_or(PathAndQuery::from_static("/")),
+    );
+    // The parts have been looked at, each for itself, and make a whole.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_2;
+}
+
+/// The other way round.
+fn take_authority(request: &mut Request<RequestBody>) {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = None;
+    let authority = parts.authority.take();
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_11;
+    if let Some(host) = authority.and_then(|name| HeaderValue::from_str(name.as_str()).ok()) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_the_same_in_both_versions() {
+        let mut request = Request::builder()
+            .uri("/a?b=c")
+            .header(HOST, "search.internal:81")
+            .header("x-own", "1")
+            .body(RequestBody::Empty)
+            .unwrap();
+
+        put_authority(&mut request, "https");
+
+        assert_eq!(request.uri(), "https://search.internal:81/a?b=c");
+        assert!(!request.headers().contains_key(HOST));
+        take_authority(&mut request);
+        assert_eq!(request.uri(), "/a?b=c");
+        assert_eq!(request.headers()[HOST], "search.internal:81");
+        assert_eq!(request.headers()["x-own"], "1");
+    }
+}

@@ -1,0 +1,192 @@
+//! HTTP/2 towards backends: many requests over few connections, and how one stream's end is no
+//! other's business.
+
+use std::thread;
+
+use crate::support::backend::Backend;
+use crate::support::certs::{Desk, quoted};
+use crate::support::client::Raw;
+use crate::support::gateway::Gateway;
+use crate::support::h2_backend::H2Backend;
+
+/// A gateway with one worker in front of a backend that speaks HTTP/2.
+fn before(url: &str, more: &str) -> Gateway {
+    let body = format!(
+        "backends: {{ only: {{ endpoints: [\"{url}\"], http2: true, {more} }} }}\n\
+         routes: [{{ name: all, split: {{ only: 1 }} }}]\n"
+    );
+    Gateway::start_with_workers(1, &body)
+}
+
+/// Sends a request on a connection of its own and does not wait for the answer.
+fn asks(gateway: &Gateway, target: &str) -> Raw {
+    let mut raw = gateway.connect();
+    raw.send("GET", target, &[("connection", "close")], b"");
+    raw
+}
+
+#[test]
+fn many_requests_share_one_connection() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+    let mut clients: Vec<_> = (0..60)
+        .map(|n| asks(&gateway, &format!("/held/{n}")))
+        .collect();
+    backend.wait_for("60 streams", |log| log.held == 60);
+
+    backend.let_go();
+
+    for client in &mut clients {
+        let answer = client.read("GET");
+        assert_eq!((answer.status, answer.text()), (200, "hello".to_owned()));
+    }
+    assert_eq!(backend.log().connections, 1);
+}
+
+#[test]
+fn a_full_connection_is_joined_by_others_up_to_a_bound_and_then_waited_for() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "http2_streams: 10, http2_connections: 2");
+    let mut clients: Vec<_> = (0..25)
+        .map(|n| asks(&gateway, &format!("/held/{n}")))
+        .collect();
+    backend.wait_for("20 streams", |log| log.held >= 20);
+
+    backend.let_go();
+
+    for client in &mut clients {
+        assert_eq!(client.read("GET").status, 200);
+    }
+    assert_eq!(backend.log().connections, 2);
+    let page = gateway.admin.text("/metrics");
+    let waited = page
+        .lines()
+        .find(|line| line.starts_with("switchback_upstream_streams_waited_total "));
+    assert!(
+        waited.is_some_and(|line| !line.ends_with(" 0")),
+        "{waited:?}"
+    );
+}
+
+#[test]
+fn the_endpoints_own_bound_is_kept() {
+    let backend = H2Backend::start(None, 3);
+    let gateway = before(&backend.url(), "http2_connections: 1");
+    assert_eq!(gateway.get("/").status, 200, "its settings are known now");
+    let mut clients: Vec<_> = (0..9)
+        .map(|n| asks(&gateway, &format!("/held/{n}")))
+        .collect();
+    backend.wait_for("3 streams", |log| log.held == 3);
+
+    backend.let_go();
+
+    for client in &mut clients {
+        assert_eq!(client.read("GET").status, 200);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_stream_back_and_no_other() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+    let leaves = asks(&gateway, "/held/leaves");
+    let mut stays = asks(&gateway, "/held/stays");
+    backend.wait_for("2 streams", |log| log.held == 2);
+
+    drop(leaves);
+
+    backend.wait_for("a reset", |log| log.taken_back == 1);
+    backend.let_go();
+    assert_eq!(stays.read("GET").status, 200);
+    assert_eq!(backend.log().connections, 1);
+}
+
+#[test]
+fn an_answer_that_the_backend_breaks_off_is_seen_to_be_cut() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+
+    let mut client = asks(&gateway, "/cut");
+
+    assert!(client.try_read("GET").is_err(), "no end of the body");
+    assert_eq!(gateway.get("/").status, 200);
+    assert_eq!(backend.log().connections, 1, "the others go on");
+}
+
+#[test]
+fn a_connection_that_is_on_its_way_out_costs_no_request() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/leaving").status, 200);
+        assert_eq!(gateway.get("/").status, 200);
+    }
+
+    assert!(backend.log().connections > 1);
+}
+
+#[test]
+fn what_the_backend_has_not_looked_at_is_sent_again_whatever_it_is() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+
+    for method in ["GET", "DELETE"] {
+        let mut client = gateway.connect();
+        let target = format!("/refused/{method}");
+        client.send(method, &target, &[("connection", "close")], b"");
+
+        assert_eq!(client.read(method).status, 200, "{method}");
+    }
+
+    assert_eq!(backend.log().targets.len(), 4);
+}
+
+#[test]
+fn bodies_go_both_ways() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+    let mut client = gateway.connect();
+
+    client.send(
+        "POST",
+        "/",
+        &[("connection", "close")],
+        &vec![b'x'; 300_000],
+    );
+
+    assert_eq!(client.read("POST").text(), "hello");
+}
+
+#[test]
+fn over_tls_it_is_agreed_on_in_the_handshake() {
+    let desk = Desk::new();
+    desk.issue("server", &["localhost"]);
+    let backend = H2Backend::start(Some(desk.server("server", false)), 200);
+    let trust = format!("tls: {{ ca: {} }}", quoted(&desk.at("ca.pem")));
+    let gateway = before(&backend.url(), &trust);
+
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(gateway.get("/").text(), "hello"));
+        }
+    });
+
+    assert_eq!(
+        backend.log().connections,
+        1,
+        "those who came first waited for one"
+    );
+}
+
+#[test]
+fn a_backend_that_does_not_speak_it_is_unreachable_or_broken() {
+    let desk = Desk::new();
+    desk.issue("server", &["localhost"]);
+    let tls = crate::support::certs::TlsBackend::start(desk.server("server", false), "x");
+    let trust = format!("tls: {{ ca: {} }}", quoted(&desk.at("ca.pem")));
+    let plain = Backend::fixed(200, "x");
+
+    assert_eq!(before(&tls.url(), &trust).get("/").status, 502);
+    assert_eq!(before(&plain.url(), "").get("/").status, 502);
+}

@@ -1,0 +1,198 @@
+//! A backend that speaks HTTP/2, in the clear or over TLS, and does what the path says.
+//!
+//! `/held…` is answered once the test lets go, `/cut` breaks off in the middle, `/refused` is not
+//! looked at the first time, `/leaving` is answered and the connection is on its way out. Anything
+//! else is answered `hello`.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use h2::server::{Builder, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{Request, Response};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::gate::Board;
+
+/// What a backend has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub connections: usize,
+    /// Targets, in the order of arrival.
+    pub targets: Vec<String>,
+    /// Requests that are being held now.
+    pub held: usize,
+    /// Requests that the client took back while they were held.
+    pub taken_back: usize,
+}
+
+/// A backend that speaks HTTP/2.
+pub struct H2Backend {
+    pub address: SocketAddr,
+    is_tls: bool,
+    log: Arc<Board<Log>>,
+    holds: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Hall {
+    log: Arc<Board<Log>>,
+    holds: watch::Receiver<bool>,
+    streams: u32,
+}
+
+impl H2Backend {
+    /// Starts a backend that takes this many streams a connection.
+    pub fn start(tls: Option<ServerConfig>, streams: u32) -> Self {
+        let (holds, held) = watch::channel(true);
+        let (stop, mut stopping) = watch::channel(false);
+        let log = Arc::<Board<Log>>::default();
+        let hall = Hall {
+            log: Arc::clone(&log),
+            holds: held,
+            streams,
+        };
+        let is_tls = tls.is_some();
+        let acceptor = tls.map(|mut config| {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                hall.log.change(|log| log.connections += 1);
+                tokio::spawn(welcome(socket, acceptor.clone(), hall.clone()));
+            }
+        };
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept => {}
+                    _ = stopping.changed() => {}
+                }
+            });
+        });
+        Self {
+            address,
+            is_tls,
+            log,
+            holds,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Its address, as a config wants it.
+    pub fn url(&self) -> String {
+        if self.is_tls {
+            return format!("https://localhost:{}", self.address.port());
+        }
+        format!("http://{}", self.address)
+    }
+
+    pub fn log(&self) -> Log {
+        self.log.read(Clone::clone)
+    }
+
+    /// Waits for a fact.
+    pub fn wait_for(&self, what: &str, fact: impl Fn(&Log) -> bool) {
+        self.log.wait_until(what, |log| fact(log).then_some(()));
+    }
+
+    /// Answers everything that is held, now and later.
+    pub fn let_go(&self) {
+        self.holds.send_replace(false);
+    }
+}
+
+impl Drop for H2Backend {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _unused = thread.join();
+        }
+    }
+}
+
+async fn welcome(socket: TcpStream, acceptor: Option<TlsAcceptor>, hall: Hall) {
+    // Whatever goes wrong here shows in what the gateway answers.
+    match acceptor {
+        Some(acceptor) => {
+            if let Ok(stream) = acceptor.accept(socket).await {
+                serve(stream, hall).await;
+            }
+        }
+        None => serve(socket, hall).await,
+    }
+}
+
+async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, hall: Hall) {
+    let mut builder = Builder::new();
+    builder.max_concurrent_streams(hall.streams);
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else {
+        return;
+    };
+    let mut refused = HashSet::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let target = request.uri().path().to_owned();
+        hall.log.change(|log| log.targets.push(target.clone()));
+        if target.starts_with("/refused") && refused.insert(target.clone()) {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            continue;
+        }
+        if target == "/leaving" {
+            connection.graceful_shutdown();
+        }
+        tokio::spawn(answer(request, respond, hall.clone()));
+    }
+}
+
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, hall: Hall) {
+    let target = request.uri().path().to_owned();
+    let mut body = request.into_body();
+    while let Some(Ok(piece)) = body.data().await {
+        let _unused = body.flow_control().release_capacity(piece.len());
+    }
+    if target.starts_with("/held") && !hold(&mut respond, hall).await {
+        return;
+    }
+    let Ok(mut stream) = respond.send_response(Response::new(()), false) else {
+        return;
+    };
+    if target == "/cut" {
+        let _unused = stream.send_data(Bytes::from_static(b"half"), false);
+        tokio::task::yield_now().await;
+        stream.send_reset(Reason::INTERNAL_ERROR);
+        return;
+    }
+    let _unused = stream.send_data(Bytes::from_static(b"hello"), true);
+}
+
+/// Holds an answer until the test lets go; whether the client still wants it.
+async fn hold(respond: &mut SendResponse<Bytes>, mut hall: Hall) -> bool {
+    hall.log.change(|log| log.held += 1);
+    let wanted = tokio::select! {
+        _ = hall.holds.wait_for(|holds| !holds) => true,
+        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => false,
+    };
+    hall.log.change(|log| {
+        log.held -= 1;
+        log.taken_back += usize::from(!wanted);
+    });
+    wanted
+}
