@@ -146,6 +146,16 @@ async fn deliver(
         ))
         .await;
     }
+    deliver_alone(endpoint, request, repeats, pace).await
+}
+
+/// Sends a request over a connection of its own.
+async fn deliver_alone(
+    endpoint: &Rc<Endpoint>,
+    request: &mut Request<RequestBody>,
+    repeats: Repeats,
+    pace: &Rc<Pace>,
+) -> Result<Response<AnswerBody>, Unanswered> {
     let mut pooled_tries = POOLED_TRIES;
     loop {
         let pooled = match pooled_tries {
