@@ -254,7 +254,7 @@ fn a_connection_stays_through_shifts_and_ends_with_the_drain() {
     let (one, two) = (echo(), echo());
     let config = |a: u32, b: u32| {
         format!(
-            "{}limits: {{ drain: 1s }}\n",
+            "{}limits: {{ drain: 5s }}\n",
             route("http", &[("one", &one.url(), a), ("two", &two.url(), b)])
         )
     };

@@ -1,10 +1,4 @@
 //! Tokens that are believed, and every kind that is not.
-#![allow(
-    clippy::too_many_lines,
-    clippy::wildcard_enum_match_arm,
-    reason = "a table of cases is read from top to bottom"
-)]
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
