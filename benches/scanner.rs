@@ -2,7 +2,7 @@
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use switchback::mcp::{AnswerScanner, Format, RequestPeek, SealKey, sealed};
+use switchback::mcp::{AnswerScanner, Belongs, Format, RequestPeek, SealKey, sealed};
 
 const SIZES: [usize; 3] = [1024, 4096, 65536];
 /// How a body arrives: reads of the sockets are about this long.
@@ -91,9 +91,13 @@ fn open_sealed_id(bencher: Bencher<'_, '_>) {
         key.endpoint_tag("http://127.0.0.1:3001"),
     );
     let id = "1868a90c-4eaa-4b44-9a9a-0d0d0d0d0d0d";
-    let Ok(text) = sealed::seal(&key, &route, home, id) else {
+    let belongs = Belongs {
+        route: &route,
+        owner: None,
+    };
+    let Ok(text) = sealed::seal(&key, belongs, home, id) else {
         return;
     };
     let keys = [key];
-    bencher.bench_local(|| sealed::open(&keys, &route, black_box(&text)).is_ok());
+    bencher.bench_local(|| sealed::open(&keys, belongs, black_box(&text)).is_ok());
 }

@@ -42,5 +42,5 @@ pub use replay::{
 };
 pub use revision::Revision;
 pub use scan::{AnswerScanner, Finding};
-pub use sealed::{BackendTag, EndpointTag, Opened, SealError, SealKey};
+pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
 pub use session::{Home, Session, SessionBounds, SessionTable};

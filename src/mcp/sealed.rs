@@ -1,8 +1,9 @@
 //! Session ids as clients see them: the backend's own id behind a seal.
 //!
 //! `sb1.<seal>.<id>`: the seal is base64url of backend tag, endpoint tag and a message
-//! authentication code over version, route, tags and id. Whoever has the key can tell from an
-//! id alone which endpoint its session lives on; a client can neither make nor change one.
+//! authentication code over version, route, tags and id, and over whoever opened the session where
+//! the route knows its callers. Whoever has the key can tell from an id alone which endpoint its
+//! session lives on; a client can neither make nor change one, nor use one that it found.
 //! The id itself is not hidden, and neither name nor address can be read from the tags.
 
 use std::fmt;
@@ -57,9 +58,18 @@ pub enum SealError {
     /// The backend's id has a character that is not visible ASCII.
     #[error("the backend's session id has a character that is not visible ASCII")]
     Character,
-    /// Not an id that was sealed here: another version, key, route, or no seal at all.
+    /// Not an id that was sealed here: another version, key, route, owner, or no seal at all.
     #[error("the session id bears no seal of ours")]
     Foreign,
+}
+
+/// What a session belongs to: its id is good for nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Belongs<'a> {
+    /// The route that it was opened on.
+    pub route: &'a RouteName,
+    /// Who opened it, where the route knows its callers; else it is whoever's who has the id.
+    pub owner: Option<&'a str>,
 }
 
 /// What a sealed id says.
@@ -105,10 +115,16 @@ impl SealKey {
         first(&mac.finalize().into_bytes())
     }
 
-    fn code(&self, route: &RouteName, tags: &[u8], id: &str) -> [u8; CODE_BYTES] {
+    fn code(&self, belongs: Belongs<'_>, tags: &[u8], id: &str) -> [u8; CODE_BYTES] {
+        let Belongs { route, owner } = belongs;
         let mut mac = self.keyed.clone();
-        mac.update(PREFIX.as_bytes());
         // Lengths first, so that no two different inputs are the same bytes.
+        if let Some(owner) = owner {
+            mac.update(b"owner\0");
+            mac.update(&(owner.len() as u64).to_be_bytes());
+            mac.update(owner.as_bytes());
+        }
+        mac.update(PREFIX.as_bytes());
         mac.update(&(route.as_str().len() as u64).to_be_bytes());
         mac.update(route.as_str().as_bytes());
         mac.update(tags);
@@ -131,14 +147,14 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     start
 }
 
-/// Seals the id of a session that `endpoint` of `backend` opened on `route`. The text is
-/// visible ASCII of at most [`MAX_SEALED_BYTES`], fit for a header.
+/// Seals the id of a session that an endpoint of a backend opened. The text is visible ASCII of
+/// at most [`MAX_SEALED_BYTES`], fit for a header.
 ///
 /// # Errors
 /// [`SealError::Length`] and [`SealError::Character`] for an id that no header should carry.
 pub fn seal(
     key: &SealKey,
-    route: &RouteName,
+    belongs: Belongs<'_>,
     home: (BackendTag, EndpointTag),
     id: &str,
 ) -> Result<String, SealError> {
@@ -149,7 +165,7 @@ pub fn seal(
         return Err(SealError::Character);
     }
     let mut bytes = [home.0.0, home.1.0].concat();
-    let code = key.code(route, &bytes, id);
+    let code = key.code(belongs, &bytes, id);
     bytes.extend_from_slice(&code);
     let mut sealed = String::with_capacity(PREFIX.len() + SEAL_CHARS + 1 + id.len());
     sealed.push_str(PREFIX);
@@ -159,13 +175,13 @@ pub fn seal(
     Ok(sealed)
 }
 
-/// Opens an id that was sealed for `route` with one of `keys`, the current one first.
+/// Opens an id that was sealed for this route and owner with one of `keys`, the current one first.
 ///
 /// # Errors
 /// [`SealError::Foreign`] for everything that was not.
 pub fn open<'a>(
     keys: &[SealKey],
-    route: &RouteName,
+    belongs: Belongs<'_>,
     sealed: &'a str,
 ) -> Result<Opened<'a>, SealError> {
     let (seal, id) = split(sealed).ok_or(SealError::Foreign)?;
@@ -173,7 +189,7 @@ pub fn open<'a>(
     let (backend, endpoint) = tags.split_at(TAG_BYTES);
     let key = keys
         .iter()
-        .position(|key| bool::from(key.code(route, tags, id).ct_eq(code)))
+        .position(|key| bool::from(key.code(belongs, tags, id).ct_eq(code)))
         .ok_or(SealError::Foreign)?;
     Ok(Opened {
         backend: BackendTag(first(backend)),

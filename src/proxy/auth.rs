@@ -34,6 +34,8 @@ pub(super) struct Auth {
 /// A caller who was let in by a token.
 #[derive(Debug)]
 pub(super) struct Principal {
+    /// Tells them from everybody else.
+    pub(super) owner: Rc<str>,
     /// The names of the claims that somebody wants to know, and their values.
     pub(super) claims: Vec<(Box<str>, HeaderValue)>,
 }
@@ -128,7 +130,10 @@ impl Auth {
             value.set_sensitive(true);
             claims.push((name.clone(), value));
         }
-        Ok(Principal { claims })
+        Ok(Principal {
+            owner: verified.owner.into(),
+            claims,
+        })
     }
 
     /// Writes claims into the fields. What came under their names, or under one that a server may
@@ -334,6 +339,7 @@ mod tests {
     fn nobody_else_writes_the_fields_of_claims() {
         let auth = auth(&json!({ "claims_to_headers": { "sub": "x-user-id", "org": "x-org" } }));
         let principal = Principal {
+            owner: "ann".into(),
             claims: vec![("sub".into(), HeaderValue::from_static("ann"))],
         };
         let mut seen = fields(&[

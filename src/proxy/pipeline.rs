@@ -16,7 +16,6 @@ use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, MCP_SESSION_ID,
 
 use super::answer::{Answer, RequestGuard};
 use super::attempt;
-use super::auth::Principal;
 use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
@@ -55,6 +54,8 @@ pub(super) struct Decided {
     pub(super) key: Option<u64>,
     /// The MCP session that the request belongs to.
     pub(super) session: Option<Box<Pinned>>,
+    /// Who asks, where the route knows its callers: a session that is opened is theirs alone.
+    pub(super) owner: Option<Rc<str>>,
 }
 
 impl Decided {
@@ -130,8 +131,9 @@ async fn proxy(
         head: &head,
         version: parts.version,
         fields: &parts.headers,
+        principal: principal.as_deref(),
     };
-    let mut decided = decide(route, asks, principal.as_deref()).await?;
+    let mut decided = decide(route, asks).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let (sent, twin) = if let Some(protocol) = upgrade {
@@ -205,15 +207,15 @@ async fn take_in(
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.
-async fn decide(
-    route: RouteView,
-    asks: Asks<'_>,
-    principal: Option<&Principal>,
-) -> Result<Decided, ProxyError> {
+async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError> {
     let Asks {
-        downstream, fields, ..
+        downstream,
+        fields,
+        principal,
+        ..
     } = asks;
     let worker = &downstream.worker;
+    let owner = principal.map(|principal| Rc::clone(&principal.owner));
     if route.is_mcp() && fields.contains_key(MCP_SESSION_ID) {
         let pinned = Box::pin(session::find(worker, &route, asks)).await?;
         let (place, endpoint, key) = (pinned.place, Rc::clone(&pinned.endpoint), Some(pinned.key));
@@ -223,6 +225,7 @@ async fn decide(
             endpoint,
             key,
             session: Some(pinned),
+            owner,
         });
     }
     let client = route
@@ -239,5 +242,6 @@ async fn decide(
         endpoint,
         key,
         session: None,
+        owner,
     })
 }

@@ -11,6 +11,7 @@ use crate::deadline::Elapsed;
 use crate::mcp::{Home, Session};
 use crate::upstream::{self, Endpoint, OpenError, Template};
 
+use super::auth::Principal;
 use super::choice;
 use super::fields::MCP_SESSION_ID;
 use super::head::Head;
@@ -27,6 +28,8 @@ pub(super) struct Asks<'a> {
     pub(super) head: &'a Head,
     pub(super) version: Version,
     pub(super) fields: &'a HeaderMap,
+    /// Whom its token stands for, where the route asks for one.
+    pub(super) principal: Option<&'a Principal>,
 }
 
 /// Why a session has no new home.

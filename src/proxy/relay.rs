@@ -100,7 +100,7 @@ fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
         Some(session) if session.backend_id.as_ref() == Some(&id) => {
             Some(session.client_id.clone())
         }
-        Some(_) | None => session::seal(&decided.route, decided.place, &decided.endpoint, &id),
+        Some(_) | None => session::seal(decided, &id),
     };
     if let Some(known) = &known {
         fields.insert(MCP_SESSION_ID, known.clone());

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::HeaderMap;
 
-use crate::mcp::{BackendTag, EndpointTag, Home, Session, sealed};
+use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, sealed};
 use crate::upstream::{Endpoint, Template};
 
 use super::choice;
 use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
+use super::pipeline::Decided;
 use super::rehome::{self, Asks};
 use super::snapshot::Standing;
 use super::view::RouteView;
@@ -47,8 +48,8 @@ fn id_of(fields: &HeaderMap) -> Result<&HeaderValue, ProxyError> {
 /// Where the session of a request lives. One whose home is gone is given a new one first.
 ///
 /// # Errors
-/// [`ProxyError::UnknownSession`] for an id that is not ours, and for a session that nothing
-/// can carry on.
+/// [`ProxyError::UnknownSession`] for an id that is not ours, for one that another caller was
+/// given, and for a session that nothing can carry on.
 pub(super) async fn find(
     worker: &Worker,
     route: &RouteView,
@@ -57,8 +58,11 @@ pub(super) async fn find(
     let client_id = id_of(asks.fields)?;
     let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
     let keys = &route.snapshot().session_keys;
-    let opened =
-        sealed::open(keys, &route.route().name, text).map_err(|_| ProxyError::UnknownSession)?;
+    let belongs = Belongs {
+        route: &route.route().name,
+        owner: asks.principal.map(|principal| &*principal.owner),
+    };
+    let opened = sealed::open(keys, belongs, text).map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
     let mut home = session.as_ref().and_then(|session| session.home());
     let first = match &home {
@@ -216,15 +220,15 @@ fn lives_at(route: &RouteView, key: usize, tags: (BackendTag, EndpointTag)) -> O
 }
 
 /// The id of a session that a backend has just opened, as its client is to know it.
-pub(super) fn seal(
-    route: &RouteView,
-    place: usize,
-    endpoint: &Rc<Endpoint>,
-    id: &HeaderValue,
-) -> Option<HeaderValue> {
-    let tags = home_tags(route, place, endpoint)?;
+pub(super) fn seal(decided: &Decided, id: &HeaderValue) -> Option<HeaderValue> {
+    let route = &decided.route;
+    let tags = home_tags(route, decided.place, &decided.endpoint)?;
     let key = route.snapshot().session_keys.first()?;
-    let sealed = sealed::seal(key, &route.route().name, tags, id.to_str().ok()?).ok()?;
+    let belongs = Belongs {
+        route: &route.route().name,
+        owner: decided.owner.as_deref(),
+    };
+    let sealed = sealed::seal(key, belongs, tags, id.to_str().ok()?).ok()?;
     HeaderValue::from_str(&sealed).ok()
 }
 

@@ -102,7 +102,10 @@ mod tests {
     }
 
     fn keep(cache: &TokenCache, number: u8, keys: &Arc<KeySet>) {
-        let principal = Rc::new(Principal { claims: Vec::new() });
+        let principal = Rc::new(Principal {
+            owner: "".into(),
+            claims: Vec::new(),
+        });
         cache.keep([number; 32], (Arc::clone(keys), 100), &principal);
     }
 

@@ -26,6 +26,7 @@
 
 mod addresses;
 mod bodies;
+mod callers;
 mod caps;
 mod changes;
 mod cli;

@@ -70,6 +70,9 @@ pub struct Checker {
 pub struct Verified {
     /// When it stops to be, in seconds since 1970, leeway included.
     pub until: u64,
+    /// Whom it stands for: issuer and subject, or issuer and client where it names no subject.
+    /// Two tokens of one caller have the same, and no two callers do.
+    pub owner: Box<str>,
     /// The claims that are wanted, as text, in the order in which they were asked for; nothing
     /// for one that the token does not have.
     pub claims: Vec<Option<Box<str>>>,
@@ -167,8 +170,23 @@ impl Checker {
         });
         Ok(Verified {
             until,
+            owner: self.owner(claims)?,
             claims: wanted.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Control characters keep the parts apart: no issuer of a file has any.
+    fn owner(&self, claims: &Map<String, Value>) -> Result<Box<str>, TokenError> {
+        for name in ["sub", "client_id", "azp"] {
+            match claims.get(name) {
+                None => {}
+                Some(Value::String(text)) => {
+                    return Ok(format!("{}\0{name}\0{text}", self.spec.issuer).into());
+                }
+                Some(_) => return Err(TokenError::Malformed),
+            }
+        }
+        Ok(self.spec.issuer.as_str().into())
     }
 
     fn check_claims(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {

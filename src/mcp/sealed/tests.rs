@@ -12,6 +12,10 @@ fn route(name: &str) -> RouteName {
     name.parse().unwrap()
 }
 
+fn on(route: &RouteName) -> Belongs<'_> {
+    Belongs { route, owner: None }
+}
+
 fn home(key: &SealKey) -> (BackendTag, EndpointTag) {
     let backend = "search-v1".parse().unwrap();
     (
@@ -21,7 +25,7 @@ fn home(key: &SealKey) -> (BackendTag, EndpointTag) {
 }
 
 fn sealed(key: &SealKey, id: &str) -> String {
-    seal(key, &route("search"), home(key), id).unwrap()
+    seal(key, on(&route("search")), home(key), id).unwrap()
 }
 
 #[test]
@@ -41,7 +45,7 @@ fn an_opened_id_tells_what_was_sealed() {
     let (old, new) = (key(1), key(2));
     let text = sealed(&old, "a.b.c");
 
-    let opened = open(&[new, old.clone()], &route("search"), &text).unwrap();
+    let opened = open(&[new, old.clone()], on(&route("search")), &text).unwrap();
 
     assert_eq!((opened.id, opened.key), ("a.b.c", 1));
     assert_eq!((opened.backend, opened.endpoint), home(&old));
@@ -52,29 +56,54 @@ fn a_seal_holds_for_its_route_and_key_alone() {
     let text = sealed(&key(1), "id");
 
     assert_eq!(
-        open(&[key(1)], &route("searc"), &text),
+        open(&[key(1)], on(&route("searc")), &text),
         Err(SealError::Foreign)
     );
     assert_eq!(
-        open(&[key(2)], &route("search"), &text),
+        open(&[key(2)], on(&route("search")), &text),
         Err(SealError::Foreign)
     );
-    assert_eq!(open(&[], &route("search"), &text), Err(SealError::Foreign));
+    assert_eq!(
+        open(&[], on(&route("search")), &text),
+        Err(SealError::Foreign)
+    );
+}
+
+#[test]
+fn a_seal_holds_for_its_owner_alone() {
+    let (key, route) = (key(1), route("search"));
+    let owned = |owner| Belongs {
+        route: &route,
+        owner,
+    };
+    let keys = [key.clone()];
+    let owners = [None, Some(""), Some("ann"), Some("anne"), Some("sb1.")];
+    for opener in owners {
+        let text = seal(&key, owned(opener), home(&key), "id").unwrap();
+        for other in owners {
+            let opened = open(&keys, owned(other), &text);
+
+            assert_eq!(opened.is_ok(), opener == other, "{opener:?} {other:?}");
+        }
+    }
 }
 
 #[test]
 fn bytes_do_not_move_between_route_and_id() {
     let key = key(1);
-    let text = seal(&key, &route("ab"), home(&key), "cd").unwrap();
+    let text = seal(&key, on(&route("ab")), home(&key), "cd").unwrap();
     let moved = text.replace(".cd", ".bcd");
 
-    assert_eq!(open(&[key], &route("a"), &moved), Err(SealError::Foreign));
+    assert_eq!(
+        open(&[key], on(&route("a")), &moved),
+        Err(SealError::Foreign)
+    );
 }
 
 #[test]
 fn ids_that_no_header_should_carry_are_not_sealed() {
     let key = key(1);
-    let try_seal = |id: &str| seal(&key, &route("search"), home(&key), id);
+    let try_seal = |id: &str| seal(&key, on(&route("search")), home(&key), id);
 
     for id in ["a b", "a\n", "\u{7f}", "é", "\0"] {
         assert_eq!(try_seal(id), Err(SealError::Character), "{id:?}");
@@ -84,7 +113,7 @@ fn ids_that_no_header_should_carry_are_not_sealed() {
     let text = try_seal(&longest).unwrap();
     assert_eq!(text.len(), MAX_SEALED_BYTES);
     assert_eq!(
-        open(std::slice::from_ref(&key), &route("search"), &text)
+        open(std::slice::from_ref(&key), on(&route("search")), &text)
             .unwrap()
             .id,
         longest
@@ -102,7 +131,7 @@ fn what_was_never_sealed_is_foreign() {
     for text in [
         "", "sb1.", "sb1..", "sb2.x.y", "é", "1868a90c", &long, &empty_id,
     ] {
-        let opened = open(&[key(1)], &route("search"), text);
+        let opened = open(&[key(1)], on(&route("search")), text);
 
         assert_eq!(opened, Err(SealError::Foreign), "{text:?}");
     }
@@ -124,11 +153,11 @@ proptest! {
     #[test]
     fn what_is_sealed_opens(secret: [u8; 32], id in "[!-~]{1,80}", name in "[a-z][a-z0-9-]{0,20}") {
         let key = SealKey::new(&secret);
-        let text = seal(&key, &route(&name), home(&key), &id).unwrap();
+        let text = seal(&key, on(&route(&name)), home(&key), &id).unwrap();
 
         prop_assert!(text.bytes().all(|b| b.is_ascii_graphic()));
         let keys = [key.clone()];
-        let opened = open(&keys, &route(&name), &text).unwrap();
+        let opened = open(&keys, on(&route(&name)), &text).unwrap();
         prop_assert_eq!((opened.backend, opened.endpoint, opened.id), (home(&key).0, home(&key).1, &*id));
     }
 
@@ -141,7 +170,7 @@ proptest! {
         bytes[at] = to;
         let text = String::from_utf8(bytes).unwrap();
 
-        prop_assert_eq!(open(&[key], &route("search"), &text), Err(SealError::Foreign));
+        prop_assert_eq!(open(&[key], on(&route("search")), &text), Err(SealError::Foreign));
     }
 
     #[test]
@@ -154,12 +183,12 @@ proptest! {
         less.remove(at);
 
         for changed in [more, less].iter().filter(|changed| **changed != text) {
-            prop_assert_eq!(open(std::slice::from_ref(&key), &route("search"), changed), Err(SealError::Foreign));
+            prop_assert_eq!(open(std::slice::from_ref(&key), on(&route("search")), changed), Err(SealError::Foreign));
         }
     }
 
     #[test]
     fn any_text_can_be_opened(text: String) {
-        prop_assert_eq!(open(&[key(3)], &route("search"), &text), Err(SealError::Foreign));
+        prop_assert_eq!(open(&[key(3)], on(&route("search")), &text), Err(SealError::Foreign));
     }
 }
