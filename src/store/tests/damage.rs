@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::frame::{self, Kind};
+use crate::store::{disk, tables};
 
 /// A folder with a file of some history; the state of commit n is `state n`.
 fn lived_in(commits: u64) -> tempfile::TempDir {
@@ -140,7 +141,7 @@ fn everything_is_kept_when_only_the_head_of_the_file_is_lost() {
 }
 
 #[test]
-fn a_damaged_row_is_left_out_and_the_loss_is_told() {
+fn a_file_with_a_damaged_row_is_refused_and_recovered_without_it() {
     let folder = lived_in(5);
     let file = database_file(folder.path());
     let mut bytes = fs::read(&file).unwrap();
@@ -150,15 +151,39 @@ fn a_damaged_row_is_left_out_and_the_loss_is_told() {
         from += at + 1;
     }
     fs::write(&file, &bytes).unwrap();
+    for refused in [
+        open(folder.path()).unwrap_err(),
+        inspect(folder.path()).unwrap_err(),
+    ] {
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused:?}");
+    }
+
+    let recovery = recover(folder.path()).unwrap().unwrap();
+
+    assert_eq!((recovery.rows, recovery.rows_lost), (4, 1));
+    let kept = rows_in(folder.path());
+    let kept: Vec<_> = kept.into_iter().map(|(number, _)| number).collect();
+    assert_eq!(kept, [5, 4, 2, 1]);
+    assert_eq!(inspect(folder.path()).unwrap().rows_unsound, 0);
+}
+
+#[test]
+fn a_row_that_was_written_wrong_is_left_out_and_the_loss_is_told() {
+    let folder = lived_in(5);
+    let database = disk::open(&database_file(folder.path())).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut history = transaction.open_table(tables::HISTORY).unwrap();
+    history.insert(3, b"no frame".as_slice()).unwrap();
+    drop(history);
+    transaction.commit().unwrap();
+    drop(database);
     let kept = || rows_in(folder.path()).into_iter().map(|(number, _)| number);
     assert_eq!(kept().collect::<Vec<_>>(), [5, 4, 2, 1]);
     let seen = inspect(folder.path()).unwrap();
     assert_eq!((seen.rows, seen.rows_unsound), (4, 1));
 
-    let recovery = recover(folder.path()).unwrap().unwrap();
+    recover(folder.path()).unwrap().unwrap();
 
-    assert_eq!((recovery.rows, recovery.rows_lost), (4, 1));
-    assert_eq!(kept().collect::<Vec<_>>(), [5, 4, 2, 1]);
     assert_eq!(inspect(folder.path()).unwrap().rows_unsound, 0);
 }
 
