@@ -8,6 +8,9 @@ use std::sync::Arc;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use serde::{Deserialize, Serialize};
 
+use super::load::Format;
+use super::veil;
+
 /// What kind of problem a diagnostic is about; stable, for tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -149,10 +152,11 @@ impl Diagnostics {
             .with_context_lines(1)
             .with_width(100);
         let mut out = String::new();
+        let text = veil::cover(&self.source, Format::of(&self.source.path));
         for diagnostic in &self.list {
             let drawing = Drawing {
                 diagnostic,
-                source: self.source.named(),
+                source: self.source.named(&text),
                 lines: self.source.lines_for(diagnostic.span),
             };
             if handler.render_report(&mut out, &drawing).is_err() {
@@ -222,8 +226,8 @@ impl Source {
         &self.text
     }
 
-    fn named(&self) -> NamedSource<Arc<str>> {
-        NamedSource::new(self.path.display().to_string(), Arc::clone(&self.text))
+    fn named(&self, text: &Arc<str>) -> NamedSource<Arc<str>> {
+        NamedSource::new(self.path.display().to_string(), Arc::clone(text))
     }
 
     /// Line and column, both from 1, of a byte.

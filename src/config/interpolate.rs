@@ -32,6 +32,12 @@ pub(super) fn interpolate(
                 node.value = Value::Text(resolved);
             }
             Err(message) => {
+                // What is quoted in it is a part of the value.
+                let message = if node.veiled && message.contains('`') {
+                    "this value has a `${...}` that cannot be read".to_owned()
+                } else {
+                    message
+                };
                 let problem = source.diagnose(Code::Interpolation, Some(&node.span), message);
                 problems.push((node.id, problem));
             }

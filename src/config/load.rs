@@ -14,6 +14,7 @@ use super::reader::{self, Findings};
 use super::spec::ConfigSpec;
 use super::surroundings::{Process, Surroundings, read_bounded};
 use super::syntax;
+use super::veil;
 use crate::access::spec::TokenSpec;
 
 /// Largest config file, in bytes.
@@ -170,6 +171,7 @@ pub fn parse(
     let source = Arc::new(Source::new(path, text));
     let refuse = |problems| Diagnostics::new(Arc::clone(&source), problems);
     let mut root = syntax::read(&source, Format::of(path)).map_err(refuse)?;
+    veil::mark(&mut root);
     if root.value == Value::Null {
         let problem = source.diagnose(Code::Syntax, None, "the file is empty");
         return Err(refuse(vec![problem]));

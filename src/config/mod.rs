@@ -23,6 +23,7 @@ mod suggest;
 mod surroundings;
 mod syntax;
 mod value;
+mod veil;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Render};
 pub use load::{Config, Fingerprint, Format, MAX_FILE_BYTES, load, load_with, parse};

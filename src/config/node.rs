@@ -14,6 +14,8 @@ pub(super) struct Node {
     pub(super) value: Value,
     /// The text as it was written, when the value comes from `${...}` in it.
     pub(super) raw: Option<String>,
+    /// Whether it is a secret, so that neither words nor drawings may have it.
+    pub(super) veiled: bool,
 }
 
 /// What a node is.
@@ -46,6 +48,7 @@ impl Node {
             span,
             value,
             raw: None,
+            veiled: false,
         }
     }
 
@@ -136,8 +139,11 @@ impl Node {
         .unwrap_or_else(|| self.span.clone())
     }
 
-    /// What the node is, in words for a message; never what `${...}` gave.
+    /// What the node is, in words for a message; never what `${...}` gave, and no secret.
     pub(super) fn describe(&self) -> String {
+        if self.veiled {
+            return "a value that is not shown".to_owned();
+        }
         if let Some(raw) = &self.raw {
             return format!("the value of `{raw}`");
         }

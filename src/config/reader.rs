@@ -17,6 +17,9 @@ use super::value::Reader;
 /// Most problems that are reported of one file.
 pub(super) const MAX_PROBLEMS: usize = 100;
 
+/// Shorter texts are in many messages by chance.
+const LEAST_TELLING: usize = 4;
+
 /// What reading has found out so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -149,7 +152,9 @@ impl Problem {
 
     /// Says where the problem that a check found is, without what `${...}` gave.
     pub(super) fn found_at(mut self, node: &Node, span: std::ops::Range<usize>) -> Self {
-        if let (Value::Text(text), Some(raw)) = (&node.value, &node.raw) {
+        if node.veiled {
+            self.hide(node);
+        } else if let (Value::Text(text), Some(raw)) = (&node.value, &node.raw) {
             self.message = without(&self.message, text, raw);
         }
         self.place = Some(Place {
@@ -157,6 +162,26 @@ impl Problem {
             span,
         });
         self
+    }
+
+    /// Keeps a value that must not be shown out of the words.
+    fn hide(&mut self, node: &Node) {
+        if let Some((expected, _)) = self.message.split_once(", found ") {
+            self.message = format!("{expected}, found {}", node.describe());
+        }
+        let told = match &node.value {
+            Value::Text(text) => tells(&self.message, text),
+            Value::Int(number) => tells(&self.message, &number.to_string()),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Float(_)
+            | Value::List(_)
+            | Value::Map(_)
+            | Value::Assumed => false,
+        };
+        if told {
+            "the value is not valid here".clone_into(&mut self.message);
+        }
     }
 
     /// The problem as it is told.
@@ -169,6 +194,9 @@ impl Problem {
 
     /// Names the value where the message does not, and keeps what `${...}` gave out of it.
     fn about(&mut self, node: &Node) {
+        if node.veiled {
+            return self.hide(node);
+        }
         let Value::Text(text) = &node.value else {
             return;
         };
@@ -186,6 +214,14 @@ impl Problem {
                 Some("an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned());
         }
     }
+}
+
+/// Whether a message has a secret in it, whole or as far as it fits.
+fn tells(message: &str, secret: &str) -> bool {
+    let short = Short(secret).to_string();
+    let quoted = [format!("`{short}`"), format!("\"{secret}\"")];
+    quoted.iter().any(|quoted| message.contains(quoted))
+        || (secret.len() >= LEAST_TELLING && message.contains(secret))
 }
 
 /// A message that names what was written, `raw`, in place of what it stands for.

@@ -339,6 +339,7 @@ static ASSUMED: Node = Node {
     span: 0..0,
     value: Value::Assumed,
     raw: None,
+    veiled: false,
 };
 
 impl Entries<'_> {
