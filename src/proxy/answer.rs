@@ -138,7 +138,7 @@ impl Relayed {
             // The whole took too long, and the client has not sent all of its own part.
             BodyError::Stalled if self.body.pace().is_awaiting_client() => Outcome::Cancelled,
             BodyError::Stalled => Outcome::Timeout,
-            BodyError::Broken(_) => Outcome::Broken,
+            BodyError::Broken(_) | BodyError::Reset => Outcome::Broken,
         }
     }
 

@@ -169,7 +169,9 @@ async fn hold(
             None => break,
             Some(Ok(frame)) => frame,
             Some(Err(BodyError::Stalled)) => return Held::Bad(Outcome::Timeout),
-            Some(Err(BodyError::Broken(_))) => return Held::Bad(Outcome::Broken),
+            Some(Err(BodyError::Broken(_) | BodyError::Reset)) => {
+                return Held::Bad(Outcome::Broken);
+            }
         };
         if let Some(piece) = frame.data_ref() {
             held_bytes += piece.len();

@@ -33,6 +33,18 @@ const KNOWN: &[(&str, &str)] = &[
         "Attempts of other processes to take over that failed",
     ),
     (
+        "switchback_upstream_floods_total",
+        "HTTP/2 connections to backends given up because of frames that bring no answer forward",
+    ),
+    (
+        "switchback_stale_connections_total",
+        "Pooled connections that were dead under a request that was then repeated",
+    ),
+    (
+        "switchback_malformed_answers_total",
+        "Answers that could be read in more than one way",
+    ),
+    (
         "switchback_upstream_streams_waited_total",
         "Requests that found no room on an HTTP/2 connection to their endpoint, and waited",
     ),

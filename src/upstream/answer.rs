@@ -169,6 +169,12 @@ impl Body for AnswerBody {
                 this.link = None;
                 Poll::Ready(Some(Err(BodyError::Broken(error))))
             }
+            // hyper takes some codes of a reset for an end, which is what only the stream's own
+            // end is.
+            Poll::Ready(None) if this.stream.is_some() && !this.inner.is_end_stream() => {
+                this.stream = None;
+                Poll::Ready(Some(Err(BodyError::Reset)))
+            }
             Poll::Ready(None) => {
                 this.release();
                 Poll::Ready(None)

@@ -154,6 +154,9 @@ pub enum BodyError {
     /// The other side broke off or sent what is no body.
     #[error("reading a body")]
     Broken(#[source] hyper::Error),
+    /// The other side took its stream back, with whatever code, before the body was complete.
+    #[error("reading a body: the stream was reset")]
+    Reset,
     /// Nothing came for too long.
     #[error("reading a body: timed out")]
     Stalled,

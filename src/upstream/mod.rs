@@ -10,6 +10,7 @@ mod attempt;
 mod backend;
 mod body;
 mod breaker;
+mod chatter;
 mod condition;
 mod conditions;
 mod dial;

@@ -28,6 +28,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerBody;
 use super::body::RequestBody;
+use super::chatter::Chatter;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::framing;
@@ -56,6 +57,8 @@ pub(super) struct Bounds {
     streams: u16,
     /// Connections at once.
     connections: u16,
+    /// Frames that bring no answer forward.
+    control_frames: u32,
 }
 
 impl Bounds {
@@ -64,6 +67,7 @@ impl Bounds {
         spec.http2.then_some(Self {
             streams: spec.http2_streams,
             connections: spec.http2_connections,
+            control_frames: spec.http2_control_frames,
         })
     }
 }
@@ -79,6 +83,8 @@ pub(super) struct Multiplexed {
     attempts: Cell<u64>,
     /// Why the latest attempt that failed did, by its number.
     failure: RefCell<Option<(u64, io::ErrorKind, String)>>,
+    /// The endpoint refuses streams, again and again: nothing is repeated before it answers.
+    refuses: Cell<bool>,
 }
 
 /// One connection.
@@ -87,6 +93,8 @@ pub(super) struct Shared {
     requests: SendRequest<RequestBody>,
     streams: Cell<u16>,
     idle_since: Cell<Instant>,
+    /// It has brought an answer.
+    answered: Cell<bool>,
 }
 
 /// One stream, for as long as anybody uses it.
@@ -121,7 +129,7 @@ impl Shared {
             .initial_connection_window_size(all.min(MAX_WINDOW_BYTES))
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(Chatter::new(socket, bounds.control_frames)))
             .await?;
         // It ends when the endpoint leaves, or when nobody here has requests for it any more.
         spawn_local(async move {
@@ -133,6 +141,7 @@ impl Shared {
             requests,
             streams: Cell::default(),
             idle_since: Cell::new(Instant::now()),
+            answered: Cell::new(false),
         }))
     }
 }
@@ -171,6 +180,7 @@ impl Multiplexed {
             opened: Notify::new(),
             attempts: Cell::default(),
             failure: RefCell::default(),
+            refuses: Cell::default(),
         }
     }
 
@@ -185,6 +195,31 @@ impl Multiplexed {
             let idle = now.duration_since(shared.idle_since.get());
             !shared.requests.is_closed() && (shared.streams.get() > 0 || idle < idle_timeout)
         });
+    }
+
+    /// A request has ended so on a connection; whether it may go to this endpoint once more. Nothing
+    /// is `repeated` twice, apart from what the endpoint has not seen.
+    fn ended(&self, shared: &Rc<Shared>, end: End, (was_used, repeated): (bool, bool)) -> bool {
+        match end {
+            // Another connection may have it.
+            End::Unsent | End::Left => true,
+            End::Refused if repeated => {
+                self.refuses.set(true);
+                false
+            }
+            End::Refused => !self.refuses.get(),
+            End::Reset => false,
+            End::Broken => {
+                // Whether it has noticed itself or not.
+                let mut open = self.open.borrow_mut();
+                open.retain(|known| !Rc::ptr_eq(known, shared));
+                let may_be_stale = was_used && !repeated;
+                if may_be_stale {
+                    metrics::counter!("switchback_stale_connections_total").increment(1);
+                }
+                may_be_stale
+            }
+        }
     }
 
     /// The connection with the fewest streams, if there is room for one more, or will not be on any
@@ -263,22 +298,24 @@ pub(super) async fn deliver(
     request: &mut Request<RequestBody>,
     (repeats, pace): (Repeats, &Rc<Pace>),
 ) -> Result<Response<AnswerBody>, Unanswered> {
+    let mut repeated = false;
     for tries_left in (0..TRIES).rev() {
         let shared = connections.ready(endpoint, pace.connect_within()).await;
         let shared = shared.map_err(|error| error.and(Again::Unsent))?;
+        let was_used = shared.answered.get();
         let kept = Kept::of(request);
         put_authority(request, endpoint.scheme());
         let stream = Stream::on(&shared);
-        let (unsent, error) = match exchange(&shared, request, pace).await {
-            Some(Ok(answer)) if framing::is_sound(&answer) => {
-                return Ok(AnswerBody::over(answer, stream, endpoint, pace));
+        let mut refused = match exchange(&shared, request, pace).await {
+            Some(Ok(answer)) => {
+                shared.answered.set(true);
+                connections.refuses.set(false);
+                return match accept(endpoint, answer) {
+                    Ok(answer) => Ok(AnswerBody::over(answer, stream, endpoint, pace)),
+                    Err(error) => Err(error.and(restore(request, kept, repeats == Repeats::Safe))),
+                };
             }
-            Some(Ok(_)) => {
-                metrics::counter!("switchback_malformed_answers_total").increment(1);
-                let again = restore(request, kept, repeats == Repeats::Safe);
-                return Err(endpoint.malformed().and(again));
-            }
-            Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
+            Some(Err(refused)) => refused,
             None if pace.is_awaiting_client() => {
                 let error = UpstreamError::ClientBody(ClientFault::TooSlow);
                 return Err(error.and(Again::Never));
@@ -291,25 +328,40 @@ pub(super) async fn deliver(
         if let Some(fault) = pace.client_fault() {
             return Err(UpstreamError::ClientBody(fault).and(Again::Never));
         }
-        let untouched = unsent.is_some() || is_untouched(&error);
-        let again = match unsent {
+        let unsent = refused.take_message();
+        let error = refused.into_error();
+        let (end, again) = match unsent {
             Some(unsent) => {
                 *request = unsent;
                 take_authority(request);
-                Again::Unsent
+                (End::Unsent, Again::Unsent)
             }
-            None if untouched => match restore(request, kept, true) {
-                Again::Never => Again::Never,
-                Again::Sent | Again::Unsent => Again::Unsent,
-            },
-            None => restore(request, kept, repeats == Repeats::Safe),
+            None => {
+                let end = End::of(&error);
+                let may_repeat = end.is_untouched() || repeats == Repeats::Safe;
+                (end, restore(request, kept, may_repeat))
+            }
         };
-        if again != Again::Unsent || tries_left == 0 {
+        let is_once_more = connections.ended(&shared, end, (was_used, repeated));
+        if again == Again::Never || !is_once_more || tries_left == 0 {
             return Err(endpoint.broken(error).and(again));
         }
+        repeated |= matches!(end, End::Refused | End::Broken);
         pace.again(pace.connect_within());
     }
     Err(endpoint.head_timeout().and(Again::Unsent))
+}
+
+/// The answer, if its head says one thing.
+fn accept(
+    endpoint: &Endpoint,
+    answer: Response<Incoming>,
+) -> Result<Response<Incoming>, UpstreamError> {
+    if framing::is_sound(&answer) {
+        return Ok(answer);
+    }
+    metrics::counter!("switchback_malformed_answers_total").increment(1);
+    Err(endpoint.malformed())
 }
 
 /// Sends a request, which is taken out of its place; `None` when the deadline is first.
@@ -338,18 +390,45 @@ fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>, may_repeat: b
     }
 }
 
-/// Whether the endpoint says that it has not looked at the request: it refused the stream, or it
-/// was leaving already (RFC 9113, 8.7).
-fn is_untouched(error: &hyper::Error) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(cause) = cause.downcast_ref::<h2::Error>() {
-            let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return cause.is_remote() && (refused || cause.is_go_away());
+/// How a request ended that has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing of it was written.
+    Unsent,
+    /// The endpoint was leaving already, and has not looked at it (RFC 9113, 6.8).
+    Left,
+    /// The endpoint refused the stream, and has not looked at it (RFC 9113, 8.7).
+    Refused,
+    /// The stream was reset otherwise.
+    Reset,
+    /// The connection broke.
+    Broken,
+}
+
+impl End {
+    fn of(error: &hyper::Error) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<h2::Error>() {
+                return match (cause.is_remote(), cause.reason()) {
+                    (true, _) if cause.is_go_away() => Self::Left,
+                    (true, Some(h2::Reason::REFUSED_STREAM)) => Self::Refused,
+                    _ if cause.is_reset() => Self::Reset,
+                    _ => Self::Broken,
+                };
+            }
+            source = cause.source();
         }
-        source = cause.source();
+        Self::Broken
     }
-    false
+
+    /// Whether the endpoint says that it has not looked at the request.
+    fn is_untouched(self) -> bool {
+        match self {
+            Self::Unsent | Self::Left | Self::Refused => true,
+            Self::Reset | Self::Broken => false,
+        }
+    }
 }
 
 /// Says in the target what HTTP/1.1 says in `Host`, and takes out what HTTP/2 has no use for.

@@ -66,6 +66,12 @@ pub struct BackendSpec {
     /// there have no room. What finds room on none waits for an answer's end. Default 4.
     #[serde(default = "default_connections")]
     pub http2_connections: u16,
+    /// Frames that bring no answer forward (interim answers, pings, settings, …) that an HTTP/2
+    /// connection may bring at once, 100 to 1,000,000; each frame of a request brings four more, and
+    /// a tenth of it comes back each second. An endpoint that sends more loses the connection.
+    /// Default 4,000.
+    #[serde(default = "default_control_frames")]
+    pub http2_control_frames: u32,
     /// How `https://` endpoints are spoken to. Default: by the system's authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTlsSpec>,
@@ -105,6 +111,8 @@ impl BackendSpec {
                 problems.add(format!("endpoints[{index}]"), message);
             }
         }
+        let frames = self.http2_control_frames;
+        problems.number("http2_control_frames", frames, 100..=1_000_000);
         if let Some(tls) = &self.tls {
             problems.add_all("tls", tls.problems());
             if !self.speaks_tls() {
@@ -148,6 +156,10 @@ fn default_streams() -> u16 {
 
 fn default_connections() -> u16 {
     4
+}
+
+fn default_control_frames() -> u32 {
+    4000
 }
 
 fn default_max_idle() -> u16 {

@@ -20,6 +20,7 @@ pub mod frames;
 pub mod gate;
 pub mod gateway;
 pub mod h2_backend;
+pub mod h2_script;
 pub mod hostile;
 pub mod issuer;
 pub mod load;
