@@ -4,8 +4,9 @@
 //! and the swap of a `ConfigMap`'s `..data` link are seen. Where the system tells nothing (network
 //! file systems, no watches left), a cheap look every two seconds still finds the change.
 //!
-//! A file that is missing for a while, or whose folder is replaced, is waited for. What the
-//! content means is not looked at here, and a change back and forth between two looks is none.
+//! A file that is missing for a moment, or whose folder is replaced, is waited for; one that stays
+//! away for ten seconds has changed. What the content means is not looked at here, and a change
+//! back and forth between two looks is none.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -19,10 +20,13 @@ use std::{fs, io};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How often the file is looked at when nothing was heard.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a file may be away before that is a change: longer than any editor or rollout of a
+/// `ConfigMap` takes to put a new one in its place.
+const GONE_AFTER: Duration = Duration::from_secs(10);
 /// Silence after which a series of events is over.
 const QUIET: Duration = Duration::from_millis(50);
 /// Events of one series that are waited out, so that endless noise does not hide a change.
@@ -37,6 +41,8 @@ const MAX_LINKS: usize = 40;
 pub struct FileWatch {
     /// The files, and for each the content that was told last; nothing while none has been seen.
     files: BTreeMap<PathBuf, Option<Content>>,
+    /// Since when files are away that were there before.
+    away: BTreeMap<PathBuf, Instant>,
     /// Something may have happened since the last look. Kept here rather than in a local, so
     /// that a dropped `changed()` loses no event.
     stirred: bool,
@@ -97,6 +103,7 @@ impl FileWatch {
         let paths = paths.into_iter().map(std::path::absolute);
         Ok(Self {
             files: look(paths.collect::<io::Result<_>>()?).files,
+            away: BTreeMap::new(),
             stirred: false,
             events: Arc::new(Notify::new()),
             watcher: None,
@@ -138,13 +145,26 @@ impl FileWatch {
     fn take(&mut self, files: BTreeMap<PathBuf, Option<Content>>) -> bool {
         let mut new = false;
         for (path, content) in files {
-            // A file that is missing for a while is waited for.
-            if content.is_some() && self.files.get(&path) != Some(&content) {
+            if content.is_some() {
+                self.away.remove(&path);
+            } else if self.is_waited_for(&path) {
+                continue;
+            }
+            if self.files.get(&path) != Some(&content) {
                 self.files.insert(path, content);
                 new = true;
             }
         }
         new
+    }
+
+    /// Whether a file that is away may well come back in a moment.
+    fn is_waited_for(&mut self, path: &Path) -> bool {
+        let since = self
+            .away
+            .entry(path.to_owned())
+            .or_insert_with(Instant::now);
+        since.elapsed() < GONE_AFTER
     }
 
     async fn wait_for_quiet(&self) {
@@ -351,6 +371,22 @@ mod tests {
         fs::remove_file(&file).unwrap();
         assert!(timeout(QUIET * 4, watch.changed()).await.is_err());
         fs::write(&file, "two").unwrap();
+
+        is_told(&mut watch).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_stays_away_is_a_change_and_so_is_its_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        fs::write(&file, "one").unwrap();
+        let mut watch = FileWatch::looking([&file]).unwrap();
+
+        fs::remove_file(&file).unwrap();
+        assert!(timeout(GONE_AFTER, watch.changed()).await.is_err());
+        is_told(&mut watch).await;
+        assert!(timeout(LONG, watch.changed()).await.is_err(), "told twice");
+        fs::write(&file, "one").unwrap();
 
         is_told(&mut watch).await;
     }

@@ -178,9 +178,9 @@ impl Refusal {
     fn config(diagnostics: &Diagnostics) -> Self {
         let list = render::diagnostics(diagnostics);
         let message = format!(
-            "{} has {} errors; the config in force stays so",
+            "{} has {}; the config in force stays so",
             diagnostics.file().display(),
-            list.len()
+            render::errors(list.len())
         );
         Self::new(ErrorCode::InvalidConfig, message).details(json!({
             "diagnostics": list,

@@ -48,9 +48,9 @@ const EXPIRES_SOON_DAYS: i64 = 7;
 fn warnings(status: &Status) -> Vec<String> {
     let broken = status.config.refusal.as_deref().map(|refusal| {
         format!(
-            "{} has {} errors and was not put in force",
+            "{} has {} and was not put in force",
             refusal.file().display(),
-            refusal.len()
+            errors(refusal.len())
         )
     });
     let unwritten = match &status.store {
@@ -73,6 +73,11 @@ fn warnings(status: &Status) -> Vec<String> {
     let state = pending.into_iter().chain(unwritten);
     let known = broken.into_iter().chain(state).chain(unfit);
     known.chain(certificates).chain(unkeyed).collect()
+}
+
+/// `1 error`, `2 errors`.
+pub(super) fn errors(count: usize) -> String {
+    format!("{count} error{}", if count == 1 { "" } else { "s" })
 }
 
 /// What is to be said of the files of a `tls` section.

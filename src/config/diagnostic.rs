@@ -271,12 +271,12 @@ impl Source {
         &self,
         code: Code,
         span: Option<&Range<usize>>,
-        message: impl Into<String>,
+        message: impl AsRef<str>,
     ) -> Diagnostic {
         let place = span.map(|span| self.place(span.start));
         Diagnostic {
             code,
-            message: message.into(),
+            message: readable(message.as_ref()),
             file: self.path.clone(),
             line: place.map(|(line, _)| line),
             column: place.map(|(_, column)| column),
@@ -284,6 +284,25 @@ impl Source {
             span: span.map(|span| (span.start, span.end)),
         }
     }
+}
+
+/// Longest message, in characters.
+const LONGEST_MESSAGE: usize = 400;
+
+/// A message without control characters, and cut where nobody reads on.
+fn readable(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(LONGEST_MESSAGE) {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if text.chars().nth(LONGEST_MESSAGE).is_some() {
+        out.push_str("...");
+    }
+    out
 }
 
 /// Widest piece of a line that is drawn. What a machine wrote on one line is no help to a person,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -150,11 +151,18 @@ pub fn load_with(path: &Path, surroundings: &dyn Surroundings) -> Result<Config,
     };
     let bytes = read_bounded(path, MAX_FILE_BYTES)
         .map_err(|error| unreadable(format!("cannot read the file: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        unreadable(format!("the file is not UTF-8 text (byte {offset})"))
-    })?;
+    let text = String::from_utf8(bytes).map_err(|error| not_text(path, &error))?;
     parse(path, &text, surroundings)
+}
+
+/// Says where a file stops being text.
+fn not_text(path: &Path, error: &FromUtf8Error) -> Diagnostics {
+    let at = error.utf8_error().valid_up_to();
+    let source = Source::new(path, String::from_utf8_lossy(error.as_bytes()));
+    let message = format!("the file is not UTF-8 text (byte {at})");
+    let mut problem = source.diagnose(Code::Unreadable, Some(&(at..at)), message);
+    problem.hint = Some("save it as UTF-8".to_owned());
+    Diagnostics::new(Arc::new(source), vec![problem])
 }
 
 /// Checks the text of a file that is named `path`; nothing is read but what it interpolates.
@@ -170,11 +178,14 @@ pub fn parse(
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Arc::new(Source::new(path, text));
     let refuse = |problems| Diagnostics::new(Arc::clone(&source), problems);
+    let empty = || vec![source.diagnose(Code::Syntax, None, "the file is empty")];
+    if text.trim().is_empty() {
+        return Err(refuse(empty()));
+    }
     let mut root = syntax::read(&source, Format::of(path)).map_err(refuse)?;
     veil::mark(&mut root);
     if root.value == Value::Null {
-        let problem = source.diagnose(Code::Syntax, None, "the file is empty");
-        return Err(refuse(vec![problem]));
+        return Err(refuse(empty()));
     }
     let mut problems = Vec::new();
     let mut findings = Findings::default();

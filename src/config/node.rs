@@ -151,7 +151,8 @@ impl Node {
             Value::Null | Value::Assumed => "nothing".to_owned(),
             Value::Bool(value) => format!("`{value}`"),
             Value::Int(number) => format!("the number {number}"),
-            Value::Float(number) => format!("the number {number}"),
+            // With its point, which is what is wrong with it.
+            Value::Float(number) => format!("the number {number:?}"),
             Value::Text(text) => format!("the text `{}`", Short(text)),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map".to_owned(),

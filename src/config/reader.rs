@@ -154,8 +154,11 @@ impl Problem {
     pub(super) fn found_at(mut self, node: &Node, span: std::ops::Range<usize>) -> Self {
         if node.veiled {
             self.hide(node);
-        } else if let (Value::Text(text), Some(raw)) = (&node.value, &node.raw) {
-            self.message = without(&self.message, text, raw);
+        } else if let Value::Text(text) = &node.value {
+            self.message = match &node.raw {
+                Some(raw) => without(&self.message, text, raw),
+                None => briefly(&self.message, text),
+            };
         }
         self.place = Some(Place {
             node: node.id,
@@ -205,15 +208,39 @@ impl Problem {
         }
         if let Some(raw) = &node.raw {
             self.message = without(&self.message, text, raw);
-        } else if !text.is_empty() && !self.message.contains(text.as_str()) {
-            self.message = format!("`{}`: {}", Short(text), self.message);
+        } else if !text.is_empty() {
+            let short = Short(text).to_string();
+            self.message = briefly(&self.message, text);
+            if !self.message.contains(&short) {
+                self.message = format!("`{short}`: {}", self.message);
+            }
         }
-        if self.message.contains("socket address") {
-            self.message = format!("{} is not an address to listen on", node.describe());
-            self.hint =
-                Some("an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned());
-        }
+        self.in_our_words(node);
     }
+
+    /// What the standard library and others say of a text, said for whoever wrote the file.
+    fn in_our_words(&mut self, node: &Node) {
+        let (what, hint) = if self.message.contains("socket address") {
+            (
+                "an address to listen on",
+                "an IP address and a port, such as 127.0.0.1:8080 or [::]:8080",
+            )
+        } else if self.message.contains("invalid IP address") {
+            ("a network", "such as 10.0.0.0/8, 192.0.2.7/32 or fd00::/8")
+        } else {
+            return;
+        };
+        self.message = format!("{} is not {what}", node.describe());
+        self.hint = Some(hint.to_owned());
+    }
+}
+
+/// A message that shows a value as far as anybody wants to see it.
+fn briefly(message: &str, text: &str) -> String {
+    if text.is_empty() {
+        return message.to_owned();
+    }
+    message.replace(text, &Short(text).to_string())
 }
 
 /// Whether a message has a secret in it, whole or as far as it fits.

@@ -59,11 +59,35 @@ fn yaml_problem(source: &Source, error: &serde_saphyr::Error) -> Diagnostic {
         let start = source.offset(location.line() as usize, location.column() as usize);
         start..start
     });
-    source.diagnose(
-        Code::Syntax,
-        span.as_ref(),
-        yaml_message(error.without_snippet()),
-    )
+    let message = yaml_message(error.without_snippet());
+    let mut problem = source.diagnose(Code::Syntax, span.as_ref(), &message);
+    problem.hint = yaml_hint(&message).map(str::to_owned);
+    problem
+}
+
+/// What most often is behind what a reader of YAML says.
+fn yaml_hint(message: &str) -> Option<&'static str> {
+    let hints = [
+        (
+            "mapping values are not allowed",
+            "is a space missing after a colon, here or on the line before? text with a colon in it goes in quotes",
+        ),
+        ("tabs disallowed", "indent with spaces"),
+        ("found a tab", "indent with spaces"),
+        (
+            "did not find expected",
+            "lines that belong together begin in the same column",
+        ),
+        (
+            "unknown anchor",
+            "`*name` stands for what `&name` marks before it",
+        ),
+        ("string scalar", "a key is a plain word"),
+    ];
+    hints
+        .iter()
+        .find(|(said, _)| message.contains(said))
+        .map(|(_, hint)| *hint)
 }
 
 fn yaml_message(error: &serde_saphyr::Error) -> String {
@@ -83,6 +107,12 @@ fn yaml_message(error: &serde_saphyr::Error) -> String {
         return "merge keys (`<<`) are not supported: write the keys out".to_owned();
     }
     let text = error.to_string();
+    if text.starts_with("recursion limit") {
+        return format!("nested deeper than {MAX_DEPTH} levels");
+    }
+    if text.starts_with("recursive references") {
+        return "an alias stands for something that it is part of".to_owned();
+    }
     if text.starts_with("alias replay limit") {
         return format!("aliases make this file larger than {MAX_NODES} values");
     }
@@ -186,10 +216,19 @@ fn read_json(source: &Source) -> Result<Node, Vec<Diagnostic>> {
         let text = error.to_string();
         let message = text.split(" at line ").next().unwrap_or_default();
         let start = source.offset(error.line(), error.column());
-        let problem = source.diagnose(Code::Syntax, Some(&(start..start)), message);
+        let mut problem = source.diagnose(Code::Syntax, Some(&(start..start)), message);
+        problem.hint = json_hint(source, start).map(str::to_owned);
         return Err(vec![problem]);
     }
     read_yaml(source)
+}
+
+fn json_hint(source: &Source, at: usize) -> Option<&'static str> {
+    if !source.text().trim_start().starts_with(['{', '[']) {
+        return Some("a file that ends in .json is JSON; name it .yaml if it is YAML");
+    }
+    let comment = source.text().get(at..)?.starts_with(['/', '#']);
+    comment.then_some("JSON has no comments")
 }
 
 fn read_toml(source: &Source) -> Result<Node, Vec<Diagnostic>> {

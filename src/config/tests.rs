@@ -154,13 +154,17 @@ fn what_cannot_be_read_is_told_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("empty.yaml"), "# nothing\n").unwrap();
-    fs::write(at("latin.yaml"), b"a: \xff").unwrap();
+    fs::write(at("empty.json"), "\n").unwrap();
+    fs::write(at("empty.toml"), "").unwrap();
+    fs::write(at("latin.yaml"), b"a: 1\nb: \xff").unwrap();
     fs::write(at("large.yaml"), vec![b'#'; 1024 * 1024 + 1]).unwrap();
     fs::create_dir(at("folder")).unwrap();
 
     for (name, words) in [
         ("missing.yaml", "No such file"),
         ("empty.yaml", "the file is empty"),
+        ("empty.json", "the file is empty"),
+        ("empty.toml", "the file is empty"),
         ("latin.yaml", "not UTF-8"),
         ("large.yaml", "larger than 1024 KiB"),
         ("folder", "folder, not a file"),
@@ -171,6 +175,36 @@ fn what_cannot_be_read_is_told_in_words() {
         let message = &diagnostics.as_slice()[0].message;
         assert!(message.contains(words), "{name}: {message}");
         assert!(diagnostics.to_string().contains(name));
+    }
+}
+
+#[test]
+fn where_a_file_stops_being_text_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin.yaml");
+    fs::write(&file, b"a: 1\nb: \xff").unwrap();
+
+    let diagnostics = load_with(&file, &Told::default()).unwrap_err();
+
+    let problem = &diagnostics.as_slice()[0];
+    assert_eq!((problem.line, problem.column), (Some(2), Some(4)));
+}
+
+#[test]
+fn a_message_is_short_however_long_the_value() {
+    let long = "y".repeat(100_000);
+    let text = format!(
+        "{REST}limits: {{ drain: {long} }}\nroutes: [{{ name: {long}, split: {{ {long}: 1 }} }}]"
+    );
+
+    let diagnostics = yaml(&text, &Told::default()).unwrap_err();
+
+    for problem in diagnostics.as_slice() {
+        assert!(
+            problem.message.len() < 500,
+            "{} bytes",
+            problem.message.len()
+        );
     }
 }
 

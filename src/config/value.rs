@@ -73,11 +73,6 @@ impl<'a> Reader<'a> {
     }
 
     fn whole(self, least: i128, most: i128) -> Result<i128, Problem> {
-        let expected = if most >= i128::from(u64::MAX) {
-            "a whole number, not negative".to_owned()
-        } else {
-            format!("a whole number from {least} to {most}")
-        };
         let number = match self.node.value {
             Value::Int(number) => Some(number),
             Value::Null
@@ -90,12 +85,29 @@ impl<'a> Reader<'a> {
         };
         match number {
             Some(number) if (least..=most).contains(&number) => Ok(number),
-            Some(_) => {
+            Some(number) => {
+                let expected = match number {
+                    ..0 if least == 0 => "a whole number, not negative".to_owned(),
+                    ..0 => format!("a whole number of at least {least}"),
+                    0.. => format!("a whole number of at most {most}"),
+                };
                 let mut problem = Problem::wrong_type(&expected, self.node);
                 problem.code = Code::InvalidValue;
                 Err(problem)
             }
-            None => Err(Problem::wrong_type(&expected, self.node)),
+            None => {
+                let hint = self.unquoted(|text| text.parse::<i128>().is_ok());
+                let hint = hint.unwrap_or("write it in digits alone, without quotes or a unit");
+                Err(Problem::wrong_type("a whole number", self.node).with_hint(hint))
+            }
+        }
+    }
+
+    /// The hint for a text that would fit if it were not one.
+    fn unquoted(self, fits: impl Fn(&str) -> bool) -> Option<&'static str> {
+        match &self.node.value {
+            Value::Text(text) if fits(text) => Some("write it without quotes"),
+            _ => None,
         }
     }
 
@@ -167,10 +179,13 @@ impl<'a> Deserializer<'a> for Reader<'a> {
             | Value::Map(_)
             | Value::Assumed => self.interpolated(),
         };
-        match value {
-            Some(value) => visitor.visit_bool(value),
-            None => Err(Problem::wrong_type("`true` or `false`", self.node)),
+        if let Some(value) = value {
+            return visitor.visit_bool(value);
         }
+        let mut problem = Problem::wrong_type("`true` or `false`", self.node);
+        let hint = self.unquoted(|text| matches!(text, "true" | "false"));
+        problem.hint = hint.map(str::to_owned);
+        Err(problem)
     }
 
     fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Problem> {

@@ -66,6 +66,9 @@ pub enum EndpointUrlError {
         /// The refused text.
         text: String,
     },
+    /// A user, perhaps with a password, which is not repeated.
+    #[error("an endpoint has no user and no password, and looks like http://127.0.0.1:3001")]
+    User,
     /// A scheme that is known but not spoken towards backends.
     #[error("`{text}`: an endpoint begins with http://, https:// or unix:")]
     Scheme {
@@ -146,7 +149,10 @@ impl FromStr for EndpointUrl {
             });
         }
         let parsed: http::uri::Authority = authority.parse().map_err(|_| syntax())?;
-        if authority.contains('@') || parsed.host().is_empty() {
+        if authority.contains('@') {
+            return Err(EndpointUrlError::User);
+        }
+        if parsed.host().is_empty() {
             return Err(syntax());
         }
         let port = match authority.get(parsed.host().len()..) {
