@@ -64,7 +64,11 @@ fn below(place: Place, entry: &Entry) -> Place {
 /// Whether a text only names where the secret is. A default would be one itself.
 fn is_reference(text: &str) -> bool {
     let inside = text.strip_prefix("${").and_then(|it| it.strip_suffix('}'));
-    inside.is_some_and(|it| !it.contains(['{', '}']) && !it.contains(":-"))
+    let is_name = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    inside.is_some_and(|it| match it.strip_prefix("file:") {
+        Some(path) => !path.contains(['{', '}']),
+        None => is_name(it),
+    })
 }
 
 /// Whether a text is a URL with somebody's password in it.
