@@ -11,7 +11,7 @@ use crate::access::Role;
 
 use super::endpoints::{Call, ENDPOINTS, Endpoint, Gives, Needs, Shape, Takes};
 use super::error::status;
-use super::wire::{ErrorCode, ErrorReply, WHO_FIELD};
+use super::wire::{ErrorCode, ErrorReply, NAME_PATTERN, WHO_FIELD};
 
 /// What any endpoint may answer besides what the table says.
 const ALWAYS: [ErrorCode; 3] = [
@@ -68,8 +68,7 @@ fn operation(endpoint: &Endpoint) -> Value {
             "content": {"application/json": {"schema": reference(&shape)}},
         }),
         Takes::File => {
-            let text = json!({"schema": {"type": "string"}});
-            json!({"content": {"application/yaml": text, "application/toml": text, "application/json": {}}})
+            json!({"content": {"application/yaml": {}, "application/toml": {}, "application/json": {}}})
         }
     };
     if let Some(fields) = operation.as_object_mut() {
@@ -176,10 +175,12 @@ fn shape_of(name: &str) -> Value {
         "before" | "Last-Event-ID" => json!({"type": "integer", "minimum": 0}),
         "id" | "rollout" => json!({"type": "string", "pattern": "^r-[0-9]{1,18}$"}),
         "route" | "backend" => {
-            json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"})
+            json!({"type": "string", "pattern": NAME_PATTERN})
         }
         "If-Match" => json!({"type": "string", "pattern": "^(\"[0-9]{1,18}\"|[0-9]{1,18}|\\*)$"}),
-        WHO_FIELD => json!({"type": "string", "maxLength": 128, "pattern": "^[ -~]*[!-~][ -~]*$"}),
+        WHO_FIELD => {
+            json!({"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]([ -~]*[!-~])?$"})
+        }
         _ => json!({"type": "string"}),
     }
 }

@@ -34,3 +34,6 @@ pub use status::{
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change
 /// is put down to the address that it came from.
 pub const WHO_FIELD: &str = "x-switchback-who";
+
+/// What names of routes, backends and plans look like.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";

@@ -7,8 +7,11 @@ use std::time::Duration;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
-use crate::model::{BackendName, PlanName, duration_text};
+use crate::model::{BackendName, PlanName, Weight, duration_text};
+
+use super::NAME_PATTERN;
 
 /// New weights for a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -17,11 +20,27 @@ use crate::model::{BackendName, PlanName, duration_text};
 pub struct WeightsBody {
     /// Relative shares, 0 to 1,000,000. Backends of the route that are left out keep theirs.
     #[serde(deserialize_with = "each_once")]
-    #[schema(value_type = BTreeMap<String, u32>)]
+    #[schema(schema_with = shares)]
     pub weights: BTreeMap<BackendName, u32>,
     /// Why; up to 1,024 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Shares by the names of backends, each within its bounds.
+fn shares() -> Schema {
+    let share = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+        .maximum(Some(Weight::MAX.share()));
+    let name = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(NAME_PATTERN));
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property_names(Some(name))
+        .additional_properties(Some(share))
+        .into()
 }
 
 /// A rollout to start on a route.
@@ -30,14 +49,15 @@ pub struct WeightsBody {
 #[schema(example = json!({"to": "search-v2", "stages": [{"percent": 10, "for": "5m"}], "reason": "release 2"}))]
 pub struct StartRolloutBody {
     /// The candidate: a backend of the route.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     pub to: BackendName,
     /// The plan to follow. Default: the route's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     pub plan: Option<PlanName>,
     /// Stages to climb instead of the plan's; one to 32 with growing percents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 32)]
     pub stages: Option<Vec<StageRequest>>,
     /// Why; up to 1,024 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,11 +71,12 @@ pub struct StartRolloutBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageRequest {
-    /// The candidate's share of new traffic, 0 to 100.
+    /// The candidate's share of new traffic, above 0 and at most 99.
+    #[schema(exclusive_minimum = 0, maximum = 99)]
     pub percent: f64,
     /// Shortest time in the stage, with its unit.
     #[serde(rename = "for", with = "duration_text")]
-    #[schema(value_type = String, example = "5m")]
+    #[schema(value_type = String, example = "5m", pattern = "^([1-9][0-9]{0,4}(ms|s|m|h)( |$))+$")]
     pub duration: Duration,
     /// Wait for an `approve` before the next stage.
     #[serde(default)]
