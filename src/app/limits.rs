@@ -1,5 +1,7 @@
 //! How many files the process may have open, and what it can take on with them.
 
+use std::os::fd::RawFd;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::spec::LimitsSpec;
@@ -19,7 +21,7 @@ const LEAST: u64 = 16;
 /// connection needs one, and each request another towards its backend.
 pub(super) fn caps(spec: &LimitsSpec, (workers, listeners): (usize, usize)) -> Caps {
     let files = getrlimit(Resource::Nofile).current;
-    let own = workers as u64 * (OF_WORKER + listeners as u64);
+    let own = own_of(workers, listeners);
     let derived = share(files, own);
     let sizes = CapSizes {
         connections: spec.connections.unwrap_or(derived),
@@ -38,6 +40,21 @@ pub(super) fn caps(spec: &LimitsSpec, (workers, listeners): (usize, usize)) -> C
     metrics::gauge!("switchback_connections_max").set(f64::from(sizes.connections));
     metrics::gauge!("switchback_requests_max").set(f64::from(sizes.requests));
     Caps::new(sizes, workers)
+}
+
+/// The first descriptor that traffic may not have: whoever gets it knows that all below are taken,
+/// so that the reserve is there whatever traffic does. `None` without a limit.
+pub(super) fn reserved_from((workers, listeners): (usize, usize)) -> Option<RawFd> {
+    let files = getrlimit(Resource::Nofile).current?;
+    i32::try_from(first_reserved(files, own_of(workers, listeners))).ok()
+}
+
+fn own_of(workers: usize, listeners: usize) -> u64 {
+    workers as u64 * (OF_WORKER + listeners as u64)
+}
+
+fn first_reserved(files: u64, own: u64) -> u64 {
+    files - (RESERVE + own).min(files / 2).saturating_sub(own)
 }
 
 /// Half of the files that are left, when `own` and the reserve are taken; `None` is no limit.
@@ -76,6 +93,14 @@ mod tests {
             let each = u64::from(share(Some(files), 100));
 
             assert!(2 * each + RESERVE + 100 <= files, "{files}");
+        }
+        for files in [64, 256, 400, 1024, 100_000] {
+            let traffic = first_reserved(files, 20);
+            let calls = 2 * u64::from(share(Some(files), 20));
+            assert!(
+                traffic < files && traffic >= (calls + 20).min(files / 2),
+                "{files}"
+            );
         }
         assert_eq!(share(Some(1024), 20), 342);
         assert_eq!(u64::from(share(None, 20)), ENOUGH);

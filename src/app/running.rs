@@ -89,8 +89,12 @@ impl Gateway {
         let (opened, mut doors, admin_listener) = open(&options, &spec, &mut before)?;
         let kept = admin_listener.copy_socket().map_err(AppError::Sockets)?;
         doors.keep_admin(spec.admin.address, kept);
+        let own = (workers, spec.listeners.len());
+        if let Some(first) = limits::reserved_from(own) {
+            conditions.descriptors().reserve_from(first);
+        }
+        let caps = limits::caps(&spec.limits, own);
         let known = (&registry, conditions, &certificates);
-        let caps = limits::caps(&spec.limits, (workers, spec.listeners.len()));
         let shared = shared(opened.snapshots, known, (spec.limits.session_records, caps));
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();

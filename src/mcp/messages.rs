@@ -287,6 +287,7 @@ fn severity(outcome: Outcome) -> u8 {
         | Outcome::Timeout
         | Outcome::Unreachable
         | Outcome::Broken
-        | Outcome::Cancelled => 5,
+        | Outcome::Cancelled
+        | Outcome::Exhausted => 5,
     }
 }

@@ -30,11 +30,13 @@ pub enum Outcome {
     Broken,
     /// The caller left before the end.
     Cancelled,
+    /// This process had no descriptor, port or memory left for a connection.
+    Exhausted,
 }
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Success,
         Self::ToolError,
         Self::ProtocolError,
@@ -46,6 +48,7 @@ impl Outcome {
         Self::Unreachable,
         Self::Broken,
         Self::Cancelled,
+        Self::Exhausted,
     ];
     /// How many outcomes there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -78,7 +81,13 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Broken => "broken",
             Self::Cancelled => "cancelled",
+            Self::Exhausted => "exhausted",
         }
+    }
+
+    /// Whether it says nothing about the backend, for good or bad.
+    pub fn tells_nothing(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Exhausted)
     }
 }
 

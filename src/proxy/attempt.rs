@@ -155,6 +155,8 @@ impl Failure {
     /// What kind of failure this is, if another try is sound.
     fn kind(&self) -> Option<Failed> {
         match self {
+            // Another endpoint would need a descriptor, too.
+            Self::Error(unanswered) if unanswered.error.is_own() => None,
             Self::Error(unanswered) => match unanswered.again {
                 Again::Unsent => Some(Failed::Unsent),
                 Again::Sent => Some(Failed::Unanswered),

@@ -289,7 +289,7 @@ impl Watched {
     }
 
     fn end(mut self, outcome: Outcome, latency: Duration) {
-        if outcome != Outcome::Cancelled {
+        if !outcome.tells_nothing() {
             self.settle(latency);
         }
         self.trial.end(

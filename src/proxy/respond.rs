@@ -43,10 +43,14 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let is_busy = matches!(
+        error,
+        ProxyError::Busy | ProxyError::Upstream(UpstreamError::Exhausted { .. })
+    );
     let after = if let ProxyError::Upstream(UpstreamError::Shed { after, .. }) = error {
         Some(*after)
     } else {
-        matches!(error, ProxyError::Busy).then_some(BUSY)
+        is_busy.then_some(BUSY)
     };
     if let Some(after) = after {
         response.headers_mut().insert(RETRY_AFTER, seconds(after));
@@ -123,7 +127,9 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::Busy
         | ProxyError::NoBackend { .. }
-        | ProxyError::Upstream(UpstreamError::Shed { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+        | ProxyError::Upstream(UpstreamError::Shed { .. } | UpstreamError::Exhausted { .. }) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => StatusCode::GATEWAY_TIMEOUT,
@@ -156,7 +162,9 @@ fn refusal(error: &ProxyError) -> Refusal {
         | ProxyError::Upstream(UpstreamError::ClientBody(_)) => Refusal::BadRequest,
         ProxyError::Busy
         | ProxyError::NoBackend { .. }
-        | ProxyError::Upstream(UpstreamError::Shed { .. }) => Refusal::Unavailable,
+        | ProxyError::Upstream(UpstreamError::Shed { .. } | UpstreamError::Exhausted { .. }) => {
+            Refusal::Unavailable
+        }
         ProxyError::Upstream(
             UpstreamError::HeadTimeout { .. } | UpstreamError::ConnectTimeout { .. },
         ) => Refusal::Timeout,

@@ -48,7 +48,15 @@ pub(super) async fn accept(
             _ = phase.wait_for(|phase| *phase != Phase::Run) => break,
             accepted = socket.accept() => accepted,
         };
+        let descriptors = worker.shared().conditions.descriptors();
         match accepted {
+            Ok((socket, _)) if descriptors.is_reserved(&socket) => {
+                // Nobody at this door may have the last ones.
+                drop(socket);
+                descriptors.fall_short();
+                worker.make_room();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
             Ok(accepted) => {
                 let room = tokio::select! {
                     biased;

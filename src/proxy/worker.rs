@@ -219,6 +219,8 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
         }
         worker.open_calls.sweep(worker.number);
         worker.shared.conditions.take_back();
+        worker.pools.heed_shortage();
+        worker.shadow_pools.heed_shortage();
         if round.is_multiple_of(POOL_SWEEP) {
             worker.pools.sweep();
             worker.shadow_pools.sweep();

@@ -66,6 +66,10 @@ impl Mirror {
         length: Option<u64>,
         draw: u64,
     ) -> Option<(Copy, Twin)> {
+        let Some(endpoint) = self.pick(draw) else {
+            self.parts.stats.drop_one(MirrorDrop::Unfit);
+            return None;
+        };
         let held = length.map_or(self.parts.spec.max_body_bytes, |length| {
             usize::try_from(length).unwrap_or(usize::MAX)
         });
@@ -80,11 +84,6 @@ impl Mirror {
             .take(held, bounds)
             .map_err(|why| self.parts.stats.drop_one(why))
             .ok()?;
-        let endpoint = Rc::clone(
-            self.parts
-                .endpoints
-                .get((draw % self.parts.endpoints.len().max(1) as u64) as usize)?,
-        );
         let pair = Pair::new(&self.parts.stats);
         let twin = pair.twin();
         let mirror = Rc::clone(self);
@@ -99,6 +98,13 @@ impl Mirror {
             None => mirror.parts.stats.drop_one(MirrorDrop::Broken),
         });
         Some((copy, twin))
+    }
+
+    /// One of the endpoints that are fit. Copies are never how it is found out whether others are.
+    fn pick(&self, draw: u64) -> Option<Rc<Endpoint>> {
+        let fit = || self.parts.endpoints.iter().filter(|one| one.is_usable());
+        let count = fit().count().max(1) as u64;
+        fit().nth((draw % count) as usize).cloned()
     }
 
     async fn run(

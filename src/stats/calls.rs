@@ -49,7 +49,7 @@ impl CallStats {
         if let Some(counter) = self.outcomes.get(outcome.index()) {
             counter.add(1);
         }
-        if outcome != Outcome::Cancelled {
+        if !outcome.tells_nothing() {
             self.latency.record(latency);
         }
     }

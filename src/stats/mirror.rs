@@ -15,16 +15,19 @@ pub enum MirrorDrop {
     Broken,
     /// The shadow would not open a session like the caller's.
     NoSession,
+    /// No endpoint of the shadow is fit: its checks fail, it is ejected, or its breaker is open.
+    Unfit,
 }
 
 impl MirrorDrop {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Busy,
         Self::Bytes,
         Self::TooLong,
         Self::Broken,
         Self::NoSession,
+        Self::Unfit,
     ];
 
     /// The reason's name in API and metrics.
@@ -35,6 +38,7 @@ impl MirrorDrop {
             Self::TooLong => "too_long",
             Self::Broken => "broken",
             Self::NoSession => "no_session",
+            Self::Unfit => "unfit",
         }
     }
 }

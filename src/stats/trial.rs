@@ -194,7 +194,7 @@ impl Trial {
 
     /// Worker: a call has ended. Its slowness is marked before, with [`Trial::mark`].
     pub fn end(&self, worker: usize, call: BadCall) {
-        if call.outcome == Outcome::Cancelled {
+        if call.outcome.tells_nothing() {
             return;
         }
         if let Some(arm) = self.arm(worker, call.role) {

@@ -33,6 +33,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Attempts of other processes to take over that failed",
     ),
     (
+        "switchback_descriptors_short_total",
+        "Times that traffic had no descriptor left of those that it may use",
+    ),
+    (
         "switchback_upstream_floods_total",
         "HTTP/2 connections to backends given up because of frames that bring no answer forward",
     ),

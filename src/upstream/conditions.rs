@@ -16,6 +16,7 @@ use crate::tls::{BackendTls, ClientTls};
 
 use super::backend::BackendCondition;
 use super::condition::Condition;
+use super::shortage::Descriptors;
 use super::spec::{BackendSpec, EndpointUrl};
 
 /// The conditions of every endpoint of the process.
@@ -24,6 +25,8 @@ pub struct Conditions {
     began: Instant,
     backends: Mutex<BTreeMap<BackendName, Conditioned>>,
     adopted: Notify,
+    /// Of the whole process.
+    descriptors: Descriptors,
     /// TLS towards backends, for the health checks.
     tls: ArcSwap<BackendTls>,
 }
@@ -76,6 +79,7 @@ impl Default for Conditions {
             began: Instant::now(),
             backends: Mutex::default(),
             adopted: Notify::new(),
+            descriptors: Descriptors::default(),
             tls: ArcSwap::default(),
         }
     }
@@ -94,6 +98,11 @@ impl Conditions {
         }
         drop(backends);
         self.adopted.notify_one();
+    }
+
+    /// The descriptors that traffic may use.
+    pub fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
     }
 
     /// Control: speaks TLS so from now on; before the file is adopted that goes with it.

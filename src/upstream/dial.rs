@@ -2,20 +2,23 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use crate::tls::{Alpn, ClientTls};
 
 use super::condition::Condition;
+use super::conditions::Conditions;
 use super::error::UpstreamError;
 use super::names;
 use super::race;
+use super::shortage;
 use super::socket::Socket;
 use super::spec::{Address, BackendSpec, EndpointUrl, Scheme};
 
@@ -43,6 +46,8 @@ pub(super) struct Dial {
     warned: Mutex<Option<Instant>>,
     /// Connections so far: each begins with another address of the name.
     turn: AtomicUsize,
+    /// Those of traffic, if it is traffic that is connected.
+    conditions: Option<Arc<Conditions>>,
 }
 
 impl Dial {
@@ -62,7 +67,14 @@ impl Dial {
             scheme: url.scheme,
             warned: Mutex::default(),
             turn: AtomicUsize::new(0),
+            conditions: None,
         }
+    }
+
+    /// The same for traffic, which does not take the last descriptors.
+    pub(super) fn for_traffic(mut self, conditions: &Arc<Conditions>) -> Self {
+        self.conditions = Some(Arc::clone(conditions));
+        self
     }
 
     /// The endpoint, as the file names it.
@@ -107,21 +119,44 @@ impl Dial {
 
     async fn open(&self, alpn: Alpn) -> Result<Socket, UpstreamError> {
         let socket = match &self.address {
-            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+            Address::Unix(path) => UnixStream::connect(path)
+                .await
+                .and_then(|socket| self.allowed(socket))
+                .map(Socket::Unix),
             Address::Net { host, port } => {
                 let addresses = self.addresses(host, *port).await?;
-                let socket = race::connect(addresses, TcpStream::connect).await;
+                let socket = race::connect(addresses, |address| self.tcp(address)).await;
                 socket.and_then(Socket::of_tcp)
             }
         };
-        let socket = socket.map_err(|source| UpstreamError::Connect {
-            endpoint: Arc::clone(&self.name),
-            source,
-        })?;
+        let socket = socket.map_err(|source| UpstreamError::connect(&self.name, source))?;
         match self.scheme {
             Scheme::Http => Ok(socket),
             // Boxed: a handshake's state is large, and most connections are in the clear.
             Scheme::Https => Box::pin(self.secure(socket, alpn)).await,
+        }
+    }
+
+    async fn tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let connected = self.allowed(socket?)?.connect(address).await;
+        // A machine without IPv6 says of its addresses what it says when no port is left.
+        connected.map_err(|error| match address {
+            SocketAddr::V4(_) => shortage::of_ports(error),
+            SocketAddr::V6(_) => error,
+        })
+    }
+
+    /// A socket that has just been made, unless its descriptor is not for traffic.
+    fn allowed<S: AsFd>(&self, socket: S) -> io::Result<S> {
+        match &self.conditions {
+            Some(conditions) if conditions.descriptors().is_reserved(&socket) => {
+                Err(shortage::reserved())
+            }
+            Some(_) | None => Ok(socket),
         }
     }
 

@@ -9,7 +9,7 @@ pub enum Ended {
     Answered,
     /// It failed.
     Failed(Failure),
-    /// Nothing: the caller left, or its own body was at fault.
+    /// Nothing: the caller left, or its own body was at fault, or this process was.
     Unknown,
 }
 
@@ -63,7 +63,7 @@ impl Ended {
             | Outcome::CallerError
             | Outcome::MethodNotFound
             | Outcome::ClientError => Self::Answered,
-            Outcome::Cancelled => Self::Unknown,
+            Outcome::Cancelled | Outcome::Exhausted => Self::Unknown,
         }
     }
 }

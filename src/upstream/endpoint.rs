@@ -1,9 +1,9 @@
 //! One address of a backend as one worker sees it: its idle connections and its load.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::error::UpstreamError;
 use super::link::Link;
 use super::multiplexed::{Bounds, Multiplexed, Shared};
 use super::shard::Shard;
+use super::socket::Socket;
 use super::spec::{BackendSpec, EndpointUrl, HostSpec, Scheme};
 
 /// One address of a backend as one worker sees it.
@@ -42,7 +43,13 @@ pub struct Endpoint {
     backend: Arc<BackendCondition>,
     /// What this worker counts.
     shard: Arc<Shard>,
+    /// Its siblings, whose idle connections are worth less than a call.
+    all: Weak<Siblings>,
+    conditions: Arc<Conditions>,
 }
+
+/// The endpoints of one worker.
+type Siblings = RefCell<HashMap<(BackendName, EndpointUrl), Rc<Endpoint>>>;
 
 #[derive(Debug)]
 struct Idle {
@@ -51,7 +58,7 @@ struct Idle {
 }
 
 impl Endpoint {
-    fn new(url: &EndpointUrl, wanted: Wanted<'_>, known: Known) -> Self {
+    fn new(url: &EndpointUrl, wanted: Wanted<'_>, known: Known, pools: &Pools) -> Self {
         let (backend, (shared, condition)) = (wanted.0, known);
         let host = match &backend.host {
             HostSpec::Keep => None,
@@ -59,7 +66,7 @@ impl Endpoint {
             HostSpec::Name(name) => Some(name.value().clone()),
         };
         Self {
-            dial: Dial::new(url, wanted, &condition),
+            dial: Dial::new(url, wanted, &condition).for_traffic(&pools.conditions),
             host,
             host_spec: backend.host.clone(),
             max_idle: usize::from(backend.max_idle),
@@ -69,6 +76,8 @@ impl Endpoint {
             idle: RefCell::default(),
             shard: condition.join(),
             backend: shared,
+            all: Rc::downgrade(&pools.endpoints),
+            conditions: Arc::clone(&pools.conditions),
         }
     }
 
@@ -151,11 +160,24 @@ impl Endpoint {
         }
     }
 
-    /// A fresh connection, `within` this time and the backend's own bound.
-    pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
+    async fn socket(&self, within: Duration, alpn: Alpn) -> Result<Socket, UpstreamError> {
         let _permit = Connecting::begin(&self.backend)?;
         self.shard.connects();
-        let socket = self.dial.connect(within, Alpn::Http1).await?;
+        let made = self.dial.connect(within, alpn).await;
+        if !made.as_ref().is_err_and(UpstreamError::is_own) {
+            return made;
+        }
+        self.conditions.descriptors().fall_short();
+        let closed = self.all.upgrade().map_or(0, |all| close_idle(&all));
+        if closed == 0 {
+            return made;
+        }
+        self.dial.connect(within, alpn).await
+    }
+
+    /// A fresh connection, `within` this time and the backend's own bound.
+    pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
+        let socket = self.socket(within, Alpn::Http1).await?;
         Link::new(socket)
             .await
             .map_err(|source| self.broken(source))
@@ -178,9 +200,7 @@ impl Endpoint {
         within: Duration,
         bounds: Bounds,
     ) -> Result<Rc<Shared>, UpstreamError> {
-        let _permit = Connecting::begin(&self.backend)?;
-        self.shard.connects();
-        let socket = self.dial.connect(within, Alpn::Http2).await?;
+        let socket = self.socket(within, Alpn::Http2).await?;
         Shared::new(socket, bounds)
             .await
             .map_err(|source| self.broken(source))
@@ -188,10 +208,7 @@ impl Endpoint {
 
     /// Somebody else's attempt to connect, which this call waited for, has failed.
     pub(super) fn unreachable(&self, source: io::Error) -> UpstreamError {
-        UpstreamError::Connect {
-            endpoint: Arc::clone(self.name()),
-            source,
-        }
+        UpstreamError::connect(self.name(), source)
     }
 
     /// The same took too long.
@@ -260,7 +277,18 @@ impl Drop for Connecting<'_> {
 #[derive(Debug, Default)]
 pub struct Pools {
     conditions: Arc<Conditions>,
-    endpoints: RefCell<HashMap<(BackendName, EndpointUrl), Rc<Endpoint>>>,
+    endpoints: Rc<Siblings>,
+    /// Shortages of descriptors that it has seen.
+    shortages: Cell<u64>,
+}
+
+/// Closes every idle connection; how many there were.
+fn close_idle(endpoints: &Siblings) -> usize {
+    let endpoints = endpoints.borrow();
+    let idle = endpoints
+        .values()
+        .map(|endpoint| std::mem::take(&mut *endpoint.idle.borrow_mut()));
+    idle.map(|idle| idle.len()).sum()
 }
 
 impl Pools {
@@ -268,7 +296,8 @@ impl Pools {
     pub fn new(conditions: Arc<Conditions>) -> Self {
         Self {
             conditions,
-            endpoints: RefCell::default(),
+            endpoints: Rc::default(),
+            shortages: Cell::default(),
         }
     }
 
@@ -288,11 +317,19 @@ impl Pools {
                 .filter(|known| known.is_like((backend, tls), &shared.1))
                 .cloned();
             let endpoint =
-                known.unwrap_or_else(|| Rc::new(Endpoint::new(url, (backend, tls), shared)));
+                known.unwrap_or_else(|| Rc::new(Endpoint::new(url, (backend, tls), shared, self)));
             endpoints.insert(key, Rc::clone(&endpoint));
             endpoint
         };
         backend.endpoints.iter().map(&mut of).collect()
+    }
+
+    /// Closes idle connections when descriptors were short, here or at another worker.
+    pub fn heed_shortage(&self) {
+        let shortages = self.conditions.descriptors().shortages();
+        if self.shortages.replace(shortages) != shortages {
+            close_idle(&self.endpoints);
+        }
     }
 
     /// Forgets the endpoints that nobody uses any more, and sweeps the rest.

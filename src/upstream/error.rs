@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::model::{BackendName, Outcome};
 
 use super::intake::ClientFault;
+use super::shortage;
 
 /// Why a request to an endpoint has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,15 @@ pub enum UpstreamError {
     /// The endpoint refused the connection, or cannot be reached.
     #[error("connecting to endpoint {endpoint}")]
     Connect {
+        /// The endpoint, as `http://host:port`.
+        endpoint: Arc<str>,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// This process had no descriptor, port or memory left for a connection.
+    #[error("connecting to endpoint {endpoint}: nothing is left for it here")]
+    Exhausted {
         /// The endpoint, as `http://host:port`.
         endpoint: Arc<str>,
         /// What the system said.
@@ -89,6 +99,21 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// A connection to an endpoint was not made, whoever is to blame for it.
+    pub(super) fn connect(endpoint: &Arc<str>, source: io::Error) -> Self {
+        let endpoint = Arc::clone(endpoint);
+        if shortage::is_own(&source) {
+            Self::Exhausted { endpoint, source }
+        } else {
+            Self::Connect { endpoint, source }
+        }
+    }
+
+    /// Whether it is this process alone that is to blame.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Exhausted { .. })
+    }
+
     /// How this counts. A fault of the client's body counts as its leaving.
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -97,6 +122,7 @@ impl UpstreamError {
             | Self::Tls { .. }
             | Self::ConnectTimeout { .. }
             | Self::Shed { .. } => Outcome::Unreachable,
+            Self::Exhausted { .. } => Outcome::Exhausted,
             Self::HeadTimeout { .. } => Outcome::Timeout,
             Self::Switched { .. } | Self::Malformed { .. } => Outcome::ServerError,
             Self::Broken { source, .. } if source.is_parse() => Outcome::ServerError,

@@ -7,6 +7,7 @@
 
 mod answer;
 mod attempt;
+mod authority;
 mod backend;
 mod body;
 mod breaker;
@@ -29,6 +30,7 @@ mod open;
 mod pace;
 mod race;
 mod shard;
+mod shortage;
 mod socket;
 pub mod spec;
 mod switched;
@@ -50,4 +52,5 @@ pub use link::{Again, Unanswered, send};
 pub use open::{MCP_SESSION_ID, OpenError, Template, open_session};
 pub use pace::{Pace, Patience};
 pub use shard::Tally;
+pub use shortage::Descriptors;
 pub use switched::Switched;

@@ -14,9 +14,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, PathAndQuery};
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -27,6 +25,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerBody;
+use super::authority::{put_authority, take_authority};
 use super::body::RequestBody;
 use super::chatter::Chatter;
 use super::endpoint::Endpoint;
@@ -36,6 +35,7 @@ use super::intake::ClientFault;
 use super::kept::{Kept, Repeats};
 use super::link::{Again, MAX_HEAD_BYTES, Unanswered};
 use super::pace::Pace;
+use super::shortage;
 use super::socket::Socket;
 use super::spec::BackendSpec;
 
@@ -82,9 +82,29 @@ pub(super) struct Multiplexed {
     opened: Notify,
     attempts: Cell<u64>,
     /// Why the latest attempt that failed did, by its number.
-    failure: RefCell<Option<(u64, io::ErrorKind, String)>>,
+    failure: RefCell<Option<Failure>>,
     /// The endpoint refuses streams, again and again: nothing is repeated before it answers.
     refuses: Cell<bool>,
+}
+
+/// Why an attempt to connect failed.
+#[derive(Debug)]
+struct Failure {
+    attempt: u64,
+    why: String,
+    is_own: bool,
+}
+
+impl Failure {
+    /// The same for somebody else who waited for the attempt.
+    fn shared(&self) -> io::Error {
+        let error = io::Error::new(io::ErrorKind::NotConnected, self.why.clone());
+        if self.is_own {
+            shortage::own(error)
+        } else {
+            error
+        }
+    }
 }
 
 /// One connection.
@@ -257,11 +277,10 @@ impl Multiplexed {
             if told.is_err() {
                 return Err(endpoint.connect_timeout());
             }
-            if let Some((of, kind, why)) = &*self.failure.borrow()
-                && *of == attempt
+            if let Some(failure) = &*self.failure.borrow()
+                && failure.attempt == attempt
             {
-                let source = io::Error::new(*kind, why.clone());
-                return Err(endpoint.unreachable(source));
+                return Err(endpoint.unreachable(failure.shared()));
             }
         }
     }
@@ -282,8 +301,11 @@ impl Multiplexed {
                 Ok(shared)
             }
             Err(error) => {
-                let (kind, why) = (io::ErrorKind::NotConnected, error.to_string());
-                *self.failure.borrow_mut() = Some((attempt, kind, why));
+                *self.failure.borrow_mut() = Some(Failure {
+                    attempt,
+                    why: error.to_string(),
+                    is_own: error.is_own(),
+                });
                 Err(error)
             }
         }
@@ -428,59 +450,5 @@ impl End {
             Self::Unsent | Self::Left | Self::Refused => true,
             Self::Reset | Self::Broken => false,
         }
-    }
-}
-
-/// Says in the target what HTTP/1.1 says in `Host`, and takes out what HTTP/2 has no use for.
-fn put_authority(request: &mut Request<RequestBody>, scheme: &'static str) {
-    request.headers_mut().remove(TRANSFER_ENCODING);
-    let host = request.headers_mut().remove(HOST);
-    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = scheme.parse().ok();
-    parts.authority = authority;
-    parts.path_and_query = Some(
-        parts
-            .path_and_query
-            .unwrap_or(PathAndQuery::from_static("/")),
-    );
-    // The parts have been looked at, each for itself, and make a whole.
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    *request.version_mut() = Version::HTTP_2;
-}
-
-/// The other way round.
-fn take_authority(request: &mut Request<RequestBody>) {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = None;
-    let authority = parts.authority.take();
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    *request.version_mut() = Version::HTTP_11;
-    if let Some(host) = authority.and_then(|name| HeaderValue::from_str(name.as_str()).ok()) {
-        request.headers_mut().insert(HOST, host);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_says_the_same_in_both_versions() {
-        let mut request = Request::builder()
-            .uri("/a?b=c")
-            .header(HOST, "search.internal:81")
-            .header("x-own", "1")
-            .body(RequestBody::Empty)
-            .unwrap();
-
-        put_authority(&mut request, "https");
-
-        assert_eq!(request.uri(), "https://search.internal:81/a?b=c");
-        assert!(!request.headers().contains_key(HOST));
-        take_authority(&mut request);
-        assert_eq!(request.uri(), "/a?b=c");
-        assert_eq!(request.headers()[HOST], "search.internal:81");
-        assert_eq!(request.headers()["x-own"], "1");
     }
 }

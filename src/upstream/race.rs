@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::shortage;
+
 /// Time that an address has for itself before the next one is tried beside it (RFC 8305, 5).
 const STEP: Duration = Duration::from_millis(250);
 /// Most addresses of a name that one connection tries.
@@ -61,7 +63,10 @@ pub(super) async fn connect<S, F: Future<Output = io::Result<S>>>(
                 match attempt.as_mut().poll(cx) {
                     Poll::Ready(Ok(socket)) => return Poll::Ready(Ok(socket)),
                     Poll::Ready(Err(error)) => {
-                        last = error;
+                        // What could not even be tried says nothing about the others' faults.
+                        if !shortage::is_own(&last) {
+                            last = error;
+                        }
                         failed = true;
                         drop(racing.swap_remove(at));
                     }

@@ -30,6 +30,7 @@ mod callers;
 mod caps;
 mod changes;
 mod cli;
+mod descriptors;
 mod differential;
 mod drain;
 mod early;

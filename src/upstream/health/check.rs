@@ -13,7 +13,7 @@ use crate::upstream::dial::{Dial, Wanted};
 use crate::upstream::spec::{BackendSpec, EndpointUrl, HealthSpec, HostSpec};
 
 use super::machine::Machine;
-use super::probe::probe;
+use super::probe::{ProbeError, probe};
 use super::report::CheckReport;
 
 /// Which of its two questions a check asks.
@@ -65,6 +65,11 @@ impl Check {
             let asked = Instant::now();
             let probed = probe(&self.dial, &self.spec, &self.host).await;
             drop(permit);
+            if probed.as_ref().is_err_and(ProbeError::is_own) {
+                tracing::warn!(backend = %self.backend, endpoint = %self.dial.name(), "a health check could not be made: nothing is left for it here");
+                sleep_until(asked + self.pause()).await;
+                continue;
+            }
             let before = machine.conclusion();
             let conclusion = machine.note(probed.is_ok(), &self.spec);
             let report = CheckReport {

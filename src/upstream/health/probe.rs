@@ -79,6 +79,13 @@ pub(super) enum ProbeError {
     Timeout(Duration),
 }
 
+impl ProbeError {
+    /// Whether it says nothing about the endpoint: this process alone is to blame.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_own())
+    }
+}
+
 fn reason(error: &UpstreamError) -> String {
     use std::error::Error;
     error
