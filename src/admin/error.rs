@@ -124,9 +124,11 @@ impl From<ControlError> for Refusal {
     fn from(error: ControlError) -> Self {
         let message = error.to_string();
         match error {
-            ControlError::UnknownRoute { .. } | ControlError::UnknownRollout { .. } => {
-                Self::new(ErrorCode::NotFound, message)
+            ControlError::UnknownRoute { .. } => {
+                Self::new(ErrorCode::NotFound, message).hint("`switchback status` lists the routes")
             }
+            ControlError::UnknownRollout { .. } => Self::new(ErrorCode::NotFound, message)
+                .hint("`switchback rollout list` has each route's latest one"),
             ControlError::UnknownBackend { .. } => Self::new(ErrorCode::Invalid, message)
                 .hint("a route's backends are those of its split in the config file"),
             ControlError::UnknownPlan { .. } | ControlError::Invalid(_) => {
@@ -146,7 +148,7 @@ impl From<ControlError> for Refusal {
                 .details(json!({"rollout": rollout})),
             ControlError::CoolingDown { left_seconds, .. } => {
                 Self::new(ErrorCode::TooMany, message)
-                    .hint("wait, or start it with `force`")
+                    .hint("wait, or start it with `force` (`--force` on the command line)")
                     .details(json!({"left_seconds": left_seconds}))
                     .retry_after(Duration::from_secs(left_seconds))
             }

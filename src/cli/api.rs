@@ -51,13 +51,18 @@ impl ApiError {
     /// What the verb that failed by it says.
     pub(super) fn failure(&self, admin: &Origin, tried: &str) -> Failure {
         match self {
-            Self::Http(error) => {
-                Failure::new(Exit::Error, format!("cannot {tried}: no answer from the admin API at {admin}"))
-                    .because(error)
-                    .mend("is the gateway running there? --admin URL or SWITCHBACK_ADMIN names another address")
-            }
+            Self::Http(error) => Failure::new(
+                Exit::Error,
+                format!("cannot {tried}: no answer from the admin API at {admin}"),
+            )
+            .because(error)
+            .mend(error.hint()),
             Self::Refused { status, body } => {
-                let exit = if status.is_client_error() { Exit::Refused } else { Exit::Error };
+                let exit = if status.is_client_error() {
+                    Exit::Refused
+                } else {
+                    Exit::Error
+                };
                 let failure = Failure::new(exit, format!("cannot {tried}")).because(self);
                 match (body.code, &body.hint) {
                     (ErrorCode::Unauthorized, _) => failure.mend(

@@ -29,6 +29,7 @@ pub(super) struct Cli {
 
 /// Options that every verb takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub(super) struct Globals {
     /// Where the gateway's admin API listens.
     #[arg(long, global = true, env = "SWITCHBACK_ADMIN", value_name = "URL")]

@@ -72,6 +72,38 @@ pub(super) enum HttpError {
     },
 }
 
+impl HttpError {
+    /// What is most likely to help.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::Tls { source, .. } => match told_by_tls(source) {
+                Some(rustls::Error::InvalidMessage(_)) => {
+                    "does it speak clear text? then it is --admin http://..."
+                }
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    "--ca FILE names the authority that signed its certificate, and the URL a name that it has"
+                }
+                Some(_) | None => {
+                    "--cert FILE and --key FILE show a certificate, where one is asked for"
+                }
+            },
+            Self::Broken { source, .. } if source.is_parse() => {
+                "does it speak TLS? then it is --admin https://..., and --ca FILE names its authority"
+            }
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Broken { .. }
+            | Self::TooLong { .. } => {
+                "is the gateway running there? --admin URL or SWITCHBACK_ADMIN names another address"
+            }
+        }
+    }
+}
+
+fn told_by_tls(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// Host and port of a server, and whether it is spoken to over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {

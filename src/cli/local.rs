@@ -157,7 +157,8 @@ pub(super) async fn healthcheck(
     let (healthy, said) = match asked.status_of(&path).await {
         Ok(status) => (status.is_success(), format!("answered {status}")),
         Err(error) => {
-            let failure = Failure::new(Exit::Error, "no answer").because(&error);
+            let failure = Failure::new(Exit::Error, "no answer");
+            let failure = failure.because(&error).mend(error.hint());
             (false, failure.to_string())
         }
     };

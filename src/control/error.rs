@@ -40,7 +40,7 @@ pub enum ControlError {
         rollout: RolloutId,
     },
     /// Somebody changed things since the asker looked.
-    #[error("the state has moved on from generation {expected} to {current}")]
+    #[error("the state is at generation {current}, not {expected}")]
     GenerationMismatch {
         /// What the asker had seen.
         expected: Generation,

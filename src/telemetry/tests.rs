@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Outcome;
+use crate::model::{Limit, Outcome};
 use crate::stats::{CallKey, Registry, Traffic};
 
 use super::strict;
@@ -94,6 +94,24 @@ fn sources_and_docs_name_the_same_metrics() {
         missing.is_empty(),
         "only in the sources or only in the docs: {missing:?}"
     );
+}
+
+#[test]
+fn every_metric_has_one_row_in_the_docs_and_every_limit_its_name() {
+    let docs = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"));
+    let rows = docs.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut seen = BTreeSet::new();
+    for row in rows {
+        let name = row.split('`').next().unwrap();
+        assert!(!is_metric(name) || seen.insert(name), "{name} has two rows");
+        if name == Limit::METRIC {
+            for limit in Limit::ALL {
+                let label = format!("`{}`", limit.as_str());
+                assert!(row.contains(&label), "{label} is not in the row");
+            }
+        }
+    }
+    assert!(seen.contains(Limit::METRIC));
 }
 
 fn is_metric(text: &str) -> bool {

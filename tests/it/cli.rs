@@ -102,6 +102,15 @@ fn bad_usage_is_two_and_help_is_zero() {
 }
 
 #[test]
+fn the_help_of_a_verb_begins_with_its_own_options() {
+    let (_, help, _) = run(&["serve", "--help"]);
+
+    let at = |word: &str| help.find(word).unwrap_or_else(|| panic!("{word}: {help}"));
+    assert!(at("--takeover") < at("Options of every verb"));
+    assert!(at("Options of every verb") < at("--token-file"));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut child = switchback(&["schema"])
         .stdout(Stdio::piped())

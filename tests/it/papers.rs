@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::gateway::run;
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -37,6 +39,25 @@ fn the_quick_start_is_the_minimal_example() {
         shown.lines().count() <= 12,
         "the README promises twelve lines"
     );
+}
+
+#[test]
+fn the_config_in_the_kubernetes_example_is_valid_and_drains_within_the_grace_period() {
+    let example = read("config/kubernetes/gateway.yaml");
+    let inside = example.split("  switchback.yaml: |\n").nth(1).unwrap();
+    let lines = inside.lines().map_while(|line| line.strip_prefix("    "));
+    let config = lines.collect::<Vec<_>>().join("\n");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("switchback.yaml"), &config).unwrap();
+
+    let checked = run(&["check"], folder.path());
+
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(config.contains("drain_delay: 5s, drain: 30s"));
+    assert!(example.contains("terminationGracePeriodSeconds: 45"));
+    let folder = config.split("state: { file: ").nth(1).unwrap();
+    let folder = folder.split(' ').next().unwrap();
+    assert!(example.contains(&format!("name: state, mountPath: {folder} ")));
 }
 
 #[test]

@@ -420,8 +420,14 @@ fn the_command_line_speaks_tls_to_the_admin_api() {
     let shown = ask(&[&trusted[..], &["status"]].concat());
     let nameless = ask(&["--ca", &ca, "status"]);
     let broken = ask(&["--ca", "missing.pem", "status"]);
+    let stranger = ask(&["status"]);
     let plain = run(
         &["--admin", &admin.replace("https", "http"), "status"],
+        folder.path(),
+    );
+    let clear = gateway.admin.0.to_string();
+    let wrong = run(
+        &["--admin", &format!("https://{clear}"), "status"],
         folder.path(),
     );
 
@@ -431,4 +437,12 @@ fn the_command_line_speaks_tls_to_the_admin_api() {
     assert_eq!(nameless.status.code(), Some(1));
     assert_eq!(broken.status.code(), Some(2));
     assert_eq!(plain.status.code(), Some(1));
+    for (failed, hint) in [
+        (stranger, "--ca FILE"),
+        (plain, "--admin https://"),
+        (wrong, "--admin http://"),
+    ] {
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(said.contains(hint), "{said}");
+    }
 }
