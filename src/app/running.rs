@@ -74,7 +74,7 @@ impl Gateway {
         let spec = self.config.spec().clone();
         let workers = worker_count(spec.workers);
         let registry = Arc::new(Registry::default());
-        let conditions = Arc::new(Conditions::default());
+        let conditions = Arc::new(Conditions::in_folder(self.config.folder()));
         let certificates = Certificates::load(&self.config).map_err(AppError::Config)?;
         let options = ControlOptions {
             config: self.config,

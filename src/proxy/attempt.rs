@@ -36,16 +36,31 @@ enum Failure {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (mut request, twin): (Request<RequestBody>, Option<Twin>),
+    (request, twin): (Request<RequestBody>, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
-    let mut call = begin(worker, (decided, pace), part)?.with_twin(twin);
-    if shield::covers(worker, decided, subject) {
-        let shielded = shield::send(worker, (decided, subject), (request, call), pace);
+    let call = begin(worker, (decided, pace), part)?.with_twin(twin);
+    if shield::covers(worker, decided, subject)
+        // A body that is passing through cannot be sent twice.
+        && let Some(kept) = Kept::of(&request)
+    {
+        let sending = (request, kept, call);
+        let shielded = shield::send(worker, (decided, subject), sending, pace);
         return Box::pin(shielded).await;
     }
+    send_on(worker, decided, call, (request, repeats), pace).await
+}
+
+/// Sends a request whose call has begun, as often as that is needed and sound.
+pub(super) async fn send_on(
+    worker: &Rc<Worker>,
+    decided: &mut Decided,
+    mut call: Call,
+    (mut request, repeats): (Request<RequestBody>, Repeats),
+    pace: &Rc<Pace>,
+) -> Result<Answered, ProxyError> {
     match attempt(decided, &mut call, (&mut request, repeats), pace).await {
         Ok(answer) => Ok((answer, call)),
         // Boxed: most requests need no second try, and none has to be large enough for one.
@@ -53,20 +68,6 @@ pub(super) async fn send(
             let failed = (failure, call);
             Box::pin(try_again(worker, decided, failed, (request, repeats), pace)).await
         }
-    }
-}
-
-/// One try, whose failure is the caller's.
-pub(super) async fn send_once(
-    decided: &Decided,
-    mut call: Call,
-    mut request: Request<RequestBody>,
-    pace: &Rc<Pace>,
-) -> Result<Answered, ProxyError> {
-    let sent = upstream_send(decided, &mut call, (&mut request, Repeats::Unsent), pace).await;
-    match sent {
-        Ok(answer) => Ok((answer, call)),
-        Err(unanswered) => Err(unanswered.error.into()),
     }
 }
 
@@ -177,7 +178,7 @@ impl Failure {
 
 /// Whether a request changes nothing, so that a server may see it twice. A tool may do anything,
 /// whatever it says of itself.
-fn repeats_of(route: &RouteView, subject: &Subject) -> Repeats {
+pub(super) fn repeats_of(route: &RouteView, subject: &Subject) -> Repeats {
     let is_safe = match subject.method {
         Method::GET | Method::HEAD | Method::OPTIONS => true,
         Method::POST if route.is_mcp() => {

@@ -34,6 +34,9 @@ use super::worker::Worker;
 /// The longest connect of a call to stable; the endpoint's own bound is shorter as a rule.
 const CONNECT_WITHIN: std::time::Duration = std::time::Duration::MAX;
 
+/// What holding a piece costs, however short it is, in bytes.
+const PIECE_BYTES: usize = 128;
+
 /// How a call went, as far as that is known before its answer is passed on.
 enum Held {
     /// Well, or nobody knows yet; the answer is whole.
@@ -82,13 +85,13 @@ fn is_safe(spec: &ShieldSpec, decided: &Decided, subject: &Subject) -> bool {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (request, mut call): (Request<RequestBody>, Call),
+    (request, kept, mut call): (Request<RequestBody>, Kept, Call),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let route = decided.route.clone();
-    let Some((spec, kept)) = route.route().shield.as_ref().zip(Kept::of(&request)) else {
-        // Its body is passing through and cannot be sent twice.
-        return attempt::send_once(decided, call, request, pace).await;
+    let Some(spec) = &route.route().shield else {
+        let sending = (request, attempt::repeats_of(&route, subject));
+        return attempt::send_on(worker, decided, call, sending, pace).await;
     };
     let deadline = worker.deadlines().deadline();
     deadline.set(spec.patience);
@@ -103,7 +106,7 @@ pub(super) async fn send(
     let name = || route.route().name.to_string();
     metrics::counter!("switchback_shielded_total", "route" => name()).increment(1);
     tracing::debug!(route = %route.route().name, ?outcome, "a candidate's call is answered by stable");
-    ask_stable(worker, decided, kept.restore(), pace).await
+    ask_stable(worker, (decided, subject), kept.restore(), pace).await
 }
 
 async fn try_candidate(
@@ -174,7 +177,7 @@ async fn hold(
             }
         };
         if let Some(piece) = frame.data_ref() {
-            held_bytes += piece.len();
+            held_bytes += piece.len() + PIECE_BYTES;
             if let Some(scanner) = &mut scanner {
                 scanner.feed(piece);
             }
@@ -199,7 +202,7 @@ async fn hold(
 /// Sends the request to stable; what comes of it is what the caller gets.
 async fn ask_stable(
     worker: &Rc<Worker>,
-    decided: &mut Decided,
+    (decided, subject): (&mut Decided, &Subject),
     mut request: Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
@@ -227,7 +230,9 @@ async fn ask_stable(
     decided.endpoint = endpoint;
     pace.again(CONNECT_WITHIN);
     let call = attempt::begin(worker, (decided, pace), None)?;
-    attempt::send_once(decided, call, request, pace).await
+    // With stable's other endpoints behind it, as if it had been asked at first.
+    let repeats = attempt::repeats_of(&decided.route, subject);
+    attempt::send_on(worker, decided, call, (request, repeats), pace).await
 }
 
 fn target_of(request: &Request<RequestBody>) -> PathAndQuery {

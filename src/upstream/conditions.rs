@@ -4,6 +4,7 @@
 //! like; the request path holds what it needs and never comes here.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Conditions {
     descriptors: Descriptors,
     /// TLS towards backends, for the health checks.
     tls: ArcSwap<BackendTls>,
+    /// Where relative paths of the file start.
+    folder: PathBuf,
 }
 
 /// A backend and its endpoints.
@@ -81,11 +84,25 @@ impl Default for Conditions {
             adopted: Notify::new(),
             descriptors: Descriptors::default(),
             tls: ArcSwap::default(),
+            folder: PathBuf::new(),
         }
     }
 }
 
 impl Conditions {
+    /// Conditions without an endpoint yet, by a file in this folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Where relative paths of the file start.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Control: goes by this file from now on. What is known of an endpoint that stays is kept.
     pub fn adopt(&self, file: &BTreeMap<BackendName, BackendSpec>) {
         let mut backends = self.backends();

@@ -15,6 +15,7 @@ use crate::tls::{Alpn, ClientTls};
 
 use super::condition::Condition;
 use super::conditions::Conditions;
+use super::denied::is_denied;
 use super::error::UpstreamError;
 use super::names;
 use super::race;
@@ -46,6 +47,8 @@ pub(super) struct Dial {
     warned: Mutex<Option<Instant>>,
     /// Connections so far: each begins with another address of the name.
     turn: AtomicUsize,
+    /// The first lookup of the name, which one call makes for all, and how it failed last.
+    lookup: tokio::sync::Mutex<Option<LookupFailure>>,
     /// Those of traffic, if it is traffic that is connected.
     conditions: Option<Arc<Conditions>>,
 }
@@ -67,6 +70,7 @@ impl Dial {
             scheme: url.scheme,
             warned: Mutex::default(),
             turn: AtomicUsize::new(0),
+            lookup: tokio::sync::Mutex::default(),
             conditions: None,
         }
     }
@@ -196,14 +200,7 @@ impl Dial {
         let found = match (host.parse::<IpAddr>(), self.condition.addresses()) {
             (Ok(ip), _) => vec![SocketAddr::new(ip, port)],
             (Err(_), Some(known)) => race::order(&known, turn),
-            (Err(_), None) => {
-                let resolved = names::resolve(host, port, self.resolve_timeout).await;
-                let resolved = resolved.map_err(|source| UpstreamError::Resolve {
-                    endpoint: Arc::clone(&self.name),
-                    source,
-                })?;
-                race::order(&self.condition.learn(resolved), turn)
-            }
+            (Err(_), None) => race::order(&*self.look_up(host, port).await?, turn),
         };
         let allowed: Vec<_> = found
             .into_iter()
@@ -220,13 +217,54 @@ impl Dial {
         }
         Ok(allowed)
     }
+
+    /// Looks a name up that nobody has found yet: one call for all that wait, since each lookup may
+    /// hold a thread for as long as the resolver likes.
+    async fn look_up(&self, host: &str, port: u16) -> Result<Arc<Vec<SocketAddr>>, UpstreamError> {
+        let mut failed = self.lookup.lock().await;
+        if let Some(known) = self.condition.addresses() {
+            return Ok(known);
+        }
+        let failure = match &*failed {
+            Some(failure) if failure.at.elapsed() < LOOK_UP_AGAIN => failure.again(),
+            Some(_) | None => match names::resolve(host, port, self.resolve_timeout).await {
+                Ok(found) => return Ok(self.condition.learn(found)),
+                Err(source) => {
+                    *failed = Some(LookupFailure::of(&source));
+                    source
+                }
+            },
+        };
+        Err(UpstreamError::Resolve {
+            endpoint: Arc::clone(&self.name),
+            source: failure,
+        })
+    }
 }
 
-/// Whether an address is in one of these networks; an IPv4 address inside an IPv6 one is itself.
-pub(super) fn is_denied(deny: &[IpNet], address: IpAddr) -> bool {
-    let plain = address.to_canonical();
-    deny.iter()
-        .any(|network| network.contains(&plain) || network.contains(&address))
+/// Time after a lookup that failed in which the name is not looked up again by calls.
+const LOOK_UP_AGAIN: Duration = Duration::from_millis(250);
+
+/// How a lookup failed, and when.
+#[derive(Debug)]
+struct LookupFailure {
+    at: Instant,
+    kind: io::ErrorKind,
+    why: String,
+}
+
+impl LookupFailure {
+    fn of(error: &io::Error) -> Self {
+        Self {
+            at: Instant::now(),
+            kind: error.kind(),
+            why: error.to_string(),
+        }
+    }
+
+    fn again(&self) -> io::Error {
+        io::Error::new(self.kind, self.why.clone())
+    }
 }
 
 #[cfg(test)]

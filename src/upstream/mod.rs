@@ -14,6 +14,7 @@ mod breaker;
 mod chatter;
 mod condition;
 mod conditions;
+mod denied;
 mod dial;
 mod ended;
 mod endpoint;

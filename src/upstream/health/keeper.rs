@@ -125,9 +125,12 @@ impl Keeper {
     ) -> Job {
         let handle = match task {
             Task::Check(question) => {
-                let spec = question_of(&known.spec, question)
+                let mut spec = question_of(&known.spec, question)
                     .cloned()
                     .unwrap_or_default();
+                if let Some(file) = &mut spec.token_file {
+                    *file = self.conditions.folder().join(&file);
+                }
                 let tls = self.conditions.tls_of(known.backend.name());
                 let check = Check::new(
                     (known.backend.name(), (&known.spec, tls.as_ref())),

@@ -6,7 +6,9 @@ mod checks;
 mod keeper;
 mod machine;
 mod probe;
+mod ration;
 mod report;
+mod token;
 mod watch;
 
 pub(super) use check::Question;

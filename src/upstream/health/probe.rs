@@ -1,5 +1,6 @@
 //! One check of one endpoint, over a connection of its own.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,9 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::spec::{CheckKind, CheckMethod, HealthSpec};
 use crate::upstream::{MCP_SESSION_ID, format_of};
 
+use super::ration::Ration;
+use super::token;
+
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
@@ -31,6 +35,8 @@ const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, te
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Largest head of an answer that is read, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Most bytes that are read in one check, whatever they are: interim answers, too.
+const MAX_CHECK_BYTES: usize = 2 * 1024 * 1024;
 /// Longest answer to an MCP request that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
@@ -57,6 +63,9 @@ pub(super) enum ProbeError {
     /// No connection.
     #[error("{0}{reason}", reason = reason(.0))]
     Connect(#[source] UpstreamError),
+    /// The token that the file names cannot be read.
+    #[error("reading the token of the check: {0}")]
+    Token(#[source] io::Error),
     /// The answer broke off, or is none.
     #[error("reading the answer: {0}")]
     Answer(#[source] hyper::Error),
@@ -82,7 +91,15 @@ pub(super) enum ProbeError {
 impl ProbeError {
     /// Whether it says nothing about the endpoint: this process alone is to blame.
     pub(super) fn is_own(&self) -> bool {
-        matches!(self, Self::Connect(error) if error.is_own())
+        match self {
+            Self::Connect(error) => error.is_own(),
+            Self::Token(_) => true,
+            Self::Answer(_)
+            | Self::Status(_)
+            | Self::Mcp { .. }
+            | Self::TooLong(_)
+            | Self::Timeout(_) => false,
+        }
     }
 }
 
@@ -125,6 +142,7 @@ struct Talk {
     wire: JoinHandle<()>,
     path: String,
     host: HeaderValue,
+    token: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Drop for Talk {
@@ -135,13 +153,14 @@ impl Drop for Talk {
 
 impl Talk {
     async fn begin(dial: &Dial, spec: &HealthSpec, host: &HeaderValue) -> Result<Self, ProbeError> {
+        let token = token::read(spec).await.map_err(ProbeError::Token)?;
         let socket = dial
             .connect(spec.timeout, Alpn::Http1)
             .await
             .map_err(ProbeError::Connect)?;
         let (requests, wire) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(Ration::new(socket, MAX_CHECK_BYTES)))
             .await
             .map_err(ProbeError::Answer)?;
         let wire = tokio::spawn(async {
@@ -153,6 +172,7 @@ impl Talk {
             wire,
             path: spec.path().to_owned(),
             host: host.clone(),
+            token,
         })
     }
 
@@ -164,6 +184,9 @@ impl Talk {
         let fields = request.headers_mut();
         fields.insert(HOST, self.host.clone());
         fields.insert(USER_AGENT, AGENT);
+        if let Some((name, value)) = &self.token {
+            fields.insert(name, value.clone());
+        }
         request
     }
 

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Percent, Problems, duration_text};
@@ -26,6 +29,14 @@ pub struct HealthSpec {
     /// The host that is asked for: `endpoint` for the endpoint's own, or a name. Default: what the
     /// backend's own `host` says, and the endpoint's own where that says `keep`.
     pub host: Option<HostSpec>,
+    /// A file with a token that checks send, at most 4,096 bytes, read again for each of them; a
+    /// relative path starts at the folder of the config file. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// The field that the token is sent in: `authorization` as a bearer token, any other as it is.
+    /// Default `authorization`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_field: Option<String>,
     /// Most of an answer's body that is read, in bytes, 0 to 1,048,576; a longer one is fine and left
     /// unread. Default 65536.
     pub max_body_bytes: usize,
@@ -190,6 +201,7 @@ impl HealthSpec {
             let message = "`host` cannot be `keep`: a check has no request to keep it of";
             problems.add("host", message);
         }
+        self.token_problems(&mut problems);
         problems.number("max_body_bytes", self.max_body_bytes, 0..=1024 * 1024);
         let (short, long) = (Duration::from_millis(100), Duration::from_hours(1));
         problems.duration("interval", self.interval, short..=long);
@@ -211,6 +223,50 @@ impl HealthSpec {
     }
 }
 
+impl HealthSpec {
+    /// The field that the token is sent in.
+    pub fn token_field(&self) -> HeaderName {
+        let named = self.token_field.as_deref().map(str::parse);
+        named.and_then(Result::ok).unwrap_or(AUTHORIZATION)
+    }
+
+    fn token_problems(&self, problems: &mut Problems) {
+        let Some(name) = &self.token_field else {
+            return;
+        };
+        let is_taken = |name: HeaderName| TAKEN.contains(&name.as_str());
+        if name.parse::<HeaderName>().map_or(true, is_taken) {
+            let message =
+                "`token_field` must be the name of a field that a check does not set itself";
+            problems.add("token_field", message);
+        }
+        if self.token_file.is_none() {
+            problems.add(
+                "token_field",
+                "`token_field` is of no use without `token_file`",
+            );
+        }
+    }
+}
+
+/// Fields that the checks have themselves, or that say where a message ends.
+const TAKEN: &[&str] = &[
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "mcp-method",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
 /// Longest path of a check, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
 /// Most entries of `statuses`.
@@ -224,6 +280,8 @@ impl Default for HealthSpec {
             method: CheckMethod::default(),
             statuses: vec![StatusRange(200..=399)],
             host: None,
+            token_file: None,
+            token_field: None,
             max_body_bytes: 64 * 1024,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
@@ -267,7 +325,7 @@ mod tests {
     fn what_is_out_of_bounds_is_named() {
         let all = r#"{"path":"x","statuses":[],"host":"keep","max_body_bytes":9000000,
             "interval":"1ms","timeout":"5m","jitter":80,"healthy":0,"unhealthy":0,
-            "startup":{"failures":0},"ready":{"ready":{}}}"#;
+            "startup":{"failures":0},"ready":{"ready":{}},"token_field":"Content-Length"}"#;
 
         assert_eq!(
             problems(all),
@@ -275,6 +333,8 @@ mod tests {
                 "path",
                 "statuses",
                 "host",
+                "token_field",
+                "token_field",
                 "max_body_bytes",
                 "interval",
                 "timeout",
