@@ -12,6 +12,7 @@ use crate::model::Limit;
 use super::buffered::Buffered;
 use super::calm::{Calm, CalmLimits};
 use super::frames::Seen;
+use super::screen::HeadBounds;
 
 /// Bounds on the silence of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// From a head's first byte to its last.
     pub request_head: Duration,
+    /// How large a head may be.
+    pub head: HeadBounds,
     /// Between requests.
     pub keep_alive: Duration,
     /// While bytes wait for the client to read them.
@@ -54,6 +57,8 @@ pub struct Connection {
     turn_left: Cell<usize>,
     /// The client has been told that it is over, and is to hear it.
     lingers: Cell<bool>,
+    /// What came is not passed on, which has been counted.
+    refused: Cell<bool>,
     /// The head that was awaited first has begun to come.
     begun: Cell<bool>,
     /// The sweep since which nothing is under way.
@@ -97,6 +102,7 @@ impl Connection {
             calm: Calm::new(limits.calm, deadlines.ticks()),
             turn_left: Cell::new(TURN_BYTES),
             lingers: Cell::new(false),
+            refused: Cell::new(false),
             begun: Cell::new(false),
             idle_since: Cell::new(deadlines.ticks()),
             buffered: Rc::clone(buffered),
@@ -172,6 +178,11 @@ impl Connection {
             held.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Whether clients leave as much unread as they may, so that each piece is to be small.
+    pub fn is_crowded(&self) -> bool {
+        self.buffered.is_full()
     }
 
     fn read(&self, bytes: usize) {
@@ -270,6 +281,20 @@ impl Connection {
         deadline
     }
 
+    pub(super) fn head_bounds(&self) -> HeadBounds {
+        self.limits.head
+    }
+
+    /// What came is not passed on, which has been counted.
+    pub(super) fn was_refused(&self) {
+        self.refused.set(true);
+    }
+
+    /// Whether it has been counted already that what came is not passed on.
+    pub fn is_refused(&self) -> bool {
+        self.refused.get()
+    }
+
     pub(super) fn lingers(&self) -> bool {
         self.lingers.get()
     }
@@ -348,6 +373,10 @@ mod tests {
             first_byte: Duration::from_secs(10),
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
+            head: HeadBounds {
+                bytes: 65_536,
+                fields: 100,
+            },
             keep_alive: Duration::from_secs(10),
             reading: Terms {
                 pause: Duration::from_secs(10),

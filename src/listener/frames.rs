@@ -27,6 +27,8 @@ pub(super) struct Frames {
     payload_left: usize,
     head: [u8; HEAD_BYTES],
     head_length: usize,
+    /// With the present frame's payload a block of fields is complete.
+    ends_block: bool,
 }
 
 /// What was seen in some bytes.
@@ -49,6 +51,7 @@ impl Frames {
             payload_left: PREFACE_BYTES,
             head: [0; HEAD_BYTES],
             head_length: 0,
+            ends_block: false,
         }
     }
 
@@ -59,6 +62,7 @@ impl Frames {
             let skipped = self.payload_left.min(bytes.len());
             self.payload_left -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
+            self.look_for_end(&mut seen);
             let wanted = HEAD_BYTES - self.head_length;
             let (more, rest) = bytes.split_at(wanted.min(bytes.len()));
             for byte in more {
@@ -70,9 +74,18 @@ impl Frames {
             bytes = rest;
             if self.head_length == HEAD_BYTES {
                 self.begin(&mut seen);
+                self.look_for_end(&mut seen);
             }
         }
         seen
+    }
+
+    /// A block of fields is not over before the last byte of its last frame is there.
+    fn look_for_end(&mut self, seen: &mut Seen) {
+        if self.ends_block && self.payload_left == 0 {
+            self.ends_block = false;
+            seen.in_block = Some(false);
+        }
     }
 
     /// A frame begins.
@@ -88,7 +101,10 @@ impl Frames {
                 seen.cost += u32::from(brings_little);
                 return;
             }
-            HEADERS | CONTINUATION => seen.in_block = Some(flags & END_HEADERS == 0),
+            HEADERS | CONTINUATION => {
+                seen.in_block = Some(true);
+                self.ends_block = flags & END_HEADERS != 0;
+            }
             RST_STREAM => seen.resets += 1,
             _ => {}
         }
@@ -150,6 +166,26 @@ mod tests {
             Some(false)
         );
         assert_eq!(in_block(&mut frames, &frame(DATA, 0, 100)), None);
+    }
+
+    #[test]
+    fn a_block_of_fields_is_open_until_its_last_byte() {
+        for whole in [
+            frame(HEADERS, END_HEADERS, 5),
+            frame(HEADERS, END_HEADERS, 0),
+        ] {
+            let mut frames = Frames::new();
+            frames.pass(&connection(&[]));
+            let (last, before) = whole.split_last().unwrap();
+
+            let open = before
+                .iter()
+                .map(|byte| frames.pass(&[*byte]).in_block)
+                .fold(None, Option::or);
+
+            assert_eq!(open, (whole.len() > HEAD_BYTES).then_some(true));
+            assert_eq!(frames.pass(&[*last]).in_block, Some(false));
+        }
     }
 
     #[test]

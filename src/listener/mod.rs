@@ -25,4 +25,5 @@ pub use connection::{Connection, Limits};
 pub use detect::Version;
 pub use greet::greet;
 pub use last_call::turn_away;
+pub use screen::HeadBounds;
 pub use stream::ClientStream;

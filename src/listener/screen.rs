@@ -11,14 +11,29 @@
 
 use memchr::memchr;
 
-/// Longest line whose beginning is kept until its end comes; the parser's own bounds are lower.
-const MAX_LINE_BYTES: usize = 1024 * 1024;
+use crate::model::Limit;
+
 /// Most digits of a chunk's size.
 const MAX_SIZE_DIGITS: usize = 16;
+/// Largest length of a body, or of a chunk: what others keep in a signed number is as large.
+const MAX_LENGTH: u64 = i64::MAX as u64;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadBounds {
+    /// From the request line to the empty line, the line ends included. No line of anything
+    /// else is longer than this, either.
+    pub bytes: usize,
+    /// Lines that are fields.
+    pub fields: usize,
+}
 
 /// Where a connection is in its messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Screen {
+    bounds: HeadBounds,
+    /// What is left of them for the present head.
+    left_of_head: HeadBounds,
     state: State,
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
@@ -47,11 +62,35 @@ enum State {
 pub(super) enum Fault {
     /// In a head, at the end of a line of it.
     Head(usize),
+    /// A head that goes beyond a bound, before the line that does.
+    Long(usize, Limit),
     /// In the framing of a body.
     Body(usize),
 }
 
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// It is not what it should be.
+    Unsound,
+    /// It goes beyond a bound.
+    Long(Limit),
+}
+
 impl Screen {
+    /// A connection of which nothing has come.
+    pub(super) fn new(bounds: HeadBounds) -> Self {
+        Self {
+            bounds,
+            left_of_head: bounds,
+            state: State::Start,
+            line: Vec::new(),
+            left: 0,
+            length: None,
+            chunked: false,
+        }
+    }
+
     /// Looks at the next bytes of the connection.
     ///
     /// # Errors
@@ -70,17 +109,18 @@ impl Screen {
                     let end = memchr(b'\n', rest);
                     let (line, behind) = rest.split_at(end.unwrap_or(rest.len()));
                     let in_head = matches!(self.state, State::Start | State::Fields);
-                    let sound = match end {
+                    let looked = match end {
                         Some(_) => self.line_ends(line),
                         None => self.keep(line),
                     };
-                    if !sound {
+                    if let Err(wrong) = looked {
                         self.off();
-                        let passed = bytes.len() - behind.len();
-                        return Err(if in_head {
-                            Fault::Head(passed)
-                        } else {
-                            Fault::Body(passed)
+                        let (before, passed) =
+                            (bytes.len() - rest.len(), bytes.len() - behind.len());
+                        return Err(match wrong {
+                            Wrong::Long(limit) if in_head => Fault::Long(before, limit),
+                            Wrong::Unsound if in_head => Fault::Head(passed),
+                            Wrong::Long(_) | Wrong::Unsound => Fault::Body(passed),
                         });
                     }
                     rest = behind.get(1..).unwrap_or_default();
@@ -114,30 +154,50 @@ impl Screen {
         bytes.get(taken..).unwrap_or_default()
     }
 
-    fn keep(&mut self, piece: &[u8]) -> bool {
+    fn keep(&mut self, piece: &[u8]) -> Result<(), Wrong> {
+        self.check_length(piece)?;
         self.line.extend_from_slice(piece);
-        self.line.len() <= MAX_LINE_BYTES
+        Ok(())
     }
 
-    fn line_ends(&mut self, piece: &[u8]) -> bool {
-        if self.line.is_empty() {
-            return self.line_is_sound(piece);
+    fn line_ends(&mut self, piece: &[u8]) -> Result<(), Wrong> {
+        self.check_length(piece)?;
+        let sound = if self.line.is_empty() {
+            self.line_is_sound(piece)?
+        } else {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(piece);
+            self.line_is_sound(&line)?
+        };
+        if sound { Ok(()) } else { Err(Wrong::Unsound) }
+    }
+
+    /// Whether a line may still grow by this piece and its end.
+    fn check_length(&self, piece: &[u8]) -> Result<(), Wrong> {
+        if self.line.len() + piece.len() < self.left_of_head.bytes {
+            Ok(())
+        } else {
+            Err(Wrong::Long(Limit::RequestHeadBytes))
         }
-        let mut line = std::mem::take(&mut self.line);
-        line.extend_from_slice(piece);
-        self.line_is_sound(&line)
     }
 
     /// Takes in a line, which is here without its LF.
-    fn line_is_sound(&mut self, line: &[u8]) -> bool {
-        let Some((b'\r', line)) = line.split_last() else {
-            return false;
+    fn line_is_sound(&mut self, whole: &[u8]) -> Result<bool, Wrong> {
+        let Some((b'\r', line)) = whole.split_last() else {
+            return Ok(false);
         };
-        match (self.state, line.is_empty()) {
+        if let State::Start | State::Fields = self.state {
+            self.left_of_head.bytes -= whole.len() + 1;
+        }
+        Ok(match (self.state, line.is_empty()) {
             (State::Start, true) | (State::Sized | State::Chunk | State::Off, _) => true,
             (State::Start, false) => self.request_line(line),
             (State::Fields, true) => self.head_ends(),
-            (State::Fields, false) => self.field(line),
+            (State::Fields, false) => {
+                let left = self.left_of_head.fields.checked_sub(1);
+                self.left_of_head.fields = left.ok_or(Wrong::Long(Limit::RequestFields))?;
+                self.field(line)
+            }
             (State::ChunkLine, _) => self.chunk_line(line),
             (State::ChunkEnd, _) => {
                 self.state = State::ChunkLine;
@@ -148,7 +208,7 @@ impl Screen {
                 true
             }
             (State::Trailers, false) => is_field(line),
-        }
+        })
     }
 
     /// Visible ASCII behind the method, and no fragment (RFC 9112, 3.2).
@@ -157,10 +217,9 @@ impl Screen {
         self.length = None;
         self.chunked = false;
         let behind = memchr(b' ', line).unwrap_or_default();
-        line.get(behind..)
-            .unwrap_or_default()
-            .iter()
-            .all(|byte| matches!(byte, b' '..=b'"' | b'$'..=b'~'))
+        let target = line.get(behind..).unwrap_or_default();
+        let visible = |byte: &u8| matches!(byte, b' '..=b'"' | b'$'..=b'~');
+        target.iter().all(visible) && !asks_for_options_of_nothing(line)
     }
 
     /// Takes note of what tells a body's end (RFC 9112, 6).
@@ -182,6 +241,7 @@ impl Screen {
     }
 
     fn head_ends(&mut self) -> bool {
+        self.left_of_head = self.bounds;
         (self.state, self.left) = match (self.chunked, self.length) {
             (true, Some(_)) => return false,
             (true, None) => (State::ChunkLine, 0),
@@ -207,12 +267,27 @@ impl Screen {
         self.left = size
             .iter()
             .fold(0, |size, digit| size << 4 | u64::from(value(digit)));
+        if self.left > MAX_LENGTH {
+            return false;
+        }
         self.state = match self.left {
             0 => State::Trailers,
             _ => State::Chunk,
         };
         true
     }
+}
+
+/// Whether a request asks for the options of a server, and says so with a target that the parser
+/// takes for the server's root: who passes it on has to write `*` (RFC 9112, 3.2.4).
+fn asks_for_options_of_nothing(line: &[u8]) -> bool {
+    let Some(target) = line.strip_prefix(b"OPTIONS ") else {
+        return false;
+    };
+    let target = target.split(|byte| *byte == b' ').next();
+    let mut parts = target.unwrap_or_default().splitn(2, |byte| *byte == b':');
+    let behind = parts.nth(1).and_then(|rest| rest.strip_prefix(b"//"));
+    behind.is_some_and(|rest| !rest.contains(&b'/') && !rest.contains(&b'?'))
 }
 
 fn is_named(line: &[u8], name: &[u8]) -> bool {
@@ -226,10 +301,11 @@ fn number(value: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |number, digit| {
+    let number = digits.iter().try_fold(0u64, |number, digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })
+    });
+    number.filter(|number| *number <= MAX_LENGTH)
 }
 
 /// A name, a colon, and text.
@@ -263,17 +339,21 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: HeadBounds = HeadBounds {
+        bytes: 65_536,
+        fields: 1000,
+    };
     const HEAD: &str = "POST /a?b HTTP/1.1\r\nHost: h\r\n";
 
     /// Looks at bytes in pieces of this size; how many of them passed.
     fn looked(bytes: &[u8], piece: usize) -> (usize, Result<(), Fault>, bool) {
-        let mut screen = Screen::default();
+        let mut screen = Screen::new(BOUNDS);
         let mut passed = 0;
         for piece in bytes.chunks(piece) {
             match screen.look(piece) {
                 Ok(()) => passed += piece.len(),
                 Err(fault) => {
-                    let (Fault::Head(at) | Fault::Body(at)) = fault;
+                    let (Fault::Head(at) | Fault::Long(at, _) | Fault::Body(at)) = fault;
                     return (passed + at, Err(fault), false);
                 }
             }
@@ -378,8 +458,12 @@ mod tests {
 
     #[test]
     fn a_size_that_fills_its_number_is_counted_down_as_it_is() {
-        let message = format!("{HEAD}transfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n");
-        assert!(is_sound(&(message + &"x".repeat(1000))));
+        let of_size = |size: &str| {
+            let message = format!("{HEAD}transfer-encoding: chunked\r\n\r\n{size}\r\n");
+            is_sound(&(message + &"x".repeat(1000)))
+        };
+        assert!(of_size("7fffffffffffffff"));
+        assert!(!of_size("8000000000000000"));
     }
 
     proptest! {

@@ -39,6 +39,8 @@ enum Ended {
     No,
     /// What came is not passed on; the parser is told by a head that it refuses.
     InHead,
+    /// What came is not passed on; the parser is told by a head without end.
+    InLongHead,
     /// What came is not passed on; the reader of the body is told by an error.
     InBody,
 }
@@ -46,6 +48,9 @@ enum Ended {
 /// What is passed on in place of the rest of a faulty head: no parser takes it for anything, and
 /// none waits for more of it.
 const SPOILT: &[u8] = b"\0\r\n\r\n";
+/// What is passed on in place of the rest of a head that is too long, again and again: the
+/// parser has the same bound, and says which answer that has.
+const LONG: [u8; 1024] = [b'x'; 1024];
 
 /// How long, and for how many bytes, a client that is still sending may go on before its
 /// connection is closed, so that what was written to it is not lost in a reset.
@@ -66,7 +71,7 @@ impl ClientStream {
         socket: Transport,
         connection: Rc<Connection>,
     ) -> Self {
-        let mut screen = Screen::default();
+        let mut screen = Screen::new(connection.head_bounds());
         let mut frames = None;
         if version == Version::Http2 {
             screen.off();
@@ -109,16 +114,25 @@ impl ClientStream {
         let Err(fault) = self.screen.look(read) else {
             return Ok(());
         };
-        metrics::counter!("switchback_malformed_requests_total").increment(1);
+        self.connection.was_refused();
         match fault {
             Fault::Head(sound) => {
+                count_malformed();
                 self.ended = Ended::InHead;
                 into.set_filled(before + sound);
                 self.first = Bytes::from_static(SPOILT);
                 self.take_first(into);
                 Ok(())
             }
+            Fault::Long(sound, limit) => {
+                limit.hit();
+                self.ended = Ended::InLongHead;
+                into.set_filled(before + sound);
+                lengthen(into);
+                Ok(())
+            }
             Fault::Body(sound) => {
+                count_malformed();
                 self.ended = Ended::InBody;
                 into.set_filled(before + sound);
                 if sound == 0 {
@@ -180,6 +194,7 @@ impl ClientStream {
             UsedUp::TooSlow => Limit::ReadRate,
         }
         .hit();
+        self.socket.forget_unread();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -195,6 +210,16 @@ impl ClientStream {
     }
 }
 
+fn count_malformed() {
+    metrics::counter!("switchback_malformed_requests_total").increment(1);
+}
+
+/// Makes a head longer by as much as there is room for.
+fn lengthen(into: &mut ReadBuf<'_>) {
+    let more = LONG.get(..into.remaining()).unwrap_or(&LONG);
+    into.put_slice(more);
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -206,6 +231,10 @@ impl AsyncRead for ClientStream {
             Ended::No => {}
             Ended::InHead => {
                 self.take_first(into);
+                return Poll::Ready(Ok(()));
+            }
+            Ended::InLongHead => {
+                lengthen(into);
                 return Poll::Ready(Ok(()));
             }
             Ended::InBody => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),

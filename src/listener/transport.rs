@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -61,8 +62,25 @@ impl Below {
             UsedUp::TooSlow => Limit::ReadRate,
         }
         .hit();
+        forget_unread(&self.socket);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+impl Transport {
+    /// Closes at once when dropped: what the client left unread is not kept for it by the system.
+    pub(super) fn forget_unread(&self) {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.get_ref().0.socket,
+        };
+        forget_unread(socket);
+    }
+}
+
+fn forget_unread(socket: &TcpStream) {
+    // Whether it could be set or not: the connection ends.
+    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 impl AsyncRead for Below {

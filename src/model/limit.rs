@@ -20,6 +20,10 @@ pub enum Limit {
     TlsHandshake,
     /// A head was not complete in time.
     RequestHead,
+    /// A head was too long.
+    RequestHeadBytes,
+    /// A head had too many fields.
+    RequestFields,
     /// A body paused for too long.
     BodyStall,
     /// A body came too slowly.
@@ -46,6 +50,8 @@ impl Limit {
         Self::FirstByte,
         Self::TlsHandshake,
         Self::RequestHead,
+        Self::RequestHeadBytes,
+        Self::RequestFields,
         Self::BodyStall,
         Self::BodyRate,
         Self::MaxBody,
@@ -68,6 +74,8 @@ impl Limit {
             Self::FirstByte => "first_byte",
             Self::TlsHandshake => "tls_handshake",
             Self::RequestHead => "request_head",
+            Self::RequestHeadBytes => "request_head_bytes",
+            Self::RequestFields => "request_fields",
             Self::BodyStall => "body_stall",
             Self::BodyRate => "body_rate",
             Self::MaxBody => "max_body",

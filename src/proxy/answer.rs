@@ -100,6 +100,7 @@ impl Relayed {
             return Poll::Ready(Some(Err(error)));
         }
         std::task::ready!(self.guard.connection.poll_may_give(cx));
+        self.body.set_sparing(self.guard.connection.is_crowded());
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

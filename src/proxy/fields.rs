@@ -36,8 +36,15 @@ const RELIED_ON: [&str; 13] = [
 
 /// Fields by which proxies tell servers who asked, or for what. From anybody who is no trusted
 /// proxy they are lies, or of no use. Beside these: all that begin with `x-forwarded-`.
-const FORWARDING: [&str; 20] = [
+const FORWARDING: [&str; 27] = [
     "forwarded",
+    "client-ip",
+    "client-cert",
+    "client-cert-chain",
+    "front-end-https",
+    "x-forwarded",
+    "x-scheme",
+    "x-url-scheme",
     "x-real-ip",
     "x-client-ip",
     "x-client-cert",
@@ -90,9 +97,10 @@ impl Side<'_> {
         match self {
             Self::Response => name.starts_with(OURS),
             Self::Request(word, keys) => match name.as_bytes() {
-                // What is expected is met here, or refused; who asked is written anew.
-                b"expect" | b"forwarded" => true,
-                bytes if bytes.contains(&b'_') => is_alias(name, keys),
+                // What is expected is met here, or refused; who asked is written anew. `Proxy`
+                // becomes HTTP_PROXY in programs that get fields as variables (CVE-2016-5385).
+                b"expect" | b"forwarded" | b"proxy" => true,
+                bytes if !bytes.iter().all(is_plain) => is_alias(name, keys),
                 [b'x', b'-', ..] if name.starts_with(OURS) => true,
                 [b'x', b'-', ..] | [b't' | b'f' | b'c', ..] => {
                     word == Word::Doubted && is_forwarding(name)
@@ -112,12 +120,17 @@ impl Side<'_> {
     }
 }
 
-/// Whether a name with underscores stands for a field that is relied on, or kept out: some
-/// servers read `mcp_session_id` as `Mcp-Session-Id`.
+/// What most names are made of, in lower case.
+fn is_plain(byte: &u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'-' | b'0'..=b'9')
+}
+
+/// Whether a name with underscores, or other signs, stands for a field that is relied on, or kept
+/// out: some servers read `mcp_session_id` or `mcp.session.id` as `Mcp-Session-Id`.
 fn is_alias(name: &str, keys: &Keys) -> bool {
-    let name = name.replace('_', "-");
+    let name = name.replace(|sign| !char::is_ascii_alphanumeric(&sign), "-");
     RELIED_ON.contains(&name.as_str())
-        || name == "expect"
+        || matches!(name.as_str(), "expect" | "proxy")
         || is_of_one_connection(&name)
         || is_forwarding(&name)
         || name.starts_with(OURS)

@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::fields::{Several, only};
 
@@ -50,7 +50,7 @@ pub(super) enum HeadError {
     /// A field that HTTP/2 does not have in this form (RFC 9113, 8.2.1).
     #[error("a field of the request is not valid")]
     Field,
-    /// CONNECT and TRACE: a gateway is no tunnel and no mirror.
+    /// CONNECT, TRACE and their like: a gateway is no tunnel and no mirror.
     #[error("this method is not forwarded")]
     Method,
 }
@@ -65,7 +65,7 @@ impl Head {
             // For HTTP/2, whose own bound is on bytes alone.
             return Err(HeadError::Fields);
         }
-        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        if !is_forwarded(&parts.method) {
             return Err(HeadError::Method);
         }
         check_expectation(&parts.headers)?;
@@ -94,12 +94,27 @@ impl Head {
         }
     }
 
-    /// The host without its port, to be routed by; lower case is up to the caller.
+    /// The host without its port, to be routed by; lower case is up to the caller. A dot at the
+    /// end, which stands for the root of all names, makes no other host of it.
     pub(super) fn host_name(&self) -> &str {
         let host = self.host.to_str().unwrap_or_default();
-        match host.rsplit_once(':') {
+        let name = match host.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => name,
             _ => host,
+        };
+        name.strip_suffix('.').unwrap_or(name)
+    }
+}
+
+/// Whether a method is one that is passed on. Servers that do not care for case take `trace` for
+/// TRACE; TRACK is another name of it; PRI is how a connection over HTTP/2 begins.
+fn is_forwarded(method: &Method) -> bool {
+    match *method {
+        Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD => true,
+        Method::OPTIONS | Method::PATCH => true,
+        _ => {
+            let is = |other: &&str| method.as_str().eq_ignore_ascii_case(other);
+            !["CONNECT", "TRACE", "TRACK", "PRI"].iter().any(is)
         }
     }
 }
@@ -135,7 +150,12 @@ fn check_http2_fields(fields: &HeaderMap) -> Result<(), HeadError> {
         let bytes = value.as_bytes();
         is_space(bytes.first()) || is_space(bytes.last())
     };
-    if fields.values().any(padded) || only(fields, &CONTENT_LENGTH).is_err() {
+    // The one byte that `http` lets into names though no name may have it (RFC 9110, 5.6.2).
+    let quoted = |name: &HeaderName| name.as_str().contains('"');
+    let wrong = fields
+        .iter()
+        .any(|(name, value)| padded(value) || quoted(name));
+    if wrong || only(fields, &CONTENT_LENGTH).is_err() {
         return Err(HeadError::Field);
     }
     Ok(())

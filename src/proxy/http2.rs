@@ -25,6 +25,7 @@ use crate::upstream::{ClientBody, StreamBody};
 
 use super::answer::Answer;
 use super::pipeline::{self, Downstream};
+use super::respond;
 use super::spec::LimitsSpec;
 
 /// Bytes of answers that wait for a client to read them, per stream.
@@ -42,8 +43,9 @@ pub(super) async fn serve(stream: ClientStream, downstream: Rc<Downstream>, limi
         connection.expired();
         return;
     };
-    let Ok(wire) = shaken else {
-        return;
+    let wire = match shaken {
+        Ok(wire) => wire,
+        Err(error) => return count(&error),
     };
     let mut session = Session {
         wire,
@@ -135,8 +137,12 @@ impl Session {
     /// Takes in every stream that is there; ready when the connection is over.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(stream) = ready!(self.wire.poll_accept(cx)) {
-            let Ok((request, respond)) = stream else {
-                return Poll::Ready(());
+            let (request, respond) = match stream {
+                Ok(stream) => stream,
+                Err(error) => {
+                    count(&error);
+                    return Poll::Ready(());
+                }
             };
             let (downstream, reading) = (Rc::clone(&self.downstream), self.reading);
             spawn_local(async move {
@@ -145,6 +151,17 @@ impl Session {
             });
         }
         Poll::Ready(())
+    }
+}
+
+/// Counts why the library ended a connection, where that was the client's doing.
+fn count(error: &h2::Error) {
+    if !error.is_library() {
+        return;
+    }
+    match error.reason() {
+        Some(Reason::ENHANCE_YOUR_CALM) => Limit::Http2ControlFrames.hit(),
+        _ => respond::count_malformed(),
     }
 }
 

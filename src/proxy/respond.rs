@@ -9,6 +9,7 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use crate::mcp::{Refusal, RequestId};
+use crate::model::Limit;
 use crate::stats::AuthResult;
 use crate::upstream::{ClientFault, UpstreamError};
 
@@ -30,6 +31,11 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// The answer to a request that went wrong, in the words of its caller.
 pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
+    match error {
+        ProxyError::Head(HeadError::Fields) => Limit::RequestFields.hit(),
+        ProxyError::Head(_) => count_malformed(),
+        _ => {}
+    }
     let (kind, text) = if caller.json_rpc {
         (
             "application/json",
@@ -62,6 +68,11 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// A client's request, or its connection, was refused for what it is.
+pub(super) fn count_malformed() {
+    metrics::counter!("switchback_malformed_requests_total").increment(1);
 }
 
 /// A time in whole seconds, one at least: `Retry-After` knows no parts.

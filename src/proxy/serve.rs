@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use crate::deadline::Terms;
-use crate::listener::{self, CalmLimits, ClientStream, Connection, Limits, Version};
+use crate::listener::{self, CalmLimits, ClientStream, Connection, HeadBounds, Limits, Version};
+use crate::model::Limit;
 use crate::upstream::ClientBody;
 
 use super::client::Peer;
@@ -26,6 +27,7 @@ use super::door::{self, Place};
 use super::guard;
 use super::http2;
 use super::pipeline::{self, Downstream};
+use super::respond;
 use super::spec::LimitsSpec;
 use super::worker::{Phase, Worker};
 
@@ -155,6 +157,10 @@ async fn serve(worker: Rc<Worker>, place: usize, socket: TcpStream) -> std::io::
         first_byte: limits.first_byte,
         tls_handshake: limits.tls_handshake,
         request_head: limits.request_head,
+        head: HeadBounds {
+            bytes: limits.request_head_bytes,
+            fields: limits.request_fields,
+        },
         keep_alive: limits.keep_alive,
         reading: Terms {
             pause: limits.client_read,
@@ -218,8 +224,17 @@ async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &Limits
     }
 }
 
+/// Counts why the parser ended a connection, where that was the client's doing.
+fn count(error: &hyper::Error) {
+    if error.is_parse_too_large() {
+        Limit::RequestHeadBytes.hit();
+    } else if error.is_parse() {
+        respond::count_malformed();
+    }
+}
+
 /// Runs a connection to its end, its drain or its deadline.
-async fn drive<C: Future>(
+async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut served: Pin<&mut C>,
     connection: &Connection,
     drain: impl Fn(Pin<&mut C>),
@@ -227,7 +242,12 @@ async fn drive<C: Future>(
     let mut drains = false;
     poll_fn(|cx| {
         loop {
-            if served.as_mut().poll(cx).is_ready() {
+            if let Poll::Ready(ended) = served.as_mut().poll(cx) {
+                if let Err(error) = ended
+                    && !connection.is_refused()
+                {
+                    count(&error);
+                }
                 return Poll::Ready(());
             }
             if connection.deadline.poll_passed(cx).is_pending() {

@@ -5,12 +5,12 @@
 //! request that asks all the same is refused by the protocol itself.
 
 use std::future::poll_fn;
-use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -30,7 +30,7 @@ use super::spec::UpgradeSpec;
 use super::streams::{Kind, StreamEntry};
 use super::view::RouteView;
 
-/// Bytes that are held of each way of a tunnel.
+/// Most bytes that are read, and held until they are written, of each way of a tunnel.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 const WEBSOCKET: &str = "websocket";
@@ -201,11 +201,11 @@ enum End {
     Writing,
 }
 
-/// One way of a tunnel: what was read and is not written yet.
+/// One way of a tunnel. It has a buffer only while something waits in it: most tunnels are silent
+/// most of the time, and there may be many.
 struct Way {
-    buffer: Box<[u8]>,
-    begin: usize,
-    end: usize,
+    /// What was read and is not written yet.
+    waiting: Bytes,
     state: State,
     passed: Counter,
 }
@@ -221,9 +221,7 @@ enum State {
 impl Way {
     fn new(passed: Counter) -> Self {
         Self {
-            buffer: vec![0; BUFFER_BYTES].into(),
-            begin: 0,
-            end: 0,
+            waiting: Bytes::new(),
             state: State::Open,
             passed,
         }
@@ -240,14 +238,16 @@ impl Way {
         W: AsyncWrite + Unpin,
     {
         loop {
-            while self.begin < self.end {
-                let waiting = self.buffer.get(self.begin..self.end).unwrap_or_default();
-                let written = std::task::ready!(Pin::new(&mut *to).poll_write(cx, waiting));
+            while !self.waiting.is_empty() {
+                let written = std::task::ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting));
                 match written {
-                    Ok(written) if written > 0 => self.begin += written,
+                    Ok(written) if written > 0 => self.waiting.advance(written),
                     Ok(_) | Err(_) => return Poll::Ready(Err(End::Writing)),
                 }
                 pace.moved();
+                if self.waiting.is_empty() {
+                    self.waiting = Bytes::new();
+                }
             }
             match self.state {
                 State::Ended => return Poll::Ready(Ok(())),
@@ -256,8 +256,11 @@ impl Way {
                     let _ = std::task::ready!(Pin::new(&mut *to).poll_shutdown(cx));
                     self.state = State::Ended;
                 }
-                State::Open => match self.poll_fill(cx, from) {
-                    Poll::Ready(read) => read.map_err(|_| End::Reading)?,
+                State::Open => match self.poll_pass(cx, (from, to)) {
+                    Poll::Ready(passed) => {
+                        passed?;
+                        pace.moved();
+                    }
                     Poll::Pending => {
                         let flushed = std::task::ready!(Pin::new(&mut *to).poll_flush(cx));
                         return flushed.map_or(Poll::Ready(Err(End::Writing)), |()| Poll::Pending);
@@ -267,18 +270,32 @@ impl Way {
         }
     }
 
-    fn poll_fill(
+    /// Reads a piece, writes as much of it as is taken at once, and keeps the rest.
+    fn poll_pass(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut (impl AsyncRead + Unpin),
-    ) -> Poll<io::Result<()>> {
-        let mut into = ReadBuf::new(&mut self.buffer);
-        std::task::ready!(Pin::new(from).poll_read(cx, &mut into))?;
-        (self.begin, self.end) = (0, into.filled().len());
-        self.passed.increment(self.end as u64);
-        if self.end == 0 {
-            self.state = State::Ending;
+        (from, to): (
+            &mut (impl AsyncRead + Unpin),
+            &mut (impl AsyncWrite + Unpin),
+        ),
+    ) -> Poll<Result<(), End>> {
+        let mut space = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut into = ReadBuf::uninit(&mut space);
+        if std::task::ready!(Pin::new(from).poll_read(cx, &mut into)).is_err() {
+            return Poll::Ready(Err(End::Reading));
         }
+        let read = into.filled();
+        self.passed.increment(read.len() as u64);
+        if read.is_empty() {
+            self.state = State::Ending;
+            return Poll::Ready(Ok(()));
+        }
+        let written = match Pin::new(to).poll_write(cx, read) {
+            Poll::Ready(Ok(written)) if written > 0 => written,
+            Poll::Ready(_) => return Poll::Ready(Err(End::Writing)),
+            Poll::Pending => 0,
+        };
+        self.waiting = Bytes::copy_from_slice(read.get(written..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }

@@ -103,6 +103,13 @@ impl AnswerBody {
         &self.pace
     }
 
+    /// From now on little of it is read at a time, or as much as there is.
+    pub fn set_sparing(&self, sparing: bool) {
+        if let Some(link) = &self.link {
+            link.set_sparing(sparing);
+        }
+    }
+
     /// Puts frames that were read back in front, in their order.
     pub fn put_back(&mut self, frames: VecDeque<Frame<Bytes>>) {
         self.first = (!frames.is_empty()).then(|| Box::new(frames));

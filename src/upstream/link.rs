@@ -67,6 +67,11 @@ impl Link {
         Some(Switched::new(parts.read_buf, socket))
     }
 
+    /// From now on little is read at a time, or as much as there is.
+    pub(super) fn set_sparing(&self, sparing: bool) {
+        self.head_bytes.set_sparing(sparing);
+    }
+
     /// Whether the link can take a request at once: open, nothing of the last call left over.
     pub(super) fn is_free(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());

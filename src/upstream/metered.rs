@@ -15,19 +15,37 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// several thousand interim answers, and what is read along with the head.
 const MAX_BYTES_BEFORE_HEAD: usize = 256 * 1024;
 
-/// How many bytes may still come before the head; set by the sender, counted down by the reader.
+/// Most bytes of an answer that are read at a time while clients have left as much unread as they
+/// may: what is read has to be held until they read it.
+const LITTLE_BYTES: usize = 8 * 1024;
+
+/// What may be read from a connection; set by whoever uses it, looked at by the reader.
 #[derive(Clone, Debug)]
-pub(super) struct HeadBytes(Rc<Cell<Option<usize>>>);
+pub(super) struct HeadBytes(Rc<Meter>);
+
+#[derive(Debug, Default)]
+struct Meter {
+    /// How many bytes may still come before the head, while it is awaited.
+    before_head: Cell<Option<usize>>,
+    /// Little is read at a time.
+    sparing: Cell<bool>,
+}
 
 impl HeadBytes {
     /// The head of an answer is awaited.
     pub(super) fn begin(&self) {
-        self.0.set(Some(MAX_BYTES_BEFORE_HEAD));
+        self.0.before_head.set(Some(MAX_BYTES_BEFORE_HEAD));
+        self.0.sparing.set(false);
     }
 
     /// The head has come: whatever follows is bounded by others.
     pub(super) fn end(&self) {
-        self.0.set(None);
+        self.0.before_head.set(None);
+    }
+
+    /// From now on little is read at a time, or as much as there is.
+    pub(super) fn set_sparing(&self, sparing: bool) {
+        self.0.sparing.set(sparing);
     }
 }
 
@@ -60,9 +78,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Self { socket, head_bytes } = &mut *self;
+        let meter = &head_bytes.0;
         let before = into.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, into);
-        let Some(left) = self.head_bytes.0.get() else {
+        let read = if meter.sparing.get() {
+            poll_read_little(Pin::new(socket), cx, into)
+        } else {
+            Pin::new(socket).poll_read(cx, into)
+        };
+        let Some(left) = meter.before_head.get() else {
             return read;
         };
         let left = left.checked_sub(into.filled().len() - before);
@@ -71,9 +95,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             let message = "too much before the head of an answer";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
         }
-        self.head_bytes.0.set(left);
+        meter.before_head.set(left);
         read
     }
+}
+
+fn poll_read_little(
+    socket: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let room = into.remaining().min(LITTLE_BYTES);
+    let mut little = ReadBuf::new(into.initialize_unfilled_to(room));
+    let read = socket.poll_read(cx, &mut little);
+    let length = little.filled().len();
+    into.advance(length);
+    read
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {

@@ -93,6 +93,67 @@ fn heads_beyond_their_bounds_are_refused() {
 }
 
 #[test]
+fn the_bounds_of_a_head_are_kept_to_the_byte_and_the_field_and_counted() {
+    let house = House::with("limits: { request_head_bytes: 8192, request_fields: 10 }\n");
+    let of_bytes = |bytes: usize| {
+        let rest = get("X: \r\n").len();
+        get(&format!("X: {}\r\n", "y".repeat(bytes - rest)))
+    };
+    let of_fields = |fields: usize| get(&"X: y\r\n".repeat(fields - 1));
+
+    for text in [of_bytes(8192), of_fields(10)] {
+        house.forwards(&text);
+        house.forwards(format!("\r\n{}", get("")));
+    }
+    for text in [
+        of_bytes(8193),
+        of_bytes(8200),
+        of_bytes(16_000),
+        of_bytes(300_000),
+        of_fields(11),
+        of_fields(100),
+        "\r\n".repeat(5000) + &get(""),
+        format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(8192)),
+    ] {
+        house.refuses(&text, &[431]);
+    }
+    let text = of_bytes(8193);
+    for cut in [1, 20, 8000, 8191, 8192] {
+        let came = house.hold(&[&text[..cut], &text[cut..]]);
+        let statuses: Vec<u16> = came.answers.iter().map(|a| a.status).collect();
+        assert_eq!(statuses, [431], "{cut}");
+        assert!(came.messages.is_empty(), "{cut}");
+    }
+    assert_eq!(house.count("limits_hit_total{limit=\"request_fields\"}"), 2);
+    assert_eq!(
+        house.count("limits_hit_total{limit=\"request_head_bytes\"}"),
+        6 + 5
+    );
+}
+
+#[test]
+fn whatever_is_refused_for_what_it_is_is_counted_once() {
+    let house = House::new();
+    let refused = [
+        line("GET /#x HTTP/1.1"),
+        line("GET /a/../b HTTP/1.1"),
+        line("TRACE / HTTP/1.1"),
+        line("GET / HTTP/3.0"),
+        get("X : y\r\n"),
+        get("Host: i\r\n"),
+        "\u{16}\u{3}\u{1}\r\n\r\n".to_owned(),
+        request("POST", "Content-Length: 5x\r\n", ""),
+        request("POST", "Transfer-Encoding: chunked\r\n", "x\r\n"),
+    ];
+
+    for text in &refused {
+        house.hold(&[text]);
+    }
+
+    assert_eq!(house.count("malformed_requests_total"), refused.len());
+}
+
+#[test]
 fn fields_of_the_clients_connection_stay_here() {
     let house = House::new();
 
@@ -184,6 +245,16 @@ fn what_imitates_a_field_that_is_relied_on_stays_here() {
         "X-Original-Host",
         "Proxy_Connection",
         "Last_Event_Id",
+        "Mcp.Session.Id",
+        "X~Forwarded~For",
+        "Proxy",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "Client_Cert",
+        "Client-IP",
+        "X-Forwarded",
+        "X-Scheme",
+        "Front-End-Https",
     ] {
         let seen = house.forwards(get(&format!("{name}: evil\r\n")));
         let evil = seen.fields.iter().any(|(_, value)| value == b"evil");
@@ -192,7 +263,7 @@ fn what_imitates_a_field_that_is_relied_on_stays_here() {
     for name in [
         "X_Custom",
         "A_B-C",
-        "X-Forwarded",
+        "X.Custom",
         "X-Real",
         "Forwarded-X",
         "X-Original-Filename",

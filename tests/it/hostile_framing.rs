@@ -3,7 +3,7 @@
 use crate::support::hostile::{House, LAST, request};
 
 /// Lines of which each makes two lengths, none, or one that is not to be read.
-const LENGTHS: [&str; 24] = [
+const LENGTHS: [&str; 26] = [
     "+5",
     "-5",
     "0x5",
@@ -21,6 +21,8 @@ const LENGTHS: [&str; 24] = [
     "5 5",
     "5;",
     ";5",
+    "9223372036854775808",
+    "18446744073709551615",
     "18446744073709551616",
     "18446744073709551621",
     "9999999999999999999999999999999999999999",
@@ -226,6 +228,8 @@ fn a_body_in_faulty_chunks_is_never_whole() {
         "5 \r\nhello\r\n0\r\n\r\n",
         "5word\r\nhello\r\n0\r\n\r\n",
         "5 word\r\nhello\r\n0\r\n\r\n",
+        "8000000000000000\r\nhello\r\n0\r\n\r\n",
+        "ffffffffffffffff\r\nhello\r\n0\r\n\r\n",
         "ffffffffffffffff5\r\nhello\r\n0\r\n\r\n",
         "00000000000000005\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello0\r\n\r\n",

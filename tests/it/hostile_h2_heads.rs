@@ -207,6 +207,8 @@ fn names_and_values_that_http_2_has_not_are_refused() {
         b"x\xef",
         b"x\x7f",
         b"x(y)",
+        b"x\"",
+        b"\"x",
         b"x\t",
         b"\xc3\xa9",
         b"x:",

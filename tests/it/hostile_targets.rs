@@ -147,7 +147,12 @@ fn the_route_is_that_of_the_host_that_is_sent_on() {
     );
     let gateway = Gateway::start(&config);
 
-    for (target, field) in [("http://One.Test:81/x", "two.test"), ("/x", "ONE.test:7")] {
+    for (target, field) in [
+        ("http://One.Test:81/x", "two.test"),
+        ("/x", "ONE.test:7"),
+        ("/x", "one.test."),
+        ("/x", "one.test.:7"),
+    ] {
         let mut raw = gateway.connect();
         raw.write(format!("GET {target} HTTP/1.1\r\nHost: {field}\r\n\r\n"));
         assert_eq!(raw.read("GET").status, 200);
@@ -155,7 +160,10 @@ fn the_route_is_that_of_the_host_that_is_sent_on() {
 
     let (seen, _) = routed.mirror.take();
     let hosts: Vec<_> = seen.iter().filter_map(|m| m.get("host")).collect();
-    assert_eq!(hosts, ["One.Test:81", "ONE.test:7"]);
+    assert_eq!(
+        hosts,
+        ["One.Test:81", "ONE.test:7", "one.test.", "one.test.:7"]
+    );
     assert!(other.mirror.take().0.is_empty());
 }
 
@@ -366,6 +374,10 @@ fn tunnels_and_mirrors_are_refused() {
         "TRACE /x HTTP/1.1",
         "TRACE http://h/x HTTP/1.1",
         "CONNECT h:443 HTTP/1.0",
+        "connect /x HTTP/1.1",
+        "Trace /x HTTP/1.1",
+        "TRACK /x HTTP/1.1",
+        "PRI /x HTTP/1.1",
     ] {
         house.refuses(
             format!("{start}\r\nHost: h\r\nAuthorization: x\r\n\r\n"),
@@ -374,5 +386,31 @@ fn tunnels_and_mirrors_are_refused() {
     }
     for method in ["PUT", "DELETE", "PATCH", "PROPFIND", "M-SEARCH", "get", "X"] {
         assert_eq!(house.forwards(request(method, "", "")).method, method);
+    }
+}
+
+#[test]
+fn options_of_a_server_as_a_whole_are_asked_for_with_a_star_or_not_at_all() {
+    let house = House::new();
+
+    for target in [
+        "http://h",
+        "http://h:80",
+        "HTTP://h",
+        "https://h",
+        "http://h ",
+    ] {
+        house.refuses(line(&format!("OPTIONS {target} HTTP/1.1")), &[400]);
+    }
+    for (target, sent) in [
+        ("*", "*"),
+        ("/", "/"),
+        ("/:", "/:"),
+        ("http://h/", "/"),
+        ("http://h/x", "/x"),
+        ("http://h?x", "/?x"),
+    ] {
+        let seen = house.forwards(line(&format!("OPTIONS {target} HTTP/1.1")));
+        assert_eq!(seen.target, sent, "{target}");
     }
 }

@@ -201,6 +201,36 @@ fn a_connection_that_has_asked_nothing_yet_is_not_late() {
 }
 
 #[test]
+fn a_head_that_does_not_end_is_late_wherever_it_breaks_off() {
+    let backend = Backend::fixed(200, "fine");
+    let gateway = gateway(&backend, "request_head: 200ms");
+    let fields = crate::support::frames::block(&request("GET", "/"));
+    let whole = Frame::new(
+        kind::HEADERS,
+        flag::END_STREAM | flag::END_HEADERS,
+        1,
+        fields.clone(),
+    );
+    let open = Frame::new(kind::HEADERS, flag::END_STREAM, 1, fields);
+    let bytes = whole.bytes();
+
+    for (cut, limit) in [
+        (open.bytes(), 1),
+        (bytes[..9].to_vec(), 2),
+        (bytes[..12].to_vec(), 3),
+        (bytes[..bytes.len() - 1].to_vec(), 4),
+    ] {
+        let mut client = Frames::connect(gateway.address);
+        client.write(cut);
+
+        // Nothing is acknowledged: no other frame may come inside a head.
+        let told = std::iter::from_fn(|| client.read()).filter(|frame| frame.kind == kind::GOAWAY);
+        assert_eq!(told.count(), 1);
+        assert_eq!(hits(&gateway, "request_head"), limit);
+    }
+}
+
+#[test]
 fn pings_keep_no_idle_connection_open() {
     let backend = Backend::fixed(200, "fine");
     let gateway = gateway(&backend, "keep_alive: 1s");

@@ -47,6 +47,7 @@ mod hostile_fields;
 mod hostile_framing;
 mod hostile_h2;
 mod hostile_h2_backend;
+mod hostile_h2_floods;
 mod hostile_h2_heads;
 mod hostile_targets;
 mod http2_backends;

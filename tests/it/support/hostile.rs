@@ -70,6 +70,14 @@ impl House {
         self.seen(&bytes)
     }
 
+    /// A number on the page of metrics, by its name without the prefix; zero when it is not there.
+    pub fn count(&self, name: &str) -> usize {
+        let name = format!("switchback_{name} ");
+        let page = self.gateway.admin.text("/metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |number| number.parse().unwrap())
+    }
+
     fn came(&self, raw: &mut Raw) -> Came {
         raw.try_finish_writing();
         let bytes = raw.read_to_close();
