@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -19,7 +20,7 @@ use crate::control::ControlHandle;
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
-use super::audit::{Audit, Keep, Rules};
+use super::audit::{Audit, Keep, Kept, Rules};
 use super::body;
 use super::door::{Caller, Doors};
 use super::endpoints::{Call, ENDPOINTS, Endpoint, Needs, Takes, Verb};
@@ -31,7 +32,7 @@ use super::readiness::Readiness;
 use super::record::Record;
 use super::reply::Body;
 use super::wire::{ErrorCode, Lifecycle};
-use super::{change, home, read, reply};
+use super::{change, cors, home, read, reply};
 
 /// Most readers of events at once.
 const READERS: usize = 32;
@@ -61,6 +62,10 @@ pub(super) struct Api {
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) doors: Arc<Doors>,
     pub(super) audit: Arc<Audit>,
+    /// The state folder of this process, whatever the file says by now.
+    state: PathBuf,
+    /// The config that the audit log goes by.
+    audited: ArcSwap<Config>,
     /// Where it listens.
     pub(super) address: SocketAddr,
     paths: Router<Methods>,
@@ -82,7 +87,9 @@ impl Api {
         deps: Deps,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let audit = Arc::new(audit(&deps.control.status().config.in_force)?);
+        let config = Arc::clone(&deps.control.status().config.in_force);
+        let state = config.state_folder();
+        let audit = Arc::new(Audit::start(audited(&config, &state))?);
         let exposed = !address.ip().to_canonical().is_loopback();
         let doors = Arc::new(Doors::new(deps.control.clone(), exposed));
         Ok(Self {
@@ -91,6 +98,8 @@ impl Api {
             stopping,
             doors,
             audit,
+            state,
+            audited: ArcSwap::new(config),
             address,
             paths: paths(),
             openapi: openapi::document().to_string().into(),
@@ -100,9 +109,11 @@ impl Api {
     /// The answer to a request, whatever it is.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let (head, body) = request.into_parts();
+        self.follow_config();
         let mut record = Record::begin(&self.audit, &head, peer);
-        let answer = match self.find_and_call(&head, body, peer, &mut record).await {
-            Ok((endpoint, response)) => {
+        let mut answer = match self.find_and_call(&head, body, peer, &mut record).await {
+            Ok((None, response)) => response,
+            Ok((Some(endpoint), response)) => {
                 let after = self.deps.control.status();
                 record.done(endpoint, response.status(), &after).await;
                 response
@@ -113,10 +124,25 @@ impl Api {
                 refusal.into_response()
             }
         };
+        if let Some(page) = cors::listed(&self.doors.now(), &head) {
+            cors::let_read(&mut answer, page);
+        }
         let status = answer.status().as_str().to_owned();
         metrics::counter!(REQUESTS, "status" => status).increment(1);
         tracing::debug!(method = %head.method, path = head.uri.path(), status = answer.status().as_u16(), "answered");
         answer
+    }
+
+    /// Sees to it that the audit log is where the config in force has it.
+    fn follow_config(&self) {
+        let status = self.deps.control.status();
+        if Arc::ptr_eq(&self.audited.load(), &status.config.in_force) {
+            return;
+        }
+        let config = Arc::clone(&status.config.in_force);
+        if self.audit.follow(audited(&config, &self.state)) {
+            self.audited.store(config);
+        }
     }
 
     async fn find_and_call(
@@ -125,8 +151,12 @@ impl Api {
         body: Incoming,
         peer: &Peer,
         record: &mut Record,
-    ) -> Result<(&'static Endpoint, Response<Body>), Refusal> {
-        guard::check(&self.doors.now(), peer, &head.uri, &head.headers)?;
+    ) -> Result<(Option<&'static Endpoint>, Response<Body>), Refusal> {
+        let door = self.doors.now();
+        guard::check(&door, peer, &head.uri, &head.headers)?;
+        if cors::is_preflight(head) && cors::listed(&door, head).is_some() {
+            return Ok((None, cors::preflight()));
+        }
         let found = self.find(head);
         if let Ok((endpoint, name)) = &found {
             record.found(endpoint, name);
@@ -146,7 +176,7 @@ impl Api {
         };
         self.permit(endpoint, &asked)?;
         let response = self.call(endpoint, &asked, body, record).await?;
-        Ok((endpoint, response))
+        Ok((Some(endpoint), response))
     }
 
     fn find<'a>(
@@ -282,12 +312,12 @@ impl Api {
 }
 
 /// The audit log of a config: where its file says, else in the state folder.
-fn audit(config: &Config) -> io::Result<Audit> {
+fn audited(config: &Config, state: &Path) -> Kept {
     let spec = &config.spec().admin.audit;
     let folder = config.path().parent().unwrap_or_else(|| Path::new("."));
     let path = match &spec.file {
         Some(file) => folder.join(file),
-        None => config.state_folder().join("audit.jsonl"),
+        None => state.join("audit.jsonl"),
     };
     let keep = Keep {
         path,
@@ -297,7 +327,7 @@ fn audit(config: &Config) -> io::Result<Audit> {
     let rules = Rules {
         refusals_per_minute: spec.refusals_per_minute,
     };
-    Audit::start(keep, rules)
+    Kept { keep, rules }
 }
 
 pub(super) fn text(text: impl Into<Bytes>) -> Response<Body> {

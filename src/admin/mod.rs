@@ -16,6 +16,7 @@ mod api;
 mod audit;
 mod body;
 mod change;
+mod cors;
 mod door;
 mod endpoints;
 mod error;

@@ -32,8 +32,11 @@ pub(super) fn status(api: &Api) -> Response<Body> {
     let mut body = render::status(&status, api.deps.readiness.lifecycle());
     body.warnings.extend(api.doors.warnings());
     if !api.audit.is_healthy() {
-        let path = api.audit.keep().path.display();
-        let warning = format!("the audit log {path} cannot be written; changes go on");
+        let path = api.audit.keep().path;
+        let warning = format!(
+            "the audit log {} cannot be written; changes go on",
+            path.display()
+        );
         body.warnings.push(warning);
     }
     tagged(json(StatusCode::OK, &body), status.generation)
@@ -153,7 +156,7 @@ pub(super) async fn history(api: &Api, asked: &Asked<'_>) -> Result<Response<Bod
 
 pub(super) async fn audit(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
     let page = query::audit(&asked.head.uri)?;
-    let keep = api.audit.keep().clone();
+    let keep = api.audit.keep();
     // Reading files may wait for a disk, which control's thread must not.
     let read = tokio::task::spawn_blocking(move || audit::read(&keep, page)).await;
     let refused = |why: &dyn std::fmt::Display| {

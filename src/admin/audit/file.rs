@@ -38,6 +38,14 @@ impl AuditFile {
         }
     }
 
+    /// Goes on elsewhere or within other bounds; the numbers of lines go on too.
+    pub(super) fn go_on(&mut self, keep: Keep) {
+        if keep.path != self.keep.path {
+            self.open = None;
+        }
+        self.keep = keep;
+    }
+
     /// Adds lines, each made from its number, and returns when they are on disk if they are to be.
     ///
     /// # Errors

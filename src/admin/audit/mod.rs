@@ -18,4 +18,4 @@ mod thread;
 
 pub(super) use line::Line;
 pub(super) use pages::{Page, read};
-pub(super) use thread::{Audit, Keep, Rules, describe};
+pub(super) use thread::{Audit, Keep, Kept, Rules, describe};

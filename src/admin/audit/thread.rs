@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -54,16 +55,29 @@ pub(in crate::admin) struct Rules {
 pub(in crate::admin) struct Audit {
     lines: mpsc::Sender<Job>,
     healthy: Arc<AtomicBool>,
-    rules: Rules,
     refusals: Mutex<Refusals>,
-    keep: Keep,
+    /// Written by whoever sees a new config first.
+    kept: ArcSwap<Kept>,
+}
+
+/// What the config in force says of the log.
+#[derive(Clone, Debug)]
+pub(in crate::admin) struct Kept {
+    /// Where the lines are.
+    pub(in crate::admin) keep: Keep,
+    /// What is written down.
+    pub(in crate::admin) rules: Rules,
 }
 
 #[derive(Debug)]
-struct Job {
-    line: Line,
-    /// Told when the line is on disk.
-    done: Option<oneshot::Sender<()>>,
+enum Job {
+    Write {
+        line: Line,
+        /// Told when the line is on disk.
+        done: Option<oneshot::Sender<()>>,
+    },
+    /// From here on lines go there.
+    GoOn(Keep),
 }
 
 /// Refused calls of this minute.
@@ -79,11 +93,11 @@ impl Audit {
     ///
     /// # Errors
     /// When there are no threads to be had.
-    pub(in crate::admin) fn start(keep: Keep, rules: Rules) -> std::io::Result<Self> {
+    pub(in crate::admin) fn start(kept: Kept) -> std::io::Result<Self> {
         let (lines, jobs) = mpsc::channel(QUEUE);
         let healthy = Arc::new(AtomicBool::new(true));
         let state = Arc::clone(&healthy);
-        let file = AuditFile::new(keep.clone());
+        let file = AuditFile::new(kept.keep.clone());
         // Ends when the last sender is gone and everything is written; nobody waits for a disk
         // that hangs.
         thread::Builder::new()
@@ -92,8 +106,7 @@ impl Audit {
         Ok(Self {
             lines,
             healthy,
-            rules,
-            keep,
+            kept: ArcSwap::from_pointee(kept),
             refusals: Mutex::new(Refusals {
                 since: Instant::now(),
                 written: 0,
@@ -102,9 +115,20 @@ impl Audit {
         })
     }
 
+    /// Goes by what the config says now, and tells whether it does: where too many lines wait,
+    /// the next call tries again. Lines that were handed over before stay where they are.
+    pub(in crate::admin) fn follow(&self, kept: Kept) -> bool {
+        let moves = self.kept.load().keep != kept.keep;
+        let told = !moves || self.lines.try_send(Job::GoOn(kept.keep.clone())).is_ok();
+        if told {
+            self.kept.store(Arc::new(kept));
+        }
+        told
+    }
+
     /// Where the lines are.
-    pub(in crate::admin) fn keep(&self) -> &Keep {
-        &self.keep
+    pub(in crate::admin) fn keep(&self) -> Keep {
+        self.kept.load().keep.clone()
     }
 
     /// Whether the last line could be written.
@@ -115,7 +139,7 @@ impl Audit {
     /// Writes a line and waits until it is on disk, or for two seconds.
     pub(in crate::admin) async fn write(&self, line: Line) {
         let (done, written) = oneshot::channel();
-        self.hand_over(Job {
+        self.hand_over(Job::Write {
             line,
             done: Some(done),
         });
@@ -129,7 +153,7 @@ impl Audit {
 
     /// Hands a line over without waiting for it.
     pub(in crate::admin) fn note(&self, line: Line) {
-        self.hand_over(Job { line, done: None });
+        self.hand_over(Job::Write { line, done: None });
     }
 
     /// Whether another refused call is to be written down, and how many before it were not.
@@ -140,7 +164,7 @@ impl Audit {
             refusals.since = now;
             refusals.written = 0;
         }
-        if refusals.written >= self.rules.refusals_per_minute {
+        if refusals.written >= self.kept.load().rules.refusals_per_minute {
             refusals.omitted += 1;
             metrics::counter!(OMITTED).increment(1);
             return None;
@@ -182,23 +206,44 @@ fn lost(count: u64, why: &str, healthy: &AtomicBool) {
 fn write_all(mut file: AuditFile, mut jobs: mpsc::Receiver<Job>, healthy: &AtomicBool) {
     let mut batch = Vec::new();
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let awaited = batch.iter().any(|job: &Job| job.done.is_some());
-        let flush = if awaited { Flush::Disk } else { Flush::Later };
-        match file.add(batch.iter().map(|job| &job.line), flush) {
-            Ok(()) => {
-                metrics::counter!(WRITTEN).increment(batch.len() as u64);
-                metrics::gauge!(HEALTHY).set(1.0);
-                if !healthy.swap(true, Ordering::Relaxed) {
-                    tracing::info!("the audit log can be written again");
+        let mut lines = Vec::new();
+        for job in batch.drain(..) {
+            match job {
+                Job::Write { line, done } => lines.push((line, done)),
+                Job::GoOn(keep) => {
+                    write(&mut file, &mut lines, healthy);
+                    file.go_on(keep);
                 }
             }
-            Err(error) => lost(batch.len() as u64, &error.to_string(), healthy),
         }
-        for job in batch.drain(..) {
-            if let Some(done) = job.done {
-                // Whoever asked may have left.
-                let _ = done.send(());
+        write(&mut file, &mut lines, healthy);
+    }
+}
+
+fn write(
+    file: &mut AuditFile,
+    lines: &mut Vec<(Line, Option<oneshot::Sender<()>>)>,
+    healthy: &AtomicBool,
+) {
+    if lines.is_empty() {
+        return;
+    }
+    let awaited = lines.iter().any(|(_, done)| done.is_some());
+    let flush = if awaited { Flush::Disk } else { Flush::Later };
+    match file.add(lines.iter().map(|(line, _)| line), flush) {
+        Ok(()) => {
+            metrics::counter!(WRITTEN).increment(lines.len() as u64);
+            metrics::gauge!(HEALTHY).set(1.0);
+            if !healthy.swap(true, Ordering::Relaxed) {
+                tracing::info!("the audit log can be written again");
             }
+        }
+        Err(error) => lost(lines.len() as u64, &error.to_string(), healthy),
+    }
+    for (_, done) in lines.drain(..) {
+        if let Some(done) = done {
+            // Whoever asked may have left.
+            let _ = done.send(());
         }
     }
 }
@@ -214,13 +259,10 @@ mod tests {
             max_bytes: 1 << 20,
             files: 1,
         };
-        Audit::start(
-            keep,
-            Rules {
-                refusals_per_minute,
-            },
-        )
-        .unwrap()
+        let rules = Rules {
+            refusals_per_minute,
+        };
+        Audit::start(Kept { keep, rules }).unwrap()
     }
 
     #[tokio::test]

@@ -58,6 +58,31 @@ async fn a_change_is_on_disk_with_who_and_what_when_it_is_answered() {
 }
 
 #[tokio::test]
+async fn the_log_goes_where_a_reload_has_it_and_its_numbers_go_on() {
+    let api = Fixture::with(&file());
+    assert_eq!(shift(&api, DEPLOYER, 7).await.status, 200);
+    let moved = file().replace(
+        "admin:\n",
+        "admin:\n  audit: { file: elsewhere/log.jsonl }\n",
+    );
+    std::fs::write(&api.file, moved).unwrap();
+
+    let reloaded = api.ask_as(ADMIN, "POST /v1/config/reload", "{}").await;
+    assert_eq!(reloaded.status, 200);
+    assert_eq!(shift(&api, DEPLOYER, 8).await.status, 200);
+
+    let lines = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let read = |line| serde_json::from_str::<AuditEntryBody>(line).unwrap();
+        let entries: Vec<_> = text.lines().map(read).collect();
+        entries.iter().map(|it| it.sequence).collect::<Vec<_>>()
+    };
+    let there = api.file.parent().unwrap().join("elsewhere/log.jsonl");
+    assert_eq!((lines(&log(&api)), lines(&there)), (vec![1, 2], vec![3]));
+    assert_eq!(entries(&api, "").await.len(), 1);
+}
+
+#[tokio::test]
 async fn every_change_and_every_refusal_leaves_one_line_and_looking_none() {
     let api = Fixture::with(&file());
     let start = r#"{"to": "search-v2"}"#;
