@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 
 use crate::access::spec::{
-    AuditSpec, CertificateGrantSpec, FailuresSpec, Network, TokenSpec, address_problems,
-    grant_problems,
+    AuditSpec, CertificateGrantSpec, FailuresSpec, MAX_NAMES, Network, TokenSpec, address_problems,
+    grant_problems, is_host, is_origin,
 };
 use crate::listener::spec::ListenerSpec;
 use crate::model::{BackendName, PlanName, Problems};
@@ -149,23 +148,4 @@ impl AdminSpec {
         problems.add_all("audit", self.audit.problems());
         problems.into_vec()
     }
-}
-
-/// Most names of a list.
-const MAX_NAMES: usize = 64;
-
-/// A host with or without a port, and nothing else.
-fn is_host(text: &str) -> bool {
-    text.parse::<Authority>().is_ok_and(|authority| {
-        let port = text.strip_prefix(authority.host()).unwrap_or_default();
-        let fine = port.is_empty() || authority.port_u16().is_some_and(|port| port != 0);
-        fine && !authority.host().is_empty() && !text.contains(['@', '*'])
-    })
-}
-
-fn is_origin(text: &str) -> bool {
-    let host = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
-    host.is_some_and(is_host)
 }

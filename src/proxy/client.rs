@@ -54,7 +54,7 @@ impl Forwarding {
         }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         !self.trusted.is_empty() && self.trusted.contains(address)
     }
 

@@ -17,6 +17,14 @@ pub(super) enum ProxyError {
     /// The client's address is not let in.
     #[error("this route is not open to the client's address")]
     Address,
+    /// The web page that the request comes from is not let in.
+    #[error("this route does not answer pages of this origin; `origins` lists those that it does")]
+    Page,
+    /// A host that is not this machine's, over loopback.
+    #[error(
+        "over loopback this route goes by names of loopback alone, or by its `match.host`; what `forwarding.trusted_proxies` lists may pass on others"
+    )]
+    Rebound,
     /// As many requests are under way as may be.
     #[error("too many requests are under way")]
     Busy,

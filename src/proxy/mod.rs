@@ -22,6 +22,7 @@ mod hops;
 mod http2;
 mod metadata;
 mod mirrored;
+mod pages;
 mod peek;
 mod pipeline;
 mod places;

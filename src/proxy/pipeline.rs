@@ -22,6 +22,7 @@ use super::error::ProxyError;
 use super::guard;
 use super::head::Head;
 use super::mirrored;
+use super::pages;
 use super::peek::{self, Taken};
 use super::rehome::Asks;
 use super::relay;
@@ -91,6 +92,9 @@ pub(super) async fn answer(
         tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
         respond(&error, &caller)
     });
+    if let Some(page) = caller.page {
+        pages::let_read(response.headers_mut(), page);
+    }
     if downstream.connection.answers_last() && !response.status().is_informational() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
@@ -113,6 +117,11 @@ async fn proxy(
         return answer_here(downstream, &view, &head, &parts.headers);
     };
     caller.json_rpc = route.is_mcp();
+    caller.page = pages::check(&route, downstream, &head, &parts.headers)?;
+    let leave = pages::preflight(&route, &head.method, caller.page.as_ref(), &parts.headers)?;
+    if let Some(answer) = leave {
+        return Ok(answer);
+    }
     let principal = guard::check(worker, &route, &downstream.peer, &mut parts.headers)?;
 
     let pace = pace_of(worker, &route);

@@ -24,6 +24,8 @@ pub(super) struct Caller {
     pub(super) json_rpc: bool,
     /// The request's id, as far as it is known.
     pub(super) id: Option<RequestId>,
+    /// The web page that asks, if the file lists it.
+    pub(super) page: Option<HeaderValue>,
 }
 
 /// When to come again after a refusal for want of room.
@@ -133,7 +135,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
                 ClientFault::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             }
         }
-        ProxyError::Address => StatusCode::FORBIDDEN,
+        ProxyError::Address | ProxyError::Page | ProxyError::Rebound => StatusCode::FORBIDDEN,
         ProxyError::Auth { result, .. } => status_of_auth(*result),
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::Busy
@@ -160,7 +162,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
 fn refusal(error: &ProxyError) -> Refusal {
     match error {
         ProxyError::UnknownSession => Refusal::SessionNotFound,
-        ProxyError::Address => Refusal::Forbidden,
+        ProxyError::Address | ProxyError::Page | ProxyError::Rebound => Refusal::Forbidden,
         ProxyError::Auth { result, .. } => match status_of_auth(*result) {
             StatusCode::FORBIDDEN => Refusal::Forbidden,
             StatusCode::BAD_REQUEST => Refusal::BadRequest,
@@ -200,6 +202,8 @@ fn detail(error: &ProxyError) -> Option<String> {
         ProxyError::Head(_)
         | ProxyError::Body(_)
         | ProxyError::Address
+        | ProxyError::Page
+        | ProxyError::Rebound
         | ProxyError::Busy
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute
@@ -215,6 +219,8 @@ fn closes(error: &ProxyError) -> bool {
         ProxyError::Head(_) | ProxyError::Body(_) | ProxyError::Busy => true,
         ProxyError::Upstream(error) => matches!(error, UpstreamError::ClientBody(_)),
         ProxyError::Address
+        | ProxyError::Page
+        | ProxyError::Rebound
         | ProxyError::NoStandIn { .. }
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute

@@ -25,6 +25,7 @@ use crate::upstream::{IntakeBounds, Patience};
 use super::client::Forwarding;
 use super::guard::Guard;
 use super::metadata::{self, Document};
+use super::pages::Pages;
 use super::spec::{
     ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec, UpgradeSpec,
 };
@@ -129,6 +130,8 @@ pub(super) struct Route {
     pub(super) protocol: ProtocolSpec,
     /// Nothing where everybody is let in.
     pub(super) guard: Option<Box<Guard>>,
+    /// Which web pages may ask.
+    pub(super) pages: Pages,
     pub(super) split: Split,
     pub(super) keys: Keys,
     pub(super) arms: Vec<RouteArm>,
@@ -244,6 +247,7 @@ impl Route {
             name: spec.name.clone(),
             protocol: spec.protocol,
             guard: Guard::new(blueprint),
+            pages: Pages::new(spec),
             split: Split::new(choices),
             keys: Keys::new(&spec.sticky, blueprint.seed),
             arms,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::spec::{AuthSpec, Network, address_problems};
+use crate::access::spec::{AuthSpec, MAX_NAMES, Network, address_problems, is_origin};
 use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
@@ -37,6 +37,11 @@ pub struct RouteSpec {
     /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<Network>,
+    /// Web pages that may ask, such as `https://app.example.com`, or `*` for every page; others are
+    /// answered 403; 1 to 64. Default: every page, but on an MCP route that is reached over loopback
+    /// those of loopback alone, and only under names of loopback where `match` names no host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<String>>,
     /// What callers show to be let in. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthSpec>,
@@ -103,12 +108,27 @@ impl RouteSpec {
         }
     }
 
+    fn page_problems(&self, problems: &mut Problems) {
+        let Some(pages) = &self.origins else { return };
+        if !(1..=MAX_NAMES).contains(&pages.len()) {
+            let message = format!("there are 1 to {MAX_NAMES} origins, not {}", pages.len());
+            problems.add("origins", message);
+        }
+        for (index, page) in pages.iter().enumerate() {
+            if page != "*" && !is_origin(page) {
+                let message = "not an origin, such as `https://app.example.com`, and not `*`";
+                problems.add(format!("origins[{index}]"), message);
+            }
+        }
+    }
+
     /// What is wrong with this section: the path of a field and a sentence, each. Whether its
     /// backends and its plan exist is told elsewhere.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Problems::default();
         problems.add_all("match", self.matches.problems());
         problems.add_all("", address_problems(self.allow.as_deref(), &self.deny));
+        self.page_problems(&mut problems);
         problems.add_all("split", split_problems(&self.split));
         if let Some(auth) = &self.auth {
             problems.add_all("auth.jwt", auth.jwt.problems());

@@ -89,6 +89,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Checked tokens that a worker forgot to make room for others",
     ),
     (
+        "switchback_page_refusals_total",
+        "Requests refused because of the web page they came from, or of a host that loopback does not go by",
+    ),
+    (
         "switchback_sessions_rehomed_total",
         "MCP sessions that were moved to another backend after a revert or a death",
     ),

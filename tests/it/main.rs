@@ -56,6 +56,7 @@ mod life;
 mod messages;
 mod mishaps;
 mod outcomes;
+mod pages;
 mod papers;
 mod rehoming;
 mod reload;
