@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::Role;
 use crate::config::Config;
 use crate::control::ControlHandle;
+use crate::model::AdminAddress;
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
@@ -66,8 +66,6 @@ pub(super) struct Api {
     state: PathBuf,
     /// The config that the audit log goes by.
     audited: ArcSwap<Config>,
-    /// Where it listens.
-    pub(super) address: SocketAddr,
     paths: Router<Methods>,
     openapi: Bytes,
 }
@@ -83,14 +81,14 @@ pub(super) struct Asked<'a> {
 
 impl Api {
     pub(super) fn new(
-        address: SocketAddr,
+        address: &AdminAddress,
         deps: Deps,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let config = Arc::clone(&deps.control.status().config.in_force);
         let state = config.state_folder();
         let audit = Arc::new(Audit::start(audited(&config, &state))?);
-        let exposed = !address.ip().to_canonical().is_loopback();
+        let exposed = !address.is_local();
         let doors = Arc::new(Doors::new(deps.control.clone(), exposed));
         Ok(Self {
             deps,
@@ -100,7 +98,6 @@ impl Api {
             audit,
             state,
             audited: ArcSwap::new(config),
-            address,
             paths: paths(),
             openapi: openapi::document().to_string().into(),
         })

@@ -139,7 +139,7 @@ pub(super) fn author(asked: &Asked<'_>, reason: Option<&str>) -> Result<Author, 
     let who = match (asked.caller.name(), claimed) {
         (Some(name), _) => name.to_owned(),
         (None, Some(claimed)) => claimed.to_owned(),
-        (None, None) => format!("api from {}", asked.peer.ip()),
+        (None, None) => format!("api from {}", asked.peer.place()),
     };
     Ok(Author::new(&who, reason))
 }

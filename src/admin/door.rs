@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::control::ControlHandle;
 
 use super::error::Refusal;
-use super::peer::Peer;
+use super::peer::{Peer, Remote};
 use super::wire::ErrorCode;
 
 /// Counts callers who did not say who they are, by what was wrong.
@@ -268,7 +268,11 @@ impl Door {
     /// Whether connections from there are taken.
     pub(super) fn admits(&self, peer: &Peer) -> bool {
         let rules = self.addresses.as_ref();
-        rules.is_none_or(|rules| rules.admits(peer.ip()))
+        match peer.remote {
+            Remote::Address(_) => rules.is_none_or(|rules| rules.admits(peer.ip())),
+            // A path has no addresses, but a mode.
+            Remote::User(_) => true,
+        }
     }
 
     /// Hosts that a request may name, besides the listener's own.

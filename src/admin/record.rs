@@ -15,7 +15,7 @@ use crate::control::{RouteStatus, Status, Timestamp};
 use super::audit::{Audit, Line};
 use super::door::Caller;
 use super::endpoints::{Call, Endpoint};
-use super::peer::Peer;
+use super::peer::{Peer, Remote};
 use super::render_rollout::state;
 use super::wire::{AuditEntryBody, ErrorCode, WHO_FIELD};
 
@@ -30,11 +30,10 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn begin(audit: &Arc<Audit>, head: &Parts, peer: &Peer) -> Self {
-        let from = peer.ip();
-        let who = if from.is_loopback() {
-            "anonymous@loopback".to_owned()
-        } else {
-            format!("anonymous@{from}")
+        let who = match peer.remote {
+            Remote::User(user) => format!("anonymous@uid-{user}"),
+            Remote::Address(_) if peer.ip().is_loopback() => "anonymous@loopback".to_owned(),
+            Remote::Address(_) => format!("anonymous@{}", peer.ip()),
         };
         let claimed = head.headers.get(WHO_FIELD);
         let entry = AuditEntryBody {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -19,7 +18,7 @@ use crate::telemetry::{describe_counter, describe_gauge};
 use crate::tls::PeerNames;
 
 use super::api::{Api, Deps, REQUESTS};
-use super::listen::AdminListener;
+use super::listen::{AdminListener, Socket};
 use super::peer::Peer;
 use super::stall::Stall;
 use super::{audit, door, events};
@@ -57,10 +56,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     describe();
-    let address = listener.address();
-    let socket = TcpListener::from_std(listener.into_socket())?;
     let (stop, stopping) = watch::channel(false);
-    let api = Arc::new(Api::new(address, deps, stopping)?);
+    let api = Arc::new(Api::new(listener.address(), deps, stopping)?);
+    let socket = Listening::new(listener.into_socket())?;
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -102,8 +100,44 @@ fn describe() {
     describe_gauge(OPEN, "Open connections to the admin API");
 }
 
+/// The socket, as the runtime knows it.
+enum Listening {
+    Port(TcpListener),
+    Path(UnixListener),
+}
+
+/// A connection that has come in.
+enum Accepted {
+    Port(TcpStream),
+    Path(UnixStream),
+}
+
+impl Listening {
+    fn new(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Port(socket) => Self::Port(TcpListener::from_std(socket)?),
+            Socket::Path(socket) => Self::Path(UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Accepted, Peer)> {
+        match self {
+            Self::Port(socket) => {
+                let (stream, remote) = socket.accept().await?;
+                let peer = Peer::plain(remote, stream.local_addr()?);
+                Ok((Accepted::Port(stream), peer))
+            }
+            Self::Path(socket) => {
+                let (stream, _) = socket.accept().await?;
+                let peer = Peer::user(stream.peer_cred()?.uid());
+                Ok((Accepted::Path(stream), peer))
+            }
+        }
+    }
+}
+
 async fn admit(
-    accepted: io::Result<(TcpStream, SocketAddr)>,
+    accepted: io::Result<(Accepted, Peer)>,
     api: &Arc<Api>,
     connections: &mut JoinSet<()>,
 ) {
@@ -111,14 +145,14 @@ async fn admit(
         Ok(_) if connections.len() >= CONNECTIONS => {
             metrics::counter!(REFUSED).increment(1);
         }
-        Ok((stream, remote)) => {
-            let local = stream.local_addr().unwrap_or(api.address);
-            let peer = Peer::plain(remote, local);
-            if api.doors.now().admits(&peer) {
-                connections.spawn(connection(Arc::clone(api), stream, peer));
-            } else {
-                metrics::counter!(DENIED).increment(1);
-            }
+        Ok((_, peer)) if !api.doors.now().admits(&peer) => {
+            metrics::counter!(DENIED).increment(1);
+        }
+        Ok((Accepted::Port(stream), peer)) => {
+            connections.spawn(connection(Arc::clone(api), stream, peer));
+        }
+        Ok((Accepted::Path(stream), peer)) => {
+            connections.spawn(talk(Arc::clone(api), stream, peer));
         }
         Err(error) => {
             tracing::warn!(%error, "the admin API could not accept a connection");

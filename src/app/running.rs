@@ -18,6 +18,7 @@ use crate::control::{self, Author, Certificates, Control, ControlError, ControlH
 use crate::control::{ControlOptions, Opened};
 use crate::filewatch::FileWatch;
 use crate::mcp::{SessionBounds, SessionTable};
+use crate::model::AdminAddress;
 use crate::proxy::snapshot::SnapshotCell;
 use crate::proxy::spec::LimitsSpec;
 use crate::proxy::{Caps, Catalogues, Phase, Shared};
@@ -55,7 +56,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct Running {
     listeners: Vec<SocketAddr>,
-    admin: SocketAddr,
+    admin: AdminAddress,
     wire: Wire,
     control: ControlHandle,
     readiness: Readiness,
@@ -86,9 +87,12 @@ impl Gateway {
         // Dropped after everything that is made below: as long as this process has the state, the
         // one before must not be told that it may take it back.
         let mut before = self.before;
-        let (opened, mut doors, admin_listener) = open(&options, &spec, &mut before)?;
+        let admin = options.config.admin_address();
+        let (opened, mut doors, admin_listener) = open(&options, (&spec, &admin), &mut before)?;
         let kept = admin_listener.copy_socket().map_err(AppError::Sockets)?;
-        doors.keep_admin(spec.admin.address, kept);
+        if let (Some(asked), Some(kept)) = (admin.port(), kept) {
+            doors.keep_admin(asked, kept);
+        }
         let own = (workers, spec.listeners.len());
         if let Some(first) = limits::reserved_from(own) {
             conditions.descriptors().reserve_from(first);
@@ -100,7 +104,7 @@ impl Gateway {
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
             listeners: doors.addresses(),
-            admin: admin_listener.address(),
+            admin: admin_listener.address().clone(),
             wire: wire(&spec),
             control: opened.handle.clone(),
             readiness: readiness.clone(),
@@ -110,6 +114,10 @@ impl Gateway {
             control_thread: None,
         };
         before.take_charge()?;
+        // From here on there is no way back, and traffic matters more than who may look at it.
+        if let Err(error) = admin_listener.publish() {
+            tracing::error!(%error, address = %admin, "the admin API could not take its path");
+        }
         let deps = Deps {
             control: opened.handle,
             readiness,
@@ -135,33 +143,37 @@ impl Gateway {
 /// has everything else.
 fn open(
     options: &ControlOptions,
-    spec: &ConfigSpec,
+    (spec, admin): (&ConfigSpec, &AdminAddress),
     before: &mut Before,
 ) -> Result<(Opened, Doors, AdminListener), AppError> {
     let mut inherited = before.sockets()?;
     let state = || control::open(options).map_err(AppError::State);
     if before.has_state() {
-        let (doors, admin) = open_doors(spec, options.workers, &mut inherited)?;
+        let (doors, admin) = open_doors((spec, admin), options.workers, &mut inherited)?;
         before.release_state()?;
         return Ok((state()?, doors, admin));
     }
     let opened = state()?;
-    let (doors, admin) = open_doors(spec, options.workers, &mut inherited)?;
+    let (doors, admin) = open_doors((spec, admin), options.workers, &mut inherited)?;
+    admin.refuse_to_share()?;
     before.leave(&inherited)?;
     Ok((opened, doors, admin))
 }
 
 fn open_doors(
-    spec: &ConfigSpec,
+    (spec, address): (&ConfigSpec, &AdminAddress),
     workers: usize,
     inherited: &mut Inherited,
 ) -> Result<(Doors, AdminListener), AppError> {
     let addresses = spec.listeners.iter().map(|listener| listener.address);
     let doors = Doors::open(addresses, workers, inherited)?;
-    let address = spec.admin.address;
     let wire = wire(spec);
-    let passed = inherited.take(Role::Admin, address);
-    let admin = match passed.map_err(AppError::Sockets)?.pop() {
+    let passed = address
+        .port()
+        .map(|port| inherited.take(Role::Admin, port))
+        .transpose()
+        .map_err(AppError::Sockets)?;
+    let admin = match passed.and_then(|mut passed| passed.pop()) {
         Some(socket) => AdminListener::over(socket, wire)?,
         None => AdminListener::bind(address, wire)?,
     };
@@ -183,15 +195,16 @@ impl Running {
     }
 
     /// The address of the admin API.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin
+    pub fn admin_address(&self) -> &AdminAddress {
+        &self.admin
     }
 
     /// The address of the admin API as a URL.
     pub fn admin_url(&self) -> String {
-        match self.wire {
-            Wire::Clear => format!("http://{}", self.admin),
-            Wire::Tls => format!("https://{}", self.admin),
+        match (&self.admin, self.wire) {
+            (AdminAddress::Path(_), _) => self.admin.to_string(),
+            (AdminAddress::Port(port), Wire::Clear) => format!("http://{port}"),
+            (AdminAddress::Port(port), Wire::Tls) => format!("https://{port}"),
         }
     }
 

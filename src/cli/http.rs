@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::tls::{Alpn, ClientTls};
@@ -104,7 +104,7 @@ fn told_by_tls(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Host and port of a server, and whether it is spoken to over TLS.
+/// Host and port of a server, and whether it is spoken to over TLS; or the path of its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,
@@ -118,6 +118,8 @@ pub(super) struct Origin {
 enum Scheme {
     Http,
     Https,
+    /// HTTP over a socket in the file system, whose path stands for the host.
+    Unix,
 }
 
 impl Scheme {
@@ -125,6 +127,7 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Unix => "unix",
         }
     }
 
@@ -132,6 +135,7 @@ impl Scheme {
         match self {
             Self::Http => 80,
             Self::Https => 443,
+            Self::Unix => 0,
         }
     }
 }
@@ -160,6 +164,16 @@ impl FromStr for Origin {
         let syntax = || OriginError::Syntax {
             text: text.to_owned(),
         };
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err(syntax()),
+                path => Ok(Self {
+                    scheme: Scheme::Unix,
+                    host: path.to_owned(),
+                    port: 0,
+                }),
+            };
+        }
         let uri: http::Uri = text.parse().map_err(|_| syntax())?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
@@ -210,6 +224,9 @@ impl Origin {
 
     /// `host:port`, as a request's `Host` field says it.
     fn authority(&self) -> String {
+        if self.scheme == Scheme::Unix {
+            return "localhost".to_owned();
+        }
         if self.host.contains(':') {
             return format!("[{}]:{}", self.host, self.port);
         }
@@ -219,7 +236,12 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+        match self.scheme {
+            Scheme::Unix => write!(f, "unix:{}", self.host),
+            Scheme::Http | Scheme::Https => {
+                write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+            }
+        }
     }
 }
 
@@ -256,6 +278,15 @@ impl Connection {
         origin: &Origin,
         tls: Option<&ClientTls>,
     ) -> Result<Self, HttpError> {
+        if origin.scheme == Scheme::Unix {
+            let connecting = UnixStream::connect(&origin.host);
+            let stream = within(origin, CONNECT_LIMIT, connecting).await?;
+            let stream = stream.map_err(|source| HttpError::Connect {
+                origin: origin.clone(),
+                source,
+            })?;
+            return Self::talk(origin, stream).await;
+        }
         let connecting = TcpStream::connect((origin.host.as_str(), origin.port));
         let stream = within(origin, CONNECT_LIMIT, connecting)
             .await?

@@ -151,8 +151,13 @@ pub(super) async fn healthcheck(
     url: Option<String>,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let url = url.unwrap_or_else(|| format!("{}/readyz", api.origin()));
-    let (origin, path) = parse_url(&url)?;
+    let (url, (origin, path)) = match url {
+        Some(url) => (url.clone(), parse_url(&url)?),
+        None => {
+            let (origin, path) = (api.origin().clone(), "/readyz".to_owned());
+            (format!("{origin}{path}"), (origin, path))
+        }
+    };
     let asked = Api::new(origin).over(api.tls());
     let (healthy, said) = match asked.status_of(&path).await {
         Ok(status) => (status.is_success(), format!("answered {status}")),

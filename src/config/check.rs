@@ -77,7 +77,9 @@ impl<'a> Checker<'a> {
             if taken.iter().any(|other| overlap(*other, address)) {
                 let message = format!("another listener has the address {address}");
                 self.value(&path, Problem::new(Code::DuplicateAddress, message));
-            } else if overlap(spec.admin.address, address) {
+            } else if let Some(admin) = spec.admin.address.port()
+                && overlap(admin, address)
+            {
                 let message = format!("the admin API has the address {}", spec.admin.address);
                 self.value(&path, Problem::new(Code::DuplicateAddress, message));
             }

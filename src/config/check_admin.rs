@@ -5,6 +5,7 @@ use super::diagnostic::Code;
 use super::reader::Problem;
 use super::spec::ConfigSpec;
 use super::suggest::did_you_mean;
+use crate::model::AdminAddress;
 use crate::tls::spec::ClientCertificates;
 
 impl Checker<'_> {
@@ -18,7 +19,11 @@ impl Checker<'_> {
     /// Whoever reaches a loopback address has an account on the machine; anything else is open
     /// to the network, where a token is worth nothing once it was sent in clear text.
     fn exposure(&mut self, spec: &ConfigSpec) {
-        let address = spec.admin.address;
+        let address = &spec.admin.address;
+        if let (AdminAddress::Path(_), Some(_)) = (address, &spec.admin.tls) {
+            let message = "a socket in the file system takes no TLS: only one user can open it";
+            self.value("admin.tls", Problem::new(Code::Conflict, message));
+        }
         let hint = if spec.admin.tls.is_none() {
             "without TLS only loopback is accepted, such as 127.0.0.1:9900"
         } else if spec.admin.tokens.is_empty() && !asks_for_certificates(spec) {
@@ -27,7 +32,7 @@ impl Checker<'_> {
         } else {
             return;
         };
-        if address.ip().to_canonical().is_loopback() {
+        if address.is_local() {
             return;
         }
         let message = format!("the admin API would be open to others on {address}");

@@ -17,6 +17,7 @@ use super::surroundings::{Process, Surroundings, read_bounded};
 use super::syntax;
 use super::veil;
 use crate::access::spec::TokenSpec;
+use crate::model::AdminAddress;
 
 /// Largest config file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -106,6 +107,14 @@ impl Config {
     /// The file's folder, where relative paths start.
     pub fn folder(&self) -> &Path {
         folder_of(&self.path)
+    }
+
+    /// Where the admin API is; relative paths start at the file's folder.
+    pub fn admin_address(&self) -> AdminAddress {
+        match &self.spec.admin.address {
+            AdminAddress::Port(address) => AdminAddress::Port(*address),
+            AdminAddress::Path(path) => AdminAddress::Path(self.folder().join(path)),
+        }
     }
 
     /// The folder of the embedded store; relative ones start at the file's folder.

@@ -10,7 +10,7 @@ use crate::access::spec::{
     grant_problems, is_host, is_origin,
 };
 use crate::listener::spec::ListenerSpec;
-use crate::model::{BackendName, PlanName, Problems};
+use crate::model::{AdminAddress, BackendName, PlanName, Problems};
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
 use crate::rollout::spec::PlanSpec;
 use crate::store::spec::StateSpec;
@@ -52,10 +52,12 @@ pub struct ConfigSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSpec {
-    /// Address and port. Any but a loopback address needs TLS, and tokens or client
-    /// certificates. Default `127.0.0.1:9900`.
+    /// Address and port, or a socket such as `unix:/run/switchback/admin.sock`, which is made with
+    /// mode 0600; a relative path starts at the config file's folder. Any but a loopback address
+    /// needs TLS, and tokens or client certificates; a path takes no TLS. Default
+    /// `127.0.0.1:9900`.
     #[schemars(with = "String")]
-    pub address: SocketAddr,
+    pub address: AdminAddress,
     /// TLS, without which the API speaks cleartext. Its content may change at any time; turning
     /// it on or off takes a restart. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +97,7 @@ pub struct AdminSpec {
 impl Default for AdminSpec {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 9900)),
+            address: AdminAddress::Port(SocketAddr::from(([127, 0, 0, 1], 9900))),
             tls: None,
             tokens: Vec::new(),
             certificates: Vec::new(),

@@ -247,7 +247,7 @@ fn an_interpolated_value_never_adds_structure() {
     let config = yaml(&text, &told(&[("X", sneaky)])).unwrap();
 
     assert_eq!(config.spec().state.file, Path::new(sneaky));
-    assert!(config.spec().admin.address.ip().is_loopback());
+    assert!(config.spec().admin.address.is_local());
 }
 
 #[test]

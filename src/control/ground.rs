@@ -275,7 +275,6 @@ fn restarts(old: &Config, new: &Config) -> Vec<String> {
             "admin.tls",
             old.admin.tls.is_some() != new.admin.tls.is_some(),
         ),
-        ("admin.audit", old.admin.audit != new.admin.audit),
         ("state", old.state != new.state),
         ("workers", old.workers != new.workers),
     ];

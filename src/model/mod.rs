@@ -3,6 +3,7 @@
 //! Plain values that are valid by construction ("parse at the edge, then trust"). No I/O,
 //! no clock, and no import of any other room.
 
+mod admin_address;
 pub mod duration_text;
 mod id;
 mod limit;
@@ -13,6 +14,7 @@ mod reason;
 mod role;
 mod weight;
 
+pub use admin_address::{AdminAddress, AdminAddressError};
 pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
 pub use name::{BackendName, NameError, PlanName, RouteName, TokenName};

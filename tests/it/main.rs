@@ -25,6 +25,7 @@
 #![allow(missing_docs, reason = "the names of tests say what they hold")]
 
 mod addresses;
+mod admin_doors;
 mod backend_side;
 mod bodies;
 mod callers;

@@ -103,8 +103,8 @@ impl Fixture {
         } = control::open(&options).unwrap();
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(control.run(until(stopping.clone())));
-        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap();
-        let address = listener.address();
+        let listener = AdminListener::bind(&"127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap();
+        let address = listener.address().port().unwrap();
         let readiness = Readiness::starting();
         let deps = Deps {
             control: handle,

@@ -59,8 +59,12 @@ impl Started {
     }
 
     /// Where its admin API is.
-    pub(super) fn admin(&self) -> SocketAddr {
-        self.0.admin_address()
+    ///
+    /// # Errors
+    /// Never, since the config names a port.
+    pub(super) fn admin(&self) -> Result<SocketAddr, Failure> {
+        let port = self.0.admin_address().port();
+        port.ok_or_else(|| Failure::new(Exit::Error, "the admin API has no port"))
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn run(args: &DemoArgs, output: Output) -> Result<Exit, Failure> {
     let config = gateway::config(ports, servers.addresses(), script.stage(), folder.path())?;
     let running = gateway::start(config)?;
     let screen = if headless { None } else { Some(take_screen()?) };
-    let (traffic, admin) = (running.traffic()?, running.admin());
+    let (traffic, admin) = (running.traffic()?, running.admin()?);
     let show = Show {
         script,
         fate,
