@@ -20,9 +20,9 @@ pub(super) enum ProxyError {
     /// The web page that the request comes from is not let in.
     #[error("this route does not answer pages of this origin; `origins` lists those that it does")]
     Page,
-    /// A host that is not this machine's, over loopback.
+    /// A host that may be a stranger's, over loopback.
     #[error(
-        "over loopback this route goes by names of loopback alone, or by its `match.host`; what `forwarding.trusted_proxies` lists may pass on others"
+        "over loopback this route does not go by this host, unless `match.host` names it or a proxy of `forwarding.trusted_proxies` passes it on"
     )]
     Rebound,
     /// As many requests are under way as may be.

@@ -2,8 +2,8 @@
 //!
 //! A page can make its reader's browser call whatever the browser reaches. Where it comes from is in
 //! `Origin`, which a page cannot forge. Where the file lists pages, no other one gets through. Where it
-//! does not, an MCP route that is reached over loopback answers pages of loopback alone, and only under
-//! names of loopback: a stranger's name that was bent to loopback (DNS rebinding) is still in `Host`.
+//! does not, an MCP route that is reached over loopback answers pages of loopback alone, and under no
+//! name that a stranger may have bent to loopback (DNS rebinding): the name is still in `Host`.
 //! Programs send no `Origin`.
 
 use std::net::IpAddr;
@@ -24,6 +24,8 @@ use super::pipeline::Downstream;
 use super::spec::{ProtocolSpec, RouteSpec};
 use super::view::RouteView;
 
+/// What names end in that are never given away.
+const OWN: [&str; 2] = ["localhost", "internal"];
 /// Stands for every page.
 const ANY: &str = "*";
 /// What a page may call with; which of it there is, the route's backend knows.
@@ -95,7 +97,7 @@ pub(super) fn check(
             if pages.listed.is_none() && !from_here {
                 return Err(ProxyError::Page);
             }
-            if pages.any_host && !is_loopback(head.host_name()) {
+            if pages.any_host && may_be_bent(head.host_name()) {
                 return Err(ProxyError::Rebound);
             }
         }
@@ -130,6 +132,18 @@ fn is_loopback(host: &str) -> bool {
     let named = host.eq_ignore_ascii_case("localhost");
     let address = bare.parse::<IpAddr>();
     named || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether a host may be a stranger's name that leads to this machine. Names without a dot and those
+/// below a name that nobody can buy are the local network's own; an address leads to itself.
+fn may_be_bent(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let Some((_, last)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let is_own = OWN.iter().any(|own| last.eq_ignore_ascii_case(own));
+    !is_own && bare.parse::<IpAddr>().is_err()
 }
 
 /// The answer to a browser that asks what a page may do, where the route has to give it: there

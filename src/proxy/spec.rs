@@ -39,7 +39,8 @@ pub struct RouteSpec {
     pub deny: Vec<Network>,
     /// Web pages that may ask, such as `https://app.example.com`, or `*` for every page; others are
     /// answered 403; 1 to 64. Default: every page, but on an MCP route that is reached over loopback
-    /// those of loopback alone, and only under names of loopback where `match` names no host.
+    /// those of loopback alone, and under no name with a dot
+    /// in it where `match` has no host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
     /// What callers show to be let in. Default: nothing.

@@ -52,6 +52,10 @@ fn over_loopback_strangers_pages_and_names_get_nothing_of_an_mcp_server() {
         ("LOCALHOST:8080", Some("http://localhost:3000")),
         ("[::1]:8080", Some("https://127.0.0.1")),
         ("127.0.0.2", Some("http://[::1]:5173")),
+        ("gateway:8080", None),
+        ("host.docker.internal:8080", None),
+        ("app.localhost", None),
+        ("10.0.0.7:8080", None),
     ] {
         let fields: Vec<_> = origin.iter().map(|origin| ("origin", *origin)).collect();
         assert_eq!(
@@ -73,8 +77,8 @@ fn over_loopback_strangers_pages_and_names_get_nothing_of_an_mcp_server() {
         ("evil.example", &["http://evil.example"]),
         ("evil.example:8080", &[]),
         ("localhost.evil.example", &[]),
-        ("0.0.0.0", &[]),
-        ("2130706433", &[]),
+        ("evil.example.", &[]),
+        ("1.2.3.4.evil.example", &[]),
     ] {
         let fields: Vec<_> = origins.iter().map(|origin| ("origin", *origin)).collect();
         let refused = open(&gateway, host, &fields);
