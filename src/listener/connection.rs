@@ -13,6 +13,7 @@ use super::buffered::Buffered;
 use super::calm::{Calm, CalmLimits};
 use super::frames::Seen;
 use super::screen::HeadBounds;
+use super::stream::Lingering;
 
 /// Bounds on the silence of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,9 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// While bytes wait for the client to read them.
     pub reading: Terms,
+    /// Before a connection that is over is closed under a client that is still there, and how
+    /// many bytes that client may send in this time.
+    pub linger: (Duration, usize),
     /// What an HTTP/2 client may do besides asking.
     pub calm: CalmLimits,
 }
@@ -72,7 +76,7 @@ pub struct Connection {
 }
 
 /// Bytes of one HTTP/2 connection that are read in one go.
-const TURN_BYTES: usize = 128 * 1024;
+const TURN_BYTES: usize = 32 * 1024;
 /// Sweeps for which a connection must have been idle before it is closed for another: a second.
 const IDLE_TICKS: u64 = 10;
 /// How long a client has to hear that it is over.
@@ -275,10 +279,12 @@ impl Connection {
         Allowance::new(&self.deadlines, self.limits.reading)
     }
 
-    pub(super) fn deadline_in(&self, time: Duration) -> Deadline {
-        let deadline = self.deadlines.deadline();
-        deadline.set(time);
-        deadline
+    /// Everything has been written, and the client has not closed its end.
+    pub(super) fn begin_to_linger(&self) -> Lingering {
+        let (time, left_bytes) = self.limits.linger;
+        let until = self.deadlines.deadline();
+        until.set(time);
+        Lingering { until, left_bytes }
     }
 
     pub(super) fn head_bounds(&self) -> HeadBounds {
@@ -383,6 +389,7 @@ mod tests {
                 grace: Duration::from_secs(10),
                 rate: 0,
             },
+            linger: (Duration::ZERO, 0),
             calm: CalmLimits {
                 control_frames: 100,
                 resets: 10,

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -52,16 +51,12 @@ const SPOILT: &[u8] = b"\0\r\n\r\n";
 /// parser has the same bound, and says which answer that has.
 const LONG: [u8; 1024] = [b'x'; 1024];
 
-/// How long, and for how many bytes, a client that is still sending may go on before its
-/// connection is closed, so that what was written to it is not lost in a reset.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
-
-/// A connection that is written to no more, waiting for the client to have read everything.
+/// A connection that is written to no more, waiting for the client to have read everything: closed
+/// while the client is still sending, it would lose what was written to it in a reset.
 #[derive(Debug)]
-struct Lingering {
-    until: Deadline,
-    left_bytes: usize,
+pub(super) struct Lingering {
+    pub(super) until: Deadline,
+    pub(super) left_bytes: usize,
 }
 
 impl ClientStream {
@@ -152,10 +147,9 @@ impl ClientStream {
     /// Reads on, for nothing, until the client has closed or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let connection = &self.connection;
-        let lingering = self.lingering.get_or_insert_with(|| Lingering {
-            until: connection.deadline_in(LINGER),
-            left_bytes: LINGER_BYTES,
-        });
+        let lingering = self
+            .lingering
+            .get_or_insert_with(|| connection.begin_to_linger());
         let mut bytes = [0; 4096];
         while lingering.left_bytes > 0 {
             let mut into = ReadBuf::new(&mut bytes);
@@ -164,9 +158,14 @@ impl ClientStream {
                     lingering.left_bytes = lingering.left_bytes.saturating_sub(into.filled().len());
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return lingering.until.poll_passed(cx),
+                Poll::Pending => {
+                    ready!(lingering.until.poll_passed(cx));
+                    Limit::Linger.hit();
+                    return Poll::Ready(());
+                }
             }
         }
+        Limit::LingerBytes.hit();
         Poll::Ready(())
     }
 

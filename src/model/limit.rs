@@ -34,6 +34,10 @@ pub enum Limit {
     ClientRead,
     /// What was sent was read too slowly.
     ReadRate,
+    /// A client whose connection is over was still there, or still sending, after a while.
+    Linger,
+    /// A client whose connection is over went on sending.
+    LingerBytes,
     /// An HTTP/2 connection sent too much that brought nothing forward.
     Http2ControlFrames,
     /// An HTTP/2 connection took too many streams back.
@@ -57,6 +61,8 @@ impl Limit {
         Self::MaxBody,
         Self::ClientRead,
         Self::ReadRate,
+        Self::Linger,
+        Self::LingerBytes,
         Self::Http2ControlFrames,
         Self::Http2Resets,
     ];
@@ -81,6 +87,8 @@ impl Limit {
             Self::MaxBody => "max_body",
             Self::ClientRead => "client_read",
             Self::ReadRate => "read_rate",
+            Self::Linger => "linger",
+            Self::LingerBytes => "linger_bytes",
             Self::Http2ControlFrames => "http2_control_frames",
             Self::Http2Resets => "http2_resets",
         }

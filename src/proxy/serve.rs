@@ -167,6 +167,7 @@ async fn serve(worker: Rc<Worker>, place: usize, socket: TcpStream) -> std::io::
             grace: limits.client_read,
             rate: limits.read_rate,
         },
+        linger: (limits.linger, limits.linger_bytes),
         calm: CalmLimits {
             control_frames: limits.http2_control_frames,
             resets: limits.http2_resets,

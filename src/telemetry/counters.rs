@@ -45,6 +45,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Pooled connections that were dead under a request that was then repeated",
     ),
     (
+        "switchback_interim_floods_total",
+        "Connections to backends given up because of what came before the head of an answer",
+    ),
+    (
         "switchback_malformed_answers_total",
         "Answers that could be read in more than one way",
     ),

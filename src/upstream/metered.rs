@@ -92,6 +92,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let left = left.checked_sub(into.filled().len() - before);
         if left.is_none() {
             into.set_filled(before);
+            metrics::counter!("switchback_interim_floods_total").increment(1);
             let message = "too much before the head of an answer";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
         }

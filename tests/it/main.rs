@@ -54,6 +54,7 @@ mod hostile_targets;
 mod http2_backends;
 mod http2_limits;
 mod life;
+mod lingering;
 mod messages;
 mod mishaps;
 mod outcomes;

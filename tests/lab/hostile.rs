@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::process::{Process, lab};
 use crate::support::backend::Backend;
+use crate::support::certs::Desk;
 use crate::support::gateway::Gateway;
 use crate::support::routes::{route, through};
 
@@ -110,4 +111,32 @@ fn slow_bodies_hold_up_nobody() {
 #[test]
 fn slow_readers_hold_up_nobody() {
     slow(&["-X", "-w", "1", "-y", "2", "-z", "1"]);
+}
+
+#[test]
+fn tls_is_what_examiners_want() {
+    let (desk, backend) = (Desk::new(), Backend::fixed(200, "fine"));
+    let certificate = desk.issue("server", &["localhost"]);
+    let listener = format!("tls: {{ certificates: [{certificate}] }}");
+    let gateway = Gateway::start_listening(2, &listener, &through(&backend.url()));
+    let report = desk.at("report.json");
+    let mut testssl = Command::new("testssl");
+    // Versions and known attacks: the certificate is one of this test's own.
+    testssl
+        .args(["--quiet", "--warnings", "batch", "--color", "0", "-p", "-U"])
+        .arg("--jsonfile")
+        .arg(&report)
+        .arg(gateway.address.to_string());
+
+    examine(testssl);
+
+    let report = std::fs::read_to_string(report).expect("a report");
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&report).expect("a list");
+    let severe = ["LOW", "MEDIUM", "HIGH", "CRITICAL", "FATAL"];
+    let severe =
+        |finding: &&serde_json::Value| severe.contains(&finding["severity"].as_str().unwrap());
+    let found: Vec<_> = findings.iter().filter(severe).collect();
+    assert!(findings.len() > 20, "{findings:?}");
+    assert!(found.is_empty(), "{found:?}");
+    assert!(!panics(&gateway));
 }

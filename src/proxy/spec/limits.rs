@@ -68,6 +68,14 @@ pub struct LimitsSpec {
     /// Fewest bytes a second that a client may read while more waits for it, 0 to 1,048,576; it
     /// is asked after `client_read`. 0 asks for none. Default 256.
     pub read_rate: u32,
+    /// How long a connection that is over, by an answer that says so, stays open for a client that
+    /// has not closed its end or is still sending, 0s to 1m: closed at once, it would take back
+    /// what the client has not read. Default 2s.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub linger: Duration,
+    /// Most bytes that are read, and ignored, in this time, 0 to 67,108,864. Default 1,048,576.
+    pub linger_bytes: usize,
     /// Streams at once on an HTTP/2 connection, 1 to 1,000. Default 100.
     pub http2_streams: u32,
     /// HTTP/2 frames that bring no request and no answer forward, on one connection, 10 to
@@ -131,6 +139,9 @@ impl LimitsSpec {
         let hour = Duration::from_secs(1)..=Duration::from_hours(1);
         problems.duration("client_read", self.client_read, hour.clone());
         problems.number("read_rate", self.read_rate, 0..=1_048_576);
+        let minute = Duration::ZERO..=Duration::from_mins(1);
+        problems.duration("linger", self.linger, minute);
+        problems.number("linger_bytes", self.linger_bytes, 0..=64 * 1024 * KIB);
         problems.number("http2_streams", self.http2_streams, 1..=1000);
         problems.number(
             "http2_control_frames",
@@ -184,6 +195,8 @@ impl Default for LimitsSpec {
             body_grace: Duration::from_secs(10),
             client_read: Duration::from_secs(30),
             read_rate: 256,
+            linger: Duration::from_secs(2),
+            linger_bytes: 1024 * KIB,
             http2_streams: 100,
             http2_control_frames: 1000,
             http2_resets: 100,
