@@ -1,9 +1,12 @@
 //! The folder, its lock, and how the database file comes to be.
 
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, StorageBackend};
@@ -24,6 +27,9 @@ const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 const RECOVERY_REQUIRED: u8 = 2;
 /// Flag: the last commit needs no checking.
 const TWO_PHASE_COMMIT: u8 = 4;
+/// What a repair says of its progress when the last commit is not sound, and it goes on with the
+/// one before.
+const FELL_BACK: RangeInclusive<f64> = 0.2..=0.4;
 /// Largest file that is checked page by page before it is opened; ten thousand events and a state
 /// are some megabytes.
 const CHECKED_MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -165,6 +171,7 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
         check(bytes).map_err(|error| match error {
             // In memory nothing else can be the matter.
             redb::Error::Io(_) => StoreError::corrupt(path, "it names pages that it does not have"),
+            redb::Error::Corrupted(why) => StoreError::corrupt(path, why),
             error => StoreError::database("opening", path, error),
         })?;
     }
@@ -180,16 +187,31 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
 /// and the memory is asked for before the file is. A copy, because the database tidies even what
 /// it refuses. The flags are those of the format's description, version 3 ("god byte").
 fn check(mut bytes: Vec<u8>) -> Result<(), redb::Error> {
+    let mut was_closed = false;
     if let Some((start, [flags, ..])) = bytes.split_first_chunk_mut()
         && start == MAGIC
     {
+        was_closed = *flags & RECOVERY_REQUIRED == 0;
         *flags = (*flags | RECOVERY_REQUIRED) & !TWO_PHASE_COMMIT;
     }
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
     copy.write(0, &bytes)?;
     drop(bytes);
-    builder().create_with_backend(copy)?;
+    let fell_back = Rc::new(Cell::new(false));
+    let noted = Rc::clone(&fell_back);
+    let mut builder = builder();
+    builder.set_repair_callback(move |repair| {
+        noted.set(noted.get() || FELL_BACK.contains(&repair.progress()));
+    });
+    builder.create_with_backend(copy)?;
+    // A kill may tear the last commit, and the one before is then what there is. A file that was
+    // closed has no torn commit: it is damaged.
+    if was_closed && fell_back.get() {
+        return Err(redb::Error::Corrupted(
+            "its last commit is damaged".to_owned(),
+        ));
+    }
     Ok(())
 }
 
