@@ -114,10 +114,7 @@ impl Gateway {
             control_thread: None,
         };
         before.take_charge()?;
-        // From here on there is no way back, and traffic matters more than who may look at it.
-        if let Err(error) = admin_listener.publish() {
-            tracing::error!(%error, address = %admin, "the admin API could not take its path");
-        }
+        publish(&admin_listener);
         let deps = Deps {
             control: opened.handle,
             readiness,
@@ -158,6 +155,14 @@ fn open(
     admin.refuse_to_share()?;
     before.leave(&inherited)?;
     Ok((opened, doors, admin))
+}
+
+/// Puts the admin API at its path. From there on is no way back, and traffic matters more than who
+/// may look at it.
+fn publish(admin: &AdminListener) {
+    if let Err(error) = admin.publish() {
+        tracing::error!(%error, address = %admin.address(), "the admin API could not take its path");
+    }
 }
 
 fn open_doors(

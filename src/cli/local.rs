@@ -151,13 +151,11 @@ pub(super) async fn healthcheck(
     url: Option<String>,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let (url, (origin, path)) = match url {
-        Some(url) => (url.clone(), parse_url(&url)?),
-        None => {
-            let (origin, path) = (api.origin().clone(), "/readyz".to_owned());
-            (format!("{origin}{path}"), (origin, path))
-        }
+    let (origin, path) = match &url {
+        Some(url) => parse_url(url)?,
+        None => (api.origin().clone(), "/readyz".to_owned()),
     };
+    let url = url.unwrap_or_else(|| format!("{origin}{path}"));
     let asked = Api::new(origin).over(api.tls());
     let (healthy, said) = match asked.status_of(&path).await {
         Ok(status) => (status.is_success(), format!("answered {status}")),

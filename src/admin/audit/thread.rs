@@ -72,7 +72,7 @@ pub(in crate::admin) struct Kept {
 #[derive(Debug)]
 enum Job {
     Write {
-        line: Line,
+        line: Box<Line>,
         /// Told when the line is on disk.
         done: Option<oneshot::Sender<()>>,
     },
@@ -140,7 +140,7 @@ impl Audit {
     pub(in crate::admin) async fn write(&self, line: Line) {
         let (done, written) = oneshot::channel();
         self.hand_over(Job::Write {
-            line,
+            line: Box::new(line),
             done: Some(done),
         });
         // Else it is written, or was counted as lost where that was found out.
@@ -153,7 +153,10 @@ impl Audit {
 
     /// Hands a line over without waiting for it.
     pub(in crate::admin) fn note(&self, line: Line) {
-        self.hand_over(Job::Write { line, done: None });
+        self.hand_over(Job::Write {
+            line: Box::new(line),
+            done: None,
+        });
     }
 
     /// Whether another refused call is to be written down, and how many before it were not.
@@ -222,7 +225,7 @@ fn write_all(mut file: AuditFile, mut jobs: mpsc::Receiver<Job>, healthy: &Atomi
 
 fn write(
     file: &mut AuditFile,
-    lines: &mut Vec<(Line, Option<oneshot::Sender<()>>)>,
+    lines: &mut Vec<(Box<Line>, Option<oneshot::Sender<()>>)>,
     healthy: &AtomicBool,
 ) {
     if lines.is_empty() {
@@ -230,7 +233,7 @@ fn write(
     }
     let awaited = lines.iter().any(|(_, done)| done.is_some());
     let flush = if awaited { Flush::Disk } else { Flush::Later };
-    match file.add(lines.iter().map(|(line, _)| line), flush) {
+    match file.add(lines.iter().map(|(line, _)| &**line), flush) {
         Ok(()) => {
             metrics::counter!(WRITTEN).increment(lines.len() as u64);
             metrics::gauge!(HEALTHY).set(1.0);
