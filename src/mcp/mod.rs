@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod catalogue;
+pub mod contract;
 mod effects;
 mod events;
 mod facts;
