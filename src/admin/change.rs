@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 
 use crate::control::{
-    self, ActOnRollout, Changed, Cooldown, Recipe, SetWeights, StartRollout, Status,
+    self, Acceptance, ActOnRollout, Changed, Cooldown, Recipe, SetWeights, StartRollout, Status,
 };
 use crate::model::{BackendName, Generation, Percent, RouteName, Weight};
 use crate::rollout::spec::StageSpec;
@@ -38,6 +38,7 @@ pub(super) async fn call(
         Call::Status
         | Call::Routes
         | Call::Route
+        | Call::Contract
         | Call::Backends
         | Call::Backend
         | Call::Rollouts
@@ -113,6 +114,11 @@ async fn start_rollout(
             Cooldown::Override
         } else {
             Cooldown::Respect
+        },
+        contract: if body.accept_contract {
+            Acceptance::Accept
+        } else {
+            Acceptance::ByPolicy
         },
         author: author(asked, body.reason.as_deref())?,
     };

@@ -9,9 +9,9 @@ use utoipa::openapi::schema::Schema;
 use crate::access::Role;
 
 use super::wire::{
-    ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode,
-    HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody, RoutesBody,
-    StartRolloutBody, StatusBody, VerdictBody, WeightsBody, WeightsReply,
+    ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
+    ErrorCode, HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody,
+    RoutesBody, StartRolloutBody, StatusBody, VerdictBody, WeightsBody, WeightsReply,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -38,6 +38,7 @@ pub(super) enum Call {
     Status,
     Routes,
     Route,
+    Contract,
     SetWeights,
     Backends,
     Backend,
@@ -210,6 +211,25 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Gives::Json(shape::<RouteBody>()),
     )
     .or(UNKNOWN),
+    // Asking costs the servers something, and may show them a token.
+    get(
+        "/v1/routes/{route}/contract",
+        Call::Contract,
+        "What a candidate promises, compared with what stable does; asks both servers now",
+        Gives::Json(shape::<ContractBody>()),
+    )
+    .by(DEPLOYER)
+    .asks(&[
+        (
+            "candidate",
+            "The backend to look at; by default the candidate of the rollout that runs, else the route's only other backend",
+        ),
+        (
+            "against",
+            "The backend to compare with; by default stable",
+        ),
+    ])
+    .or(&[ErrorCode::NotFound, ErrorCode::Invalid, ErrorCode::Unavailable]),
     Endpoint {
         verb: Verb::Put,
         needs: DEPLOYER,

@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::config::{Diagnostics, Render};
 use crate::control::ControlError;
 
-use super::render;
 use super::reply::{Body, json};
 use super::wire::{ErrorBody, ErrorCode, ErrorReply};
+use super::{render, render_contract};
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, PartialEq)]
@@ -108,7 +108,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::Timeout => StatusCode::REQUEST_TIMEOUT,
-        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::Conflict | ErrorCode::Contract => StatusCode::CONFLICT,
         ErrorCode::GenerationMismatch => StatusCode::PRECONDITION_FAILED,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -151,6 +151,12 @@ impl From<ControlError> for Refusal {
                     .hint("wait, or start it with `force` (`--force` on the command line)")
                     .details(json!({"left_seconds": left_seconds}))
                     .retry_after(Duration::from_secs(left_seconds))
+            }
+            ControlError::Contract { report, .. } => Self::new(ErrorCode::Contract, message)
+                .hint("mend the candidate, or start it with `accept_contract` (--accept-contract)")
+                .details(json!({"contract": render_contract::contract(&report)})),
+            ControlError::Uncompared { .. } => {
+                Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")
             }
             ControlError::Conflict { .. } => {
                 Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")

@@ -35,6 +35,7 @@ mod read;
 mod readiness;
 mod record;
 mod render;
+mod render_contract;
 mod render_fitness;
 mod render_rollout;
 mod reply;

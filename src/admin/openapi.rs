@@ -174,7 +174,7 @@ fn shape_of(name: &str) -> Value {
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
         "before" | "Last-Event-ID" => json!({"type": "integer", "minimum": 0}),
         "id" | "rollout" => json!({"type": "string", "pattern": "^r-[0-9]{1,18}$"}),
-        "route" | "backend" => {
+        "route" | "backend" | "candidate" | "against" => {
             json!({"type": "string", "pattern": NAME_PATTERN})
         }
         "If-Match" => json!({"type": "string", "pattern": "^(\"[0-9]{1,18}\"|[0-9]{1,18}|\\*)$"}),

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use http::Uri;
 
-use crate::control::HistoryFilter;
+use crate::control::{AskContract, HistoryFilter};
+use crate::model::RouteName;
 
 use super::audit::Page;
 use super::error::Refusal;
@@ -49,6 +50,24 @@ pub(super) fn audit(target: &Uri) -> Result<Page, Refusal> {
         Ok(())
     })?;
     Ok(page)
+}
+
+/// Which contracts a query asks for.
+pub(super) fn contract(target: &Uri, route: RouteName) -> Result<AskContract, Refusal> {
+    let mut asked = AskContract {
+        route,
+        candidate: None,
+        against: None,
+    };
+    each(target, |name, value| {
+        match name {
+            "candidate" => asked.candidate = Some(read(name, value)?),
+            "against" => asked.against = Some(read(name, value)?),
+            _ => return Err(unknown(name, "candidate and against are")),
+        }
+        Ok(())
+    })?;
+    Ok(asked)
 }
 
 fn unknown(name: &str, known: &str) -> Refusal {

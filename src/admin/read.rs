@@ -17,7 +17,7 @@ use super::wire::{
     AuditBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody, RolloutsBody,
     RoutesBody,
 };
-use super::{audit, events, query, render, render_rollout};
+use super::{audit, events, query, render, render_contract, render_rollout};
 
 /// What the text of a config file may be labelled as.
 pub(super) const FILE_TYPES: [&str; 4] = [
@@ -59,6 +59,14 @@ pub(super) fn route(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
         .find(|route| route.name.as_str() == name);
     let body = render::route(route.ok_or_else(|| no_route(name))?, status.generation);
     Ok(tagged(json(StatusCode::OK, &body), status.generation))
+}
+
+/// Compares two versions by asking both.
+pub(super) async fn contract(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let route = asked.name.parse().map_err(|_| no_route(asked.name))?;
+    let wanted = query::contract(&asked.head.uri, route)?;
+    let report = api.deps.control.contract(wanted).await?;
+    Ok(json(StatusCode::OK, &render_contract::contract(&report)))
 }
 
 pub(super) fn no_route(name: &str) -> Refusal {

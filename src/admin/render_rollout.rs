@@ -6,6 +6,7 @@ use crate::control::{RolloutPhase, RolloutStatus, What};
 use crate::judge::{Record, Verdict};
 use crate::model::{BackendName, Weight};
 
+use super::render_contract;
 use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, StageBody, VerdictBody,
 };
@@ -35,6 +36,7 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         revert_reason: rollout.revert_reason,
         message: standing(rollout),
         verdict: rollout.verdict.as_deref().map(verdict),
+        contract: rollout.contract.as_deref().map(render_contract::contract),
     }
 }
 
@@ -166,10 +168,17 @@ pub(super) fn sentence(what: &What) -> String {
             candidate,
             stages,
             percent,
+            contract,
             ..
-        } => format!(
-            "rollout from {stable} to {candidate} started with {percent} % in stage 1 of {stages}"
-        ),
+        } => {
+            let contract = contract
+                .as_deref()
+                .map(|it| format!("; contract {}", it.summary()));
+            format!(
+                "rollout from {stable} to {candidate} started with {percent} % in stage 1 of {stages}{}",
+                contract.unwrap_or_default()
+            )
+        }
         What::RolloutAdvanced {
             stage,
             stages,

@@ -94,6 +94,9 @@ pub(super) enum Verb {
         #[arg(value_name = "BACKEND")]
         backend: Option<BackendName>,
     },
+    /// Compare what a backend promises its MCP clients with what stable does: exit code 1 when
+    /// calls that worked would fail.
+    Contract(ContractArgs),
     /// Set a route's weights by hand.
     Shift(ShiftArgs),
     /// Start, follow and steer rollouts.
@@ -189,6 +192,24 @@ pub(super) struct DemoArgs {
     pub(super) admin_port: Option<u16>,
 }
 
+/// Which contracts to compare.
+#[derive(Debug, Args)]
+pub(super) struct ContractArgs {
+    /// The route.
+    #[arg(value_name = "ROUTE")]
+    pub(super) route: RouteName,
+    /// The backend to look at. Default: the candidate of the rollout that runs, else the route's
+    /// only other backend.
+    #[arg(long, value_name = "BACKEND")]
+    pub(super) backend: Option<BackendName>,
+    /// The backend to compare with. Default: stable, which is the one with the largest weight.
+    #[arg(long, value_name = "BACKEND")]
+    pub(super) against: Option<BackendName>,
+    /// Show harmless changes one by one, too.
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
 /// New weights.
 #[derive(Debug, Args)]
 pub(super) struct ShiftArgs {
@@ -260,6 +281,10 @@ pub(super) struct StartArgs {
     /// Start although the backend was reverted a moment ago.
     #[arg(long)]
     pub(super) force: bool,
+    /// Start although the backend breaks what stable promises, where the route's contract is a
+    /// gate; kept in the history.
+    #[arg(long)]
+    pub(super) accept_contract: bool,
 }
 
 /// A rollout to act on.
@@ -387,6 +412,8 @@ mod tests {
             "state migrate --to 1",
             "status",
             "status search --admin http://127.0.0.1:1",
+            "contract search",
+            "contract search --backend v2 --against v1 --all --json",
             "shift search v1=95 v2=5 --reason x --if-match 7",
             "rollout start search --to v2 --stages 5,25%,50.5 --stage-duration 90s",
             "rollout start search --to v2 --plan careful --wait --timeout 1h --force",
@@ -410,6 +437,8 @@ mod tests {
             "serv",
             "status a b",
             "status --admin ftp://gateway",
+            "contract",
+            "contract search v2",
             "shift search",
             "shift search v2",
             "shift search v2=-1",

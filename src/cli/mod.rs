@@ -11,6 +11,7 @@ mod api;
 mod args;
 mod audit;
 mod backend;
+mod contract;
 mod demo;
 mod failure;
 mod history;

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::api::Api;
 use super::args::{ActArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
+use super::contract;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::wait;
@@ -46,13 +47,19 @@ async fn start(api: Api, args: StartArgs, output: Output) -> Result<Exit, Failur
         stages: Some(stages.collect()).filter(|stages: &Vec<_>| !stages.is_empty()),
         reason: args.reason,
         force: args.force,
+        accept_contract: args.accept_contract,
     };
     let path = format!("/v1/routes/{}/rollouts", args.route);
     let tried = format!("start a rollout of {} on route {}", body.to, args.route);
     let rollout: RolloutBody = api
         .send(Method::POST, &path, &body)
         .await
-        .map_err(|error| error.failure(api.origin(), &tried))?;
+        .map_err(|error| {
+            if let Some(broken) = contract::refused(&error) {
+                output.note(&contract::text(&broken, false));
+            }
+            error.failure(api.origin(), &tried)
+        })?;
     if args.wait {
         output.note(&format!("started {}", heading(&rollout)));
         return wait::until_over(&api, rollout.id, args.timeout, output).await;
@@ -167,6 +174,9 @@ pub(super) fn text(rollout: &RolloutBody, indent: &str) -> String {
             words::span(spec.for_seconds),
             words::span(rollout.stage_elapsed_seconds),
         );
+    }
+    if let Some(contract) = &rollout.contract {
+        let _ = writeln!(text, "{indent}  contract: {}", contract.summary);
     }
     if let Some(reason) = rollout.revert_reason {
         let _ = writeln!(text, "{indent}  reason: {reason}");

@@ -9,7 +9,9 @@ use super::api::Api;
 use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::{audit, backend, demo, history, local, rollout, secure, state, status, token};
+use super::{
+    audit, backend, contract, demo, history, local, rollout, secure, state, status, token,
+};
 
 /// Does what the command line says and returns how it went.
 pub fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Healthcheck { url } => asking(local::healthcheck(api, url, output)),
         Verb::Status { route } => asking(status::show(api, route, output)),
         Verb::Backend { backend } => asking(backend::show(api, backend, output)),
+        Verb::Contract(args) => asking(contract::show(api, args, output)),
         Verb::Shift(args) => asking(status::shift(api, args, output)),
         Verb::Rollout(verb) => asking(rollout::run(api, verb, output)),
         Verb::History(args) => asking(history::list(api, args, output)),

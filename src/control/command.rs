@@ -10,6 +10,7 @@ use crate::model::{BackendName, Generation, PlanName, RolloutId, RouteName, Weig
 use crate::rollout::spec::StageSpec;
 
 use super::author::Author;
+use super::contract::{Acceptance, ContractReport};
 use super::error::ControlError;
 use super::reload::ReloadReport;
 
@@ -40,6 +41,8 @@ pub struct StartRollout {
     pub if_match: Option<Generation>,
     /// What a cooldown means.
     pub cooldown: Cooldown,
+    /// What an unfit contract means.
+    pub contract: Acceptance,
     /// Who asks, and why.
     pub author: Author,
 }
@@ -146,7 +149,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 #[derive(Debug)]
 pub(super) enum Command {
     SetWeights(SetWeights, Reply<Changed>),
-    StartRollout(Box<StartRollout>, Reply<Changed>),
+    StartRollout(Box<(StartRollout, Option<ContractReport>)>, Reply<Changed>),
     ActOnRollout(ActOnRollout, Reply<Changed>),
     Reload(Author, Reply<ReloadReport>),
     HandOver(Reply<()>),

@@ -58,7 +58,8 @@ impl Control {
                 self.submit_for(planned.map(|change| (change, None)), reply);
             }
             Command::StartRollout(asked, reply) => {
-                let planned = self.ground().start(&asked);
+                let (asked, contract) = *asked;
+                let planned = self.ground().start(&asked, contract);
                 self.submit_for(planned.map(|(change, id)| (change, Some(id))), reply);
             }
             Command::ActOnRollout(asked, reply) => {

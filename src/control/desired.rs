@@ -9,6 +9,7 @@ use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteN
 use crate::rollout::{self, Plan};
 
 use super::author::Author;
+use super::contract::ContractReport;
 use super::shares::{self, Weights};
 use super::timestamp::Timestamp;
 
@@ -62,6 +63,9 @@ pub(super) struct Run {
     pub(super) judge: Judge,
     /// What the judge last said.
     pub(super) record: Option<Record>,
+    /// What the candidate promised when it started, compared with what stable did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) contract: Option<Box<ContractReport>>,
 }
 
 impl Run {

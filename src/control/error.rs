@@ -9,6 +9,7 @@ use crate::rollout::Refusal;
 use crate::store::StoreError;
 
 use super::command::RolloutAction;
+use super::contract::ContractReport;
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -81,6 +82,25 @@ pub enum ControlError {
     /// The candidate is what stable is, or no plan is known, or a stage makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The candidate breaks what stable promises, or one of them could not be asked.
+    #[error(
+        "the contract of backend `{}` does not stand up to that of `{}`: {}",
+        report.candidate, report.stable, report.summary()
+    )]
+    Contract {
+        /// The route.
+        route: RouteName,
+        /// What was found.
+        report: Box<ContractReport>,
+    },
+    /// The route has a gate, and what was compared is no longer what the rollout would be about.
+    #[error(
+        "the weights or the policy of route `{route}` changed while its versions were compared"
+    )]
+    Uncompared {
+        /// The route.
+        route: RouteName,
+    },
     /// While the change was being written, a revert of the same route went ahead of it.
     #[error("a revert on route `{route}` overtook the change, which was dropped")]
     Conflict {

@@ -10,6 +10,7 @@ use crate::model::{
 };
 
 use super::author::Author;
+use super::contract::ContractReport;
 use super::timestamp::Timestamp;
 
 /// One thing that happened, as kept in the history and told to subscribers.
@@ -59,6 +60,9 @@ pub enum What {
         stages: u32,
         /// The candidate's share of new traffic, in the warm-up if there is one, and in the first stage.
         percent: Percent,
+        /// What it promises, compared with what stable does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contract: Option<Box<ContractReport>>,
     },
     /// A rollout entered a stage: its first one after the warm-up, or the next.
     RolloutAdvanced {

@@ -14,6 +14,7 @@ use super::adopt;
 use super::author::Author;
 use super::change::{Change, Draft};
 use super::command::{ActOnRollout, Cooldown, Recipe, SetWeights, StartRollout};
+use super::contract::{self, ContractReport};
 use super::desired::{Desired, RouteState, Run};
 use super::error::ControlError;
 use super::event::What;
@@ -68,12 +69,19 @@ impl Ground<'_> {
     }
 
     /// A new rollout, at its first share.
-    pub(super) fn start(&self, asked: &StartRollout) -> Result<(Change, RolloutId), ControlError> {
+    pub(super) fn start(
+        &self,
+        asked: &StartRollout,
+        contract: Option<ContractReport>,
+    ) -> Result<(Change, RolloutId), ControlError> {
         self.check_generation(asked.if_match)?;
         let route = &asked.route;
         let mut state = self.idle_route(route)?.clone();
         let stable = self.stable_for(asked, &state)?;
         let (plan_name, plan) = self.plan(asked)?;
+        let mut routes = self.config.spec().routes.iter();
+        let spec = routes.find(|spec| spec.name == *route);
+        let contract = contract::admit(spec, (asked, &stable), contract)?;
         let number = self.desired.last_rollout.saturating_add(1);
         let id = RolloutId(number);
         state.seed = number;
@@ -91,6 +99,7 @@ impl Ground<'_> {
             ended_at: None,
             state: State::new(),
             record: None,
+            contract: contract.map(|report| Box::new(report.kept())),
         }));
         let started = self.step(route, state, Step::Start, &asked.author);
         let mut change = started.map_err(|refusal| ControlError::Invalid(refusal.to_string()))?;

@@ -10,6 +10,7 @@ use super::author::Author;
 use super::command::{
     ActOnRollout, Changed, Command, HistoryFilter, Reply, SetWeights, StartRollout,
 };
+use super::contract::{AskContract, ContractReport, Inspector};
 use super::error::ControlError;
 use super::event::Event;
 use super::history;
@@ -25,19 +26,21 @@ pub struct ControlHandle {
     pub(super) status: watch::Receiver<Arc<Status>>,
     pub(super) events: broadcast::Sender<Arc<Event>>,
     pub(super) history: StoreReader,
+    pub(super) inspector: Inspector,
 }
 
 impl ControlHandle {
     pub(super) fn new(
         (commands, status): (mpsc::Sender<Command>, watch::Receiver<Arc<Status>>),
         events: &broadcast::Sender<Arc<Event>>,
-        store: &Store,
+        (store, inspector): (&Store, Inspector),
     ) -> Self {
         Self {
             commands,
             status,
             events: events.clone(),
             history: store.reader(),
+            inspector,
         }
     }
 
@@ -46,10 +49,18 @@ impl ControlHandle {
         self.ask(|reply| Command::SetWeights(request, reply)).await
     }
 
-    /// Starts a rollout.
+    /// Starts a rollout; on an MCP route after the contracts of both versions were compared.
     pub async fn start_rollout(&self, request: StartRollout) -> Result<Changed, ControlError> {
-        self.ask(|reply| Command::StartRollout(Box::new(request), reply))
+        let status = self.status();
+        let contract = self.inspector.before_start(&status, &request).await?;
+        self.ask(|reply| Command::StartRollout(Box::new((request, contract)), reply))
             .await
+    }
+
+    /// Compares what two versions promise, by asking both of them now.
+    pub async fn contract(&self, asked: AskContract) -> Result<ContractReport, ControlError> {
+        let status = self.status();
+        self.inspector.on_demand(&status, asked).await
     }
 
     /// Pauses, resumes, approves, promotes, aborts or reverts a rollout.

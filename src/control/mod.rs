@@ -31,6 +31,7 @@ mod change;
 mod command;
 mod commands;
 mod commit;
+mod contract;
 mod desired;
 mod error;
 mod event;
@@ -56,12 +57,14 @@ mod tests;
 mod timestamp;
 mod windows;
 
+pub use crate::mcp::contract::{Change, Severity};
 pub use actor::Control;
 pub use author::Author;
 pub use certificates::Certificates;
 pub use command::{
     ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RolloutAction, SetWeights, StartRollout,
 };
+pub use contract::{Acceptance, AskContract, ContractReport, ContractResult};
 pub use error::ControlError;
 pub use event::{Event, What};
 pub use fitness::{CheckStatus, EndpointStatus, FitnessStatus};

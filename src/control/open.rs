@@ -17,6 +17,7 @@ use crate::upstream::Conditions;
 use super::actor::{Control, Publisher, Times};
 use super::adopt;
 use super::certificates::Certificates;
+use super::contract::Inspector;
 use super::desired::Desired;
 use super::error::ControlError;
 use super::fitness::Told;
@@ -137,7 +138,12 @@ pub(super) fn assemble<T>(
         store: &StoreHealth::Healthy,
     };
     let (status, status_reader) = watch::channel(Arc::new(picture.draw()));
-    let handle = ControlHandle::new((command_sender, status_reader), &events, &store);
+    let inspector = Inspector::new(&options.conditions);
+    let handle = ControlHandle::new(
+        (command_sender, status_reader),
+        &events,
+        (&store, inspector),
+    );
     let mut control = Control {
         desired,
         config,

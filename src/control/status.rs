@@ -15,6 +15,7 @@ use crate::stats::CallSummary;
 use crate::tls::SectionFacts;
 
 use super::author::Author;
+use super::contract::ContractReport;
 use super::fitness::FitnessStatus;
 use super::keys::KeysStatus;
 use super::timestamp::Timestamp;
@@ -240,6 +241,8 @@ pub struct RolloutStatus {
     pub revert_reason: Option<RevertReason>,
     /// What the judge last said, with its numbers.
     pub verdict: Option<Arc<Record>>,
+    /// What the candidate promised when it started, compared with what stable did.
+    pub contract: Option<Arc<ContractReport>>,
 }
 
 /// How a rollout stands.

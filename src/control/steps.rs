@@ -106,6 +106,7 @@ fn told(note: Note, run: &Run) -> What {
             plan: run.plan_name.clone(),
             stages: stages(run),
             percent,
+            contract: run.contract.clone(),
         },
         // Without a warm-up the first stage is the start.
         Note::StageStarted { stage: 0, percent } if run.plan.warmup.is_zero() => {
@@ -115,6 +116,7 @@ fn told(note: Note, run: &Run) -> What {
                 plan: run.plan_name.clone(),
                 stages: stages(run),
                 percent,
+                contract: run.contract.clone(),
             }
         }
         Note::StageStarted { stage, percent } => What::RolloutAdvanced {

@@ -1,8 +1,10 @@
 //! The `routes`, `limits` and `forwarding` sections of the file.
 
+mod contract;
 mod retries;
 mod shield;
 
+pub use contract::{ContractPolicySpec, ContractSpec};
 pub use retries::RetriesSpec;
 pub use shield::ShieldSpec;
 
@@ -76,6 +78,9 @@ pub struct RouteSpec {
     /// Answer a candidate's failed calls from stable, where they change nothing. Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shield: Option<ShieldSpec>,
+    /// What is done about what a candidate promises less than stable does; of MCP routes only.
+    #[serde(default)]
+    pub contract: ContractSpec,
     /// Longest wait for the head of an answer, 1ms to 1h. Default 60s.
     #[serde(default = "default_response_head", with = "duration_text")]
     #[schemars(with = "String")]
@@ -154,6 +159,13 @@ impl RouteSpec {
             problems.add_all("shield", shield.problems());
         }
         problems.add_all("retries", self.retries.problems());
+        problems.add_all("contract", self.contract.problems());
+        if self.protocol == ProtocolSpec::Http && self.contract != ContractSpec::default() {
+            problems.add(
+                "contract",
+                "only routes with `protocol: mcp` have a contract",
+            );
+        }
         match self.bad_outcomes.as_deref() {
             Some([]) => problems.add("bad_outcomes", "no outcome would count against a backend"),
             Some(bad) if bad.contains(&Outcome::Success) => {

@@ -81,6 +81,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Answers cut at the end of a drain",
     ),
     (
+        "switchback_contract_checks_total",
+        "Comparisons of what two versions promise, by route and result",
+    ),
+    (
         "switchback_arms_passed_over_total",
         "Requests that went to another backend of their route because theirs had no fit endpoint",
     ),

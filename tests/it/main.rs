@@ -32,6 +32,7 @@ mod callers;
 mod caps;
 mod changes;
 mod cli;
+mod contracts;
 mod descriptors;
 mod differential;
 mod drain;

@@ -21,7 +21,7 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// More about it, by the code: the current `generation` with `generation_mismatch`, the
-    /// `diagnostics` with `invalid_config`.
+    /// `diagnostics` with `invalid_config`, the `contract` with `contract`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<serde_json::Value>,
 }
@@ -50,6 +50,9 @@ pub enum ErrorCode {
     Timeout,
     /// 409: the state that things are in forbids it, such as a second rollout on a route.
     Conflict,
+    /// 409: the candidate breaks what stable promises, or one of them cannot be asked, and the
+    /// route's `contract` is a gate.
+    Contract,
     /// 412: somebody changed things since the generation in `If-Match`.
     GenerationMismatch,
     /// 413: the body is larger than 1 MiB.

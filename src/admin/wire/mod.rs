@@ -9,6 +9,7 @@
 
 mod audit;
 mod config;
+mod contract;
 mod error;
 mod event;
 mod fitness;
@@ -18,6 +19,9 @@ mod status;
 
 pub use audit::{AuditBody, AuditEntryBody};
 pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
+pub use contract::{
+    ContractBody, ContractChangeBody, ContractCountsBody, ContractResultBody, SeverityBody,
+};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};

@@ -65,6 +65,10 @@ pub struct StartRolloutBody {
     /// Start although the candidate was reverted a moment ago and is in its cooldown.
     #[serde(default)]
     pub force: bool,
+    /// Start although the candidate breaks what stable promises, or one of them cannot be asked,
+    /// where the route's `contract` is a gate; kept in the history.
+    #[serde(default)]
+    pub accept_contract: bool,
 }
 
 /// One stage to climb.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ContractBody;
 use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
 
 /// Rollouts, latest first.
@@ -63,6 +64,10 @@ pub struct RolloutBody {
     /// What the judge last said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictBody>,
+    /// What the candidate promised when it started, compared with what stable did; only on MCP
+    /// routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractBody>,
 }
 
 /// How a rollout stands.

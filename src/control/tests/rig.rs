@@ -12,8 +12,8 @@ use crate::config;
 use crate::control::Certificates;
 use crate::control::open::{ControlOptions, assemble};
 use crate::control::{
-    ActOnRollout, Author, Changed, ControlError, ControlHandle, Cooldown, Event, HistoryFilter,
-    Recipe, RolloutAction, RolloutStatus, SetWeights, StartRollout, Status, What,
+    Acceptance, ActOnRollout, Author, Changed, ControlError, ControlHandle, Cooldown, Event,
+    HistoryFilter, Recipe, RolloutAction, RolloutStatus, SetWeights, StartRollout, Status, What,
 };
 use crate::model::{BackendName, Generation, Outcome, Role, RolloutId, RouteName, Weight};
 use crate::proxy::snapshot::{Blueprint, RouteBlueprint};
@@ -208,6 +208,7 @@ impl Rig {
             recipe: Recipe::OfRoute,
             if_match: None,
             cooldown,
+            contract: Acceptance::ByPolicy,
             author: author(),
         };
         let started = self.handle.start_rollout(request).await?;

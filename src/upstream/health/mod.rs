@@ -15,4 +15,6 @@ pub(super) use check::Question;
 pub(super) use checks::Checks;
 pub use keeper::keep;
 pub(super) use machine::Conclusion;
+pub(super) use ration::Ration;
 pub use report::{CheckReport, HealthReport, HealthState};
+pub(super) use token::read_token;

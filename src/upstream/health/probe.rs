@@ -22,7 +22,7 @@ use crate::upstream::spec::{CheckKind, CheckMethod, HealthSpec};
 use crate::upstream::{MCP_SESSION_ID, format_of};
 
 use super::ration::Ration;
-use super::token;
+use super::token::read_token;
 
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -153,7 +153,13 @@ impl Drop for Talk {
 
 impl Talk {
     async fn begin(dial: &Dial, spec: &HealthSpec, host: &HeaderValue) -> Result<Self, ProbeError> {
-        let token = token::read(spec).await.map_err(ProbeError::Token)?;
+        let token = match spec.token_file.clone() {
+            Some(file) => {
+                let token = read_token(file, spec.token_field()).await;
+                Some(token.map_err(ProbeError::Token)?)
+            }
+            None => None,
+        };
         let socket = dial
             .connect(spec.timeout, Alpn::Http1)
             .await

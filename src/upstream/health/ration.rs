@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connection that so much is read from, and no more: what answers a check with a flood does not
 /// keep the thread of the checks busy until the check is over.
 #[derive(Debug)]
-pub(super) struct Ration<S> {
+pub(in crate::upstream) struct Ration<S> {
     socket: S,
     left_bytes: usize,
 }
 
 impl<S> Ration<S> {
-    pub(super) fn new(socket: S, bytes: usize) -> Self {
+    pub(in crate::upstream) fn new(socket: S, bytes: usize) -> Self {
         Self {
             socket,
             left_bytes: bytes,

@@ -1,4 +1,5 @@
-//! The token that a check sends, from a file that somebody else renews.
+//! The token that says who asks, in health checks and contract checks: from a file that somebody
+//! else renews.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,24 +8,21 @@ use std::path::{Path, PathBuf};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
-use crate::upstream::spec::HealthSpec;
-
 /// Longest token, in bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// The field that a check adds, if the file names a token.
+/// The field that carries the token of a file.
 ///
 /// # Errors
 /// When its file cannot be read, or has no token in it.
-pub(super) async fn read(spec: &HealthSpec) -> io::Result<Option<(HeaderName, HeaderValue)>> {
-    let Some(file) = spec.token_file.clone() else {
-        return Ok(None);
-    };
-    let name = spec.token_field();
+pub(in crate::upstream) async fn read_token(
+    file: PathBuf,
+    name: HeaderName,
+) -> io::Result<(HeaderName, HeaderValue)> {
     // A disk may be slow, and this thread has more to do.
     let text = tokio::task::spawn_blocking(move || text_of(file)).await;
     let text = text.map_err(io::Error::other)??;
-    value(&name, &text).map(|value| Some((name, value)))
+    value(&name, &text).map(|value| (name, value))
 }
 
 fn text_of(file: PathBuf) -> io::Result<String> {

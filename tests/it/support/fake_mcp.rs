@@ -50,6 +50,8 @@ struct Server {
     wire: Wire,
     sessions: BTreeMap<String, Session>,
     opened: usize,
+    /// Sessions of the gateway's own, such as those of contract checks.
+    own: usize,
     calls: usize,
     streams: usize,
 }
@@ -74,6 +76,7 @@ impl FakeMcp {
             wire: Wire::Json,
             sessions: BTreeMap::new(),
             opened: 0,
+            own: 0,
             calls: 0,
             streams: 0,
         }));
@@ -96,7 +99,7 @@ impl FakeMcp {
         self.server.change(|server| server.wire = wire);
     }
 
-    /// How many sessions were ever opened.
+    /// How many sessions clients ever opened.
     pub fn initializes(&self) -> usize {
         self.server.read(|server| server.opened)
     }
@@ -243,8 +246,14 @@ fn post(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>
 fn initialize(server: &Board<Server>, exchange: &mut Exchange, message: &Value) {
     let params = message["params"].clone();
     let (id, label, wire) = server.change(|server| {
-        server.opened += 1;
-        let id = format!("{}-{}", server.label, server.opened);
+        let own = params["clientInfo"]["name"] == "switchback-contract";
+        let id = if own {
+            server.own += 1;
+            format!("{}-own-{}", server.label, server.own)
+        } else {
+            server.opened += 1;
+            format!("{}-{}", server.label, server.opened)
+        };
         let session = Session {
             opened_with: params.clone(),
             ..Session::default()
