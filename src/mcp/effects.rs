@@ -40,7 +40,8 @@ fn of_call(facts: &RequestFacts, tools: &ToolCatalogue) -> Effects {
         | Method::ResourcesList
         | Method::ResourcesTemplatesList
         | Method::ResourcesRead
-        | Method::CompletionComplete => Effects::None,
+        | Method::CompletionComplete
+        | Method::ServerDiscover => Effects::None,
         Method::ToolsCall => match facts.tool.as_deref().and_then(|name| tools.get(name)) {
             Some(hints) if hints.is_read_only() => Effects::None,
             Some(_) | None => Effects::Possible,
@@ -51,6 +52,12 @@ fn of_call(facts: &RequestFacts, tools: &ToolCatalogue) -> Effects {
         | Method::ResourcesUnsubscribe
         | Method::LoggingSetLevel
         | Method::Cancelled
+        // Streams and tasks belong to one server: a copy of them means nothing to another.
+        | Method::SubscriptionsListen
+        | Method::TasksGet
+        | Method::TasksResult
+        | Method::TasksUpdate
+        | Method::TasksCancel
         | Method::Other => Effects::Possible,
     }
 }
@@ -92,6 +99,7 @@ mod tests {
             "resources/templates/list",
             "resources/read",
             "completion/complete",
+            "server/discover",
         ] {
             let body = format!(r#"{{"id":1,"method":"{method}"}}"#);
 

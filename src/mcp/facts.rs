@@ -2,6 +2,7 @@
 
 use super::answer::RequestId;
 use super::method::Method;
+use super::tie::Tie;
 
 /// What is known of a request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,13 @@ pub struct RequestFacts {
     pub protocol_version: Option<Box<str>>,
     /// The resource that a `resources/subscribe` or `resources/unsubscribe` names.
     pub uri: Option<Box<str>>,
+    /// What else `Mcp-Name` repeats: the prompt of a `prompts/get`, the resource of a
+    /// `resources/read`, the task that is asked about.
+    pub named: Option<Box<str>>,
+    /// The protocol version that a request claims for itself in its `_meta`.
+    pub claimed: Option<Box<str>>,
+    /// What ties the request to the server that it got a value from before.
+    pub tie: Option<Tie>,
     /// The messages of a batch, in order; empty for a single message.
     pub members: Vec<RequestFacts>,
 }
@@ -44,6 +52,11 @@ impl RequestFacts {
     /// Most messages of a batch that are looked at.
     pub const BATCH: usize = 64;
 
+    /// What `Mcp-Name` is to repeat, if the method has anything of the kind.
+    pub fn mirrored_name(&self) -> Option<&str> {
+        self.tool.as_deref().or(self.named.as_deref())
+    }
+
     /// Whether the body asks for a session to be opened.
     pub fn opens_session(&self) -> bool {
         self.kind == Kind::Request && self.method == Method::Initialize
@@ -67,6 +80,9 @@ impl RequestFacts {
             tool: None,
             protocol_version: None,
             uri: None,
+            named: None,
+            claimed: None,
+            tie: None,
             members: Vec::new(),
         }
     }

@@ -33,6 +33,18 @@ pub enum Method {
     LoggingSetLevel,
     /// `notifications/cancelled`.
     Cancelled,
+    /// `server/discover`, which tells what a server speaks and can do.
+    ServerDiscover,
+    /// `subscriptions/listen`, whose answer is a stream of notifications.
+    SubscriptionsListen,
+    /// `tasks/get`.
+    TasksGet,
+    /// `tasks/result`.
+    TasksResult,
+    /// `tasks/update`.
+    TasksUpdate,
+    /// `tasks/cancel`.
+    TasksCancel,
     /// Any other method.
     Other,
 }
@@ -41,7 +53,7 @@ impl Method {
     /// Longest name that is known, in bytes.
     pub const LONGEST_NAME_BYTES: usize = 32;
 
-    const KNOWN: [Self; 15] = [
+    const KNOWN: [Self; 21] = [
         Self::Initialize,
         Self::Initialized,
         Self::Ping,
@@ -57,6 +69,12 @@ impl Method {
         Self::CompletionComplete,
         Self::LoggingSetLevel,
         Self::Cancelled,
+        Self::ServerDiscover,
+        Self::SubscriptionsListen,
+        Self::TasksGet,
+        Self::TasksResult,
+        Self::TasksUpdate,
+        Self::TasksCancel,
     ];
 
     /// The method of this name, compared byte by byte.
@@ -65,6 +83,14 @@ impl Method {
             .into_iter()
             .find(|method| method.as_str().as_bytes() == name)
             .unwrap_or(Self::Other)
+    }
+
+    /// Whether it asks about one task, which lives where it was made.
+    pub fn is_about_a_task(self) -> bool {
+        matches!(
+            self,
+            Self::TasksGet | Self::TasksResult | Self::TasksUpdate | Self::TasksCancel
+        )
     }
 
     /// The method's name on the wire; `_other` for one that is not known.
@@ -85,6 +111,12 @@ impl Method {
             Self::CompletionComplete => "completion/complete",
             Self::LoggingSetLevel => "logging/setLevel",
             Self::Cancelled => "notifications/cancelled",
+            Self::ServerDiscover => "server/discover",
+            Self::SubscriptionsListen => "subscriptions/listen",
+            Self::TasksGet => "tasks/get",
+            Self::TasksResult => "tasks/result",
+            Self::TasksUpdate => "tasks/update",
+            Self::TasksCancel => "tasks/cancel",
             Self::Other => "_other",
         }
     }

@@ -18,30 +18,38 @@ pub mod fuzzing;
 mod json;
 mod messages;
 mod method;
+mod mints;
+mod mirrored;
 #[cfg(test)]
 mod oracle;
 mod peek;
+mod recent;
 mod record;
 mod replay;
 mod revision;
 mod scan;
 pub mod sealed;
 mod session;
+mod tie;
 mod word;
 
-pub use answer::{Refusal, RequestId};
+pub use answer::{Refusal, RequestId, end_of_listening, is_of_requests_era, unsupported_version};
 pub use body::{BodyError, MAX_BODY_BYTES};
 pub use catalogue::{PagePlace, ToolCatalogue, ToolHints, ToolPage};
 pub use effects::Effects;
 pub use facts::{Kind, RequestFacts};
 pub use format::{Format, accepts_event_stream};
 pub use method::Method;
+pub use mints::MintScanner;
+pub use mirrored::{Mirrored, Mismatch};
 pub use peek::{Peeked, RequestPeek, Unclear};
+pub use recent::{Recent, RecentBounds, Spot};
 pub use record::{RecordError, SessionRecord, Wish};
 pub use replay::{
     Replay, ReplayAnswer, ReplayError, ReplayReply, ReplayRequest, negotiated_version,
 };
-pub use revision::Revision;
+pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
 pub use session::{Home, Session, SessionBounds, SessionTable};
+pub use tie::{Tie, TieKind};

@@ -8,6 +8,7 @@ use super::answer::RequestId;
 use super::facts::{Kind, RequestFacts};
 use super::json::{Container, Place, Progress, Reader, Token, Visitor};
 use super::method::Method;
+use super::tie::{Print, Tie, TieKind};
 use super::word::Word;
 
 /// Reads a request's body, chunk by chunk. How many bytes are looked at is up to the caller.
@@ -97,6 +98,11 @@ enum Name {
     Tool,
     Uri,
     Version,
+    Task,
+    State,
+    Cursor,
+    Meta,
+    Claim,
     Other,
 }
 
@@ -109,11 +115,17 @@ const OUTER: [(&str, Name); 5] = [
     ("error", Name::Error),
 ];
 /// The names that matter directly inside `params`.
-const INNER: [(&str, Name); 3] = [
+const INNER: [(&str, Name); 7] = [
     ("name", Name::Tool),
     ("uri", Name::Uri),
     ("protocolVersion", Name::Version),
+    ("taskId", Name::Task),
+    ("requestState", Name::State),
+    ("cursor", Name::Cursor),
+    ("_meta", Name::Meta),
 ];
+/// The names that matter directly inside the `_meta` of `params`.
+const META: [(&str, Name); 1] = [("io.modelcontextprotocol/protocolVersion", Name::Claim)];
 
 /// Gathers the messages of a body.
 #[derive(Debug)]
@@ -126,10 +138,14 @@ struct Members {
     unclear: Option<Unclear>,
     /// The member of the message that is being read.
     outer: Name,
+    /// The member of its `params` that is being read.
+    inner: Name,
     /// What the next value is.
     current: Name,
-    word: Word<32>,
+    word: Word<48>,
     value: Word<{ RequestFacts::URI_BYTES }>,
+    /// The same value, of any length, where that matters.
+    print: Print,
 }
 
 /// What is known of one message so far.
@@ -141,6 +157,10 @@ struct Draft {
     tool: Option<Box<str>>,
     uri: Option<Box<str>>,
     version: Option<Box<str>>,
+    task: Option<Box<str>>,
+    claimed: Option<Box<str>>,
+    /// The tie that is left of the values of the message, the tightest of them.
+    tie: Option<Tie>,
 }
 
 impl Members {
@@ -152,9 +172,11 @@ impl Members {
             finished: Vec::new(),
             unclear: None,
             outer: Name::Other,
+            inner: Name::Other,
             current: Name::Other,
             word: Word::new(),
             value: Word::new(),
+            print: Print::default(),
         }
     }
 
@@ -172,6 +194,14 @@ impl Members {
             members: self.finished,
             ..RequestFacts::bare(Kind::Batch)
         })
+    }
+
+    fn in_params(&self) -> bool {
+        self.outer == Name::Params
+    }
+
+    fn in_meta(&self) -> bool {
+        self.in_params() && self.inner == Name::Meta
     }
 
     fn give_up(&mut self, why: Unclear) {
@@ -207,13 +237,16 @@ impl Members {
         }
     }
 
-    /// Tokens directly inside a message (`level` 1) or its params (`level` 2).
+    /// Tokens directly inside a message (`level` 1), its params (2) or their `_meta` (3).
     fn inside(&mut self, level: u8, token: Token<'_>) {
         match token {
             Token::KeyPart(piece) => self.word.push(piece),
             Token::Key => self.name(level),
             Token::TextPart(piece) | Token::NumberPart(piece) if self.current != Name::Other => {
                 self.value.push(piece);
+                if self.current.tie().is_some() {
+                    self.print.push(piece);
+                }
             }
             Token::TextPart(_) | Token::NumberPart(_) => {}
             Token::Close(_) => self.current = Name::Other,
@@ -226,6 +259,9 @@ impl Members {
                 let value = self.value.get().and_then(|v| std::str::from_utf8(v).ok());
                 if let Some(draft) = &mut self.message {
                     draft.value(self.current, token, value);
+                    if let (Token::Text, Some(kind)) = (token, self.current.tie()) {
+                        draft.tied(self.print.take(kind));
+                    }
                 }
                 self.current = Name::Other;
             }
@@ -233,15 +269,22 @@ impl Members {
     }
 
     fn name(&mut self, level: u8) {
-        let names: &[(&str, Name)] = if level == 1 { &OUTER } else { &INNER };
+        let names: &[(&str, Name)] = match level {
+            1 => &OUTER,
+            2 => &INNER,
+            _ => &META,
+        };
         let word = self.word.get().unwrap_or(b"");
         let near = names
             .iter()
             .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
         self.value.clear();
+        self.print.clear();
         self.current = near.map_or(Name::Other, |(_, name)| *name);
-        if level == 1 {
-            self.outer = self.current;
+        match level {
+            1 => self.outer = self.current,
+            2 => self.inner = self.current,
+            _ => {}
         }
         let Some((spelling, name)) = near else {
             return;
@@ -256,7 +299,7 @@ impl Members {
 impl Visitor for Members {
     fn wants(&mut self, depth: u8, place: Place) -> bool {
         let level = depth.wrapping_sub(self.base);
-        let here = level == 1 || level == 2 && self.outer == Name::Params;
+        let here = level == 1 || level == 2 && self.in_params() || level == 3 && self.in_meta();
         if self.unclear.is_some() || self.message.is_none() || !here {
             return false;
         }
@@ -276,13 +319,49 @@ impl Visitor for Members {
         match depth.checked_sub(self.base) {
             Some(0) => self.around(depth, token),
             Some(1) => self.inside(1, token),
-            Some(2) if self.outer == Name::Params => self.inside(2, token),
+            Some(2) if self.in_params() => self.inside(2, token),
+            Some(3) if self.in_meta() => self.inside(3, token),
             Some(_) | None => {}
         }
     }
 }
 
+impl Name {
+    /// What the value of this name ties its message by.
+    fn tie(self) -> Option<TieKind> {
+        match self {
+            Self::Task => Some(TieKind::Task),
+            Self::State => Some(TieKind::State),
+            Self::Cursor => Some(TieKind::Cursor),
+            Self::Method
+            | Self::Id
+            | Self::Params
+            | Self::Result
+            | Self::Error
+            | Self::Tool
+            | Self::Uri
+            | Self::Version
+            | Self::Meta
+            | Self::Claim
+            | Self::Other => None,
+        }
+    }
+}
+
 impl Draft {
+    /// One more tie: a task's before a state's, and that before a cursor's.
+    fn tied(&mut self, tie: Option<Tie>) {
+        let rank = |tie: Option<Tie>| match tie.map(Tie::kind) {
+            None => 0,
+            Some(TieKind::Cursor) => 1,
+            Some(TieKind::State) => 2,
+            Some(TieKind::Task) => 3,
+        };
+        if rank(tie) > rank(self.tie) {
+            self.tie = tie;
+        }
+    }
+
     /// Marks a name as seen and tells whether it was before.
     fn is_repeated(&mut self, name: Name) -> bool {
         let bit = 1 << name as u16;
@@ -313,6 +392,8 @@ impl Draft {
             }
             (Name::Uri, Token::Text) => self.uri = value.map(Into::into),
             (Name::Version, Token::Text) => self.version = bounded(64).map(Into::into),
+            (Name::Task, Token::Text) => self.task = value.map(Into::into),
+            (Name::Claim, Token::Text) => self.claimed = bounded(64).map(Into::into),
             _ => {}
         }
     }
@@ -338,13 +419,26 @@ impl Draft {
             method,
             Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
         );
+        let (tool, named, uri) = match method {
+            Method::ToolsCall => (self.tool, None, None),
+            Method::PromptsGet => (None, self.tool, None),
+            Method::ResourcesRead => (None, self.uri, None),
+            _ if method.is_about_a_task() => (None, self.task, None),
+            _ => (None, None, self.uri),
+        };
         RequestFacts {
             kind,
             method,
             id: self.id,
-            tool: only(method == Method::ToolsCall, self.tool),
+            tool,
             protocol_version: only(method == Method::Initialize, self.version),
-            uri: only(subscribes, self.uri),
+            uri: only(subscribes, uri),
+            named,
+            claimed: self.claimed,
+            // A `taskId` is a task's only where the method says so.
+            tie: self
+                .tie
+                .filter(|tie| tie.kind() != TieKind::Task || method.is_about_a_task()),
             members: Vec::new(),
         }
     }

@@ -65,10 +65,52 @@ impl Revision {
         self >= Self::V2025June
     }
 
+    /// The revisions with sessions, newest first: what a server that knows only those can be
+    /// asked for.
+    pub fn with_sessions() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().rev().filter(|one| one.has_sessions())
+    }
+
     /// Whether headers tell a request's method and name, so that they are more than hints.
     pub fn has_header_facts(self) -> bool {
         self >= Self::V2026July
     }
+}
+
+/// The two ways in which a request can belong to a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// Up to 2025-11-25: `initialize` opens a session, and `Mcp-*` headers tell nothing.
+    Sessions,
+    /// From 2026-07-28 on: each request stands for itself and says in headers what it is about.
+    Requests,
+}
+
+impl Era {
+    /// The era of a request with this `MCP-Protocol-Version`. Revisions that are not known yet
+    /// are taken for the newest that is, as long as their name is a later date.
+    pub fn of(version: Option<&[u8]>) -> Self {
+        let first = Revision::ALL
+            .into_iter()
+            .find(|revision| revision.has_header_facts());
+        match (version, first) {
+            (Some(version), Some(first))
+                if is_date(version) && version >= first.as_str().as_bytes() =>
+            {
+                Self::Requests
+            }
+            _ => Self::Sessions,
+        }
+    }
+}
+
+/// Whether a text has the form of a date, which sorts as it reads.
+fn is_date(text: &[u8]) -> bool {
+    text.len() == 10
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }
 
 impl fmt::Display for Revision {
@@ -102,6 +144,35 @@ mod tests {
         ] {
             assert_eq!(Revision::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_era_is_told_by_the_version_header_alone() {
+        for (version, era) in [
+            (None, Era::Sessions),
+            (Some("2025-11-25"), Era::Sessions),
+            (Some("2026-07-27"), Era::Sessions),
+            (Some("2026-07-28"), Era::Requests),
+            (Some("2031-01-01"), Era::Requests),
+            (Some("2026-07-28 "), Era::Sessions),
+            (Some("2026-07-28, 2026-07-28"), Era::Sessions),
+            (Some("2026-7-28"), Era::Sessions),
+            (Some("DRAFT-2026"), Era::Sessions),
+            (Some("99999999999"), Era::Sessions),
+            (Some(""), Era::Sessions),
+        ] {
+            assert_eq!(Era::of(version.map(str::as_bytes)), era, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_sessions_is_told_newest_first() {
+        let names: Vec<_> = Revision::with_sessions().map(Revision::as_str).collect();
+
+        assert_eq!(
+            names,
+            ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"]
+        );
     }
 
     #[test]

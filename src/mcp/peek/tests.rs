@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::mcp::oracle::{Doc, Style, chunks, docs, mutate};
-use crate::mcp::{Kind, Method, RequestFacts, RequestId};
+use crate::mcp::{Kind, Method, RequestFacts, RequestId, Tie, TieKind};
 
 use super::{Peeked, RequestPeek, Unclear};
 
@@ -266,5 +266,98 @@ proptest! {
     #[test]
     fn any_bytes_can_be_peeked_at(bytes: Vec<u8>, cut: u64) {
         let _ = peek_parts(&chunks(&bytes, cut));
+    }
+}
+
+#[test]
+fn what_names_a_request_in_its_own_era_is_told() {
+    for (method, params, named) in [
+        ("prompts/get", r#"{"name":"p"}"#, Some("p")),
+        ("resources/read", r#"{"uri":"a://b"}"#, Some("a://b")),
+        ("tasks/get", r#"{"taskId":"t"}"#, Some("t")),
+        ("tasks/cancel", r#"{"task\u0049d":"t"}"#, Some("t")),
+        ("tasks/get", r#"{"name":"t"}"#, None),
+        ("tools/list", r#"{"name":"t"}"#, None),
+    ] {
+        let facts = peek(&format!(
+            r#"{{"id":1,"method":"{method}","params":{params}}}"#
+        ));
+
+        assert_eq!(facts.unwrap().mirrored_name(), named, "{method} {params}");
+    }
+}
+
+#[test]
+fn the_claimed_version_is_the_one_in_the_meta_of_the_params() {
+    const NAME: &str = "io.modelcontextprotocol/protocolVersion";
+    for (params, claimed) in [
+        (
+            format!(r#"{{"_meta":{{"{NAME}":"2026-07-28"}}}}"#),
+            Some("2026-07-28"),
+        ),
+        (
+            format!(r#"{{"_meta":{{"x":{{"{NAME}":"no"}},"{NAME}":"yes"}}}}"#),
+            Some("yes"),
+        ),
+        (format!(r#"{{"{NAME}":"2026-07-28"}}"#), None),
+        (format!(r#"{{"a":{{"{NAME}":"2026-07-28"}}}}"#), None),
+        (format!(r#"{{"_meta":{{"{NAME}":7}}}}"#), None),
+    ] {
+        let facts = peek(&format!(r#"{{"id":1,"method":"ping","params":{params}}}"#));
+
+        assert_eq!(facts.unwrap().claimed.as_deref(), claimed, "{params}");
+    }
+    let twice = format!(r#"{{"_meta":{{"{NAME}":"a","{NAME}":"b"}}}}"#);
+    let twice = peek(&format!(r#"{{"id":1,"method":"ping","params":{twice}}}"#));
+    assert_eq!(twice, Err(Unclear::Ambiguous));
+}
+
+#[test]
+fn a_request_is_tied_by_the_value_that_it_brings_back() {
+    let long = "s".repeat(5_000);
+    let tie = |kind, value: &str| Some(Tie::new(kind, value.as_bytes()));
+    for (method, params, expected) in [
+        (
+            "tasks/update",
+            r#"{"taskId":"t"}"#.to_owned(),
+            tie(TieKind::Task, "t"),
+        ),
+        (
+            "tools/list",
+            r#"{"cursor":"c"}"#.to_owned(),
+            tie(TieKind::Cursor, "c"),
+        ),
+        (
+            "tools/list",
+            r#"{"cursor":"\u0063"}"#.to_owned(),
+            tie(TieKind::Cursor, "c"),
+        ),
+        (
+            "tools/call",
+            format!(r#"{{"cursor":"c","requestState":"{long}","name":"a"}}"#),
+            tie(TieKind::State, &long),
+        ),
+        ("tools/call", r#"{"taskId":"t"}"#.to_owned(), None),
+        (
+            "tools/call",
+            r#"{"arguments":{"requestState":"s"}}"#.to_owned(),
+            None,
+        ),
+        (
+            "tools/call",
+            r#"{"requestState":{"a":"s"}}"#.to_owned(),
+            None,
+        ),
+        ("tools/call", r#"{"requestState":""}"#.to_owned(), None),
+        ("tools/call", r#"{"requestState":7}"#.to_owned(), None),
+    ] {
+        let text = format!(r#"{{"id":1,"method":"{method}","params":{params}}}"#);
+        let parts: Vec<&[u8]> = text.as_bytes().chunks(7).collect();
+
+        assert_eq!(
+            peek_parts(&parts).unwrap().tie,
+            expected,
+            "{method} {params}"
+        );
     }
 }
