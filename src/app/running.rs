@@ -21,7 +21,7 @@ use crate::mcp::{SessionBounds, SessionTable};
 use crate::model::AdminAddress;
 use crate::proxy::snapshot::SnapshotCell;
 use crate::proxy::spec::LimitsSpec;
-use crate::proxy::{Caps, Catalogues, Phase, Shared};
+use crate::proxy::{Bonds, Caps, Catalogues, Phase, Shared};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
@@ -99,7 +99,7 @@ impl Gateway {
         }
         let caps = limits::caps(&spec.limits, own);
         let known = (&registry, conditions, &certificates);
-        let shared = shared(opened.snapshots, known, (spec.limits.session_records, caps));
+        let shared = shared(opened.snapshots, known, (&spec.limits, caps));
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
@@ -305,7 +305,7 @@ impl Drop for Running {
 fn shared(
     snapshots: Arc<SnapshotCell>,
     (registry, conditions, certificates): (&Arc<Registry>, Arc<Conditions>, &Certificates),
-    (session_records, caps): (usize, Caps),
+    (limits, caps): (&LimitsSpec, Caps),
 ) -> Shared {
     let bounds = |sessions| SessionBounds {
         sessions,
@@ -314,11 +314,12 @@ fn shared(
     Shared {
         snapshots,
         registry: Arc::clone(registry),
-        sessions: Arc::new(SessionTable::new(bounds(session_records))),
+        sessions: Arc::new(SessionTable::new(bounds(limits.session_records))),
         catalogues: Arc::new(Catalogues::default()),
         conditions,
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),
         caps,
+        bonds: Arc::new(Bonds::new(limits)),
         tls: certificates.listeners(),
     }
 }

@@ -419,21 +419,25 @@ impl Draft {
             method,
             Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
         );
-        let (tool, named, uri) = match method {
-            Method::ToolsCall => (self.tool, None, None),
-            Method::PromptsGet => (None, self.tool, None),
-            Method::ResourcesRead => (None, self.uri, None),
-            _ if method.is_about_a_task() => (None, self.task, None),
-            _ => (None, None, self.uri),
+        let (tool, prompt) = if method == Method::PromptsGet {
+            (None, self.tool)
+        } else {
+            (only(method == Method::ToolsCall, self.tool), None)
         };
+        let (resource, uri) = if method == Method::ResourcesRead {
+            (self.uri, None)
+        } else {
+            (None, only(subscribes, self.uri))
+        };
+        let task = only(method.is_about_a_task(), self.task);
         RequestFacts {
             kind,
             method,
             id: self.id,
             tool,
             protocol_version: only(method == Method::Initialize, self.version),
-            uri: only(subscribes, uri),
-            named,
+            uri,
+            named: prompt.or(resource).or(task),
             claimed: self.claimed,
             // A `taskId` is a task's only where the method says so.
             tie: self

@@ -14,6 +14,7 @@ use crate::upstream::{AnswerBody, BodyError};
 
 use super::call::Call;
 use super::door::Turn;
+use super::farewell::Farewell;
 use super::fields;
 use super::streams::StreamEntry;
 use super::watch::Watch;
@@ -39,6 +40,8 @@ pub(super) struct Relayed {
     pub(super) watch: Option<(Format, Box<Watch>)>,
     /// Keeps an event stream where a revert and the worker's end find it.
     pub(super) stream: Option<StreamEntry>,
+    /// What is said at the end of a stream that is ended here.
+    pub(super) farewell: Option<Box<Farewell>>,
     /// Why the answer breaks off, once what came before has been written.
     pub(super) cut: Option<BodyError>,
     /// Told when the answer is over, so that the connection's idle time begins.
@@ -99,6 +102,9 @@ impl Relayed {
         if let Some(error) = self.cut.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if self.farewell.as_ref().is_some_and(|last| last.is_said()) {
+            return Poll::Ready(None);
+        }
         std::task::ready!(self.guard.connection.poll_may_give(cx));
         self.body.set_sparing(self.guard.connection.is_crowded());
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
@@ -112,7 +118,12 @@ impl Relayed {
                     self.end();
                 }
             }
-            None => self.end(),
+            None => {
+                self.end();
+                if let Some(last) = self.last_words() {
+                    return Poll::Ready(Some(Ok(Frame::data(last))));
+                }
+            }
             Some(Err(error)) => self.call.end(self.blame(error)),
         }
         match frame {
@@ -143,7 +154,16 @@ impl Relayed {
         }
     }
 
+    /// What is left to say at the end, if it was this gateway that ended the answer.
+    fn last_words(&mut self) -> Option<Bytes> {
+        let farewell = self.farewell.as_mut()?;
+        self.body.pace().is_ending().then(|| farewell.words())?
+    }
+
     fn pass(&mut self, piece: &Bytes) {
+        if let Some(farewell) = &mut self.farewell {
+            farewell.pass(piece);
+        }
         let Some((format, watch)) = &mut self.watch else {
             return;
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response};
 
-use crate::mcp::{Effects, RequestFacts, ToolCatalogue};
+use crate::mcp::{self, Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
 use crate::upstream::{
@@ -229,7 +229,10 @@ pub(super) fn begin(
 /// Of MCP only messages within a session that want an answer tell how fast a backend is.
 fn latency_of(route: &RouteView, subject: &Subject) -> Latency {
     let tells = match &subject.facts {
-        Some(facts) => !facts.opens_session() && facts.expects_answer(),
+        Some(facts) => {
+            let is_stream = facts.method == mcp::Method::SubscriptionsListen;
+            !facts.opens_session() && facts.expects_answer() && !is_stream
+        }
         None => !route.is_mcp() || subject.method == Method::POST,
     };
     if tells {

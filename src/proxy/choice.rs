@@ -70,7 +70,7 @@ fn instead(worker: &Worker, route: &RouteView, key: Option<u64>) -> Option<usize
 }
 
 /// Whether an arm has a fit endpoint.
-fn has_fit(route: &RouteView, place: usize) -> bool {
+pub(super) fn has_fit(route: &RouteView, place: usize) -> bool {
     let arm = route.arm(place);
     arm.is_some_and(|(_, arm)| arm.endpoints.iter().any(is_fit))
 }

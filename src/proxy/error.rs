@@ -2,6 +2,7 @@
 
 use http::HeaderValue;
 
+use crate::mcp::Mismatch;
 use crate::model::RouteName;
 use crate::stats::AuthResult;
 use crate::upstream::{ClientFault, UpstreamError};
@@ -56,6 +57,15 @@ pub(super) enum ProxyError {
     NoStandIn {
         /// The route.
         route: RouteName,
+    },
+    /// The headers of a request contradict its body.
+    #[error(transparent)]
+    Mismatch(Mismatch),
+    /// The backend does not speak of the era without sessions, in which it was asked.
+    #[error("the protocol version is not supported here")]
+    OtherEra {
+        /// The version of the request.
+        requested: Box<str>,
     },
     /// The client's body is at fault.
     #[error(transparent)]

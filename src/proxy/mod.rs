@@ -3,15 +3,19 @@
 //! `pipeline` is the page to read first. A request lives on one worker from accept to last byte
 //! and keeps the snapshot that it started with.
 
+mod alone;
 mod answer;
 mod attempt;
 mod auth;
+mod bonds;
 mod call;
 mod catalogues;
 mod choice;
 mod client;
 mod door;
 mod error;
+mod fallback;
+mod farewell;
 mod fields;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -43,6 +47,7 @@ mod view;
 mod watch;
 mod worker;
 
+pub use bonds::Bonds;
 pub use catalogues::Catalogues;
 pub use places::{CapSizes, Caps};
 pub use worker::{Phase, Shared, WorkerOptions, run};

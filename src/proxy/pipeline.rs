@@ -10,15 +10,18 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::listener::Connection;
-use crate::mcp::RequestFacts;
+use crate::mcp::{Era, RequestFacts, Tie};
 use crate::model::Limit;
+use crate::split;
 use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, MCP_SESSION_ID, Pace};
 
+use super::alone::{self, Alone};
 use super::answer::{Answer, RequestGuard};
 use super::attempt;
 use super::choice;
 use super::client::Peer;
 use super::error::ProxyError;
+use super::fallback;
 use super::guard;
 use super::head::Head;
 use super::mirrored;
@@ -55,6 +58,8 @@ pub(super) struct Decided {
     pub(super) key: Option<u64>,
     /// The MCP session that the request belongs to.
     pub(super) session: Option<Box<Pinned>>,
+    /// What is known of a request of the MCP era that has no sessions.
+    pub(super) alone: Option<Box<Alone>>,
     /// Who asks, where the route knows its callers: a session that is opened is theirs alone.
     pub(super) owner: Option<Rc<str>>,
 }
@@ -63,6 +68,11 @@ impl Decided {
     /// The arm and the endpoint.
     pub(super) fn at(&self) -> (usize, Rc<Endpoint>) {
         (self.place, Rc::clone(&self.endpoint))
+    }
+
+    /// Whether the request brings a value back to the server that made it.
+    pub(super) fn is_tied(&self) -> bool {
+        self.alone.as_ref().is_some_and(|alone| alone.is_tied())
     }
 }
 
@@ -134,6 +144,10 @@ async fn proxy(
         facts: body.facts(),
     };
     caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
+    let era = alone::era_of(&route, &parts.headers);
+    if let (Era::Requests, Some(facts)) = (era, &subject.facts) {
+        alone::check(&parts.headers, facts)?;
+    }
 
     let asks = Asks {
         downstream,
@@ -142,7 +156,11 @@ async fn proxy(
         fields: &parts.headers,
         principal: principal.as_deref(),
     };
-    let mut decided = decide(route, asks).await?;
+    let tie = subject.facts.as_ref().and_then(|facts| facts.tie);
+    let mut decided = match era {
+        Era::Requests => decide_alone(route, asks, tie)?,
+        Era::Sessions => decide(route, asks).await?,
+    };
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let (sent, twin) = if let Some(protocol) = upgrade {
@@ -154,7 +172,10 @@ async fn proxy(
         (request::build(head, sent, body), twin)
     };
 
-    let answered = attempt::send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    let mut answered = attempt::send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    if fallback::may_be_needed(worker, (&decided, &subject), answered.0.status()) {
+        answered = Box::pin(fallback::read((&decided, &subject), answered)).await?;
+    }
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
@@ -234,6 +255,7 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
             endpoint,
             key,
             session: Some(pinned),
+            alone: None,
             owner,
         });
     }
@@ -242,8 +264,12 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         .forwarding
         .client(downstream.peer.address, fields)
         .address();
-    let claims = principal.map_or(&[][..], |principal| &principal.claims);
-    let key = route.route().keys.of_caller(fields, client, claims);
+    let key = route.route().keys.of_caller(&split::Caller {
+        headers: fields,
+        client,
+        owner: owner.as_deref(),
+        claims: principal.map_or(&[][..], |principal| &principal.claims),
+    });
     let (place, endpoint) = choice::by_split(worker, &route, key)?;
     Ok(Decided {
         route,
@@ -251,6 +277,23 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         endpoint,
         key,
         session: None,
+        alone: None,
         owner,
+    })
+}
+
+/// Where a request goes that belongs to no session: back to the server that made a value of
+/// it, else to where its caller is.
+fn decide_alone(route: RouteView, asks: Asks<'_>, tie: Option<Tie>) -> Result<Decided, ProxyError> {
+    let worker = &asks.downstream.worker;
+    let ((place, endpoint), key, alone) = alone::decide(worker, &route, asks, tie)?;
+    Ok(Decided {
+        route,
+        place,
+        endpoint,
+        key: Some(key),
+        session: None,
+        alone: Some(alone),
+        owner: asks.principal.map(|principal| Rc::clone(&principal.owner)),
     })
 }

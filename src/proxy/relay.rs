@@ -10,9 +10,11 @@ use crate::mcp::{self, Format, SessionRecord, Wish};
 use crate::model::Outcome;
 use crate::upstream::{self, AnswerBody};
 
+use super::alone::{self, Minting};
 use super::answer::{Answer, Relayed, RequestGuard};
 use super::call::{Call, Counts};
 use super::catalogues;
+use super::farewell::Farewell;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
@@ -56,6 +58,7 @@ pub(super) fn relay(
     let endless = format == Some(Format::EventStream);
     body.pace().answered(endless);
     call.answered(parts.status.as_u16());
+    alone::answered(worker, &decided, parts.status);
     let mut fields = parts.headers;
     fields::take_out(&mut fields, Side::Response);
     if !keeps_length(&subject.method, parts.status) {
@@ -67,6 +70,7 @@ pub(super) fn relay(
         by_status: Outcome::of_status(parts.status.as_u16()),
         watch: None,
         stream: None,
+        farewell: None,
         cut: None,
         guard,
     };
@@ -96,6 +100,10 @@ pub(super) fn relay(
 /// Tells the client its session's id: the one that it knows, or a new one, sealed.
 fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
     let id = fields.remove(MCP_SESSION_ID)?;
+    if decided.alone.is_some() {
+        // Its era has no sessions: the client could do nothing with it.
+        return None;
+    }
     let known = match &decided.session {
         Some(session) if session.backend_id.as_ref() == Some(&id) => {
             Some(session.client_id.clone())
@@ -120,12 +128,7 @@ fn watch_mcp(
     match subject.method {
         Method::GET if fine && format == Some(Format::EventStream) => {
             relayed.call.becomes_stream(Counts::No);
-            enter_stream(worker, &decided, relayed, Kind::Session);
-            let view = worker.view();
-            if decided.route.is_older_than(&view) {
-                // A revert may have come while the stream was being opened.
-                worker.streams().end_homeless(&view.snapshot);
-            }
+            open_stream(worker, &decided, relayed, Kind::Session);
         }
         Method::DELETE if fine => {
             if let Some(Ok(id)) = decided
@@ -141,12 +144,26 @@ fn watch_mcp(
                 .facts
                 .as_ref()
                 .is_none_or(|facts| facts.expects_answer());
-            if let (true, Some(format)) = (answers, format) {
+            if let (Some(Format::EventStream), Some(end)) = (format, Farewell::of(&subject)) {
+                relayed.call.becomes_stream(Counts::No);
+                relayed.farewell = Some(end);
+                open_stream(worker, &decided, relayed, Kind::Alone);
+            } else if let (true, Some(format)) = (answers, format) {
+                let minting = Minting::of(worker, &decided, (&subject, format));
                 let kept = keep(worker, &decided, subject, session_id);
-                relayed.watch = Some((format, Watch::new(format, kept)));
+                relayed.watch = Some((format, Watch::new(format, kept, minting)));
             }
         }
         _ => {}
+    }
+}
+
+/// The same for a stream that a revert ends, and one may have come while it was being opened.
+fn open_stream(worker: &Worker, decided: &Decided, relayed: &mut Relayed, kind: Kind) {
+    enter_stream(worker, decided, relayed, kind);
+    let view = worker.view();
+    if decided.route.is_older_than(&view) {
+        worker.streams().end_homeless(&view.snapshot);
     }
 }
 

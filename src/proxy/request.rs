@@ -28,6 +28,9 @@ pub(super) fn fields(
         // Answers are looked at, and nothing is ever unpacked to be looked at.
         sent.remove(ACCEPT_ENCODING);
     }
+    if decided.alone.is_some() {
+        sent.remove(MCP_SESSION_ID);
+    }
     if let Some(session) = &decided.session {
         match &session.backend_id {
             Some(id) => sent.insert(MCP_SESSION_ID, id.clone()),

@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-use crate::mcp::{Refusal, RequestId};
+use crate::mcp::{self, Refusal, RequestId};
 use crate::model::Limit;
 use crate::stats::AuthResult;
 use crate::upstream::{ClientFault, UpstreamError};
@@ -39,10 +39,7 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
         _ => {}
     }
     let (kind, text) = if caller.json_rpc {
-        (
-            "application/json",
-            refusal(error).body(caller.id.as_ref(), detail(error).as_deref()),
-        )
+        ("application/json", as_json_rpc(error, caller))
     } else {
         ("text/plain; charset=utf-8", plain(error).into_bytes())
     };
@@ -75,6 +72,14 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
 /// A client's request, or its connection, was refused for what it is.
 pub(super) fn count_malformed() {
     metrics::counter!("switchback_malformed_requests_total").increment(1);
+}
+
+fn as_json_rpc(error: &ProxyError, caller: &Caller) -> Vec<u8> {
+    let id = caller.id.as_ref();
+    if let ProxyError::OtherEra { requested } = error {
+        return mcp::unsupported_version(id, requested);
+    }
+    refusal(error).body(id, detail(error).as_deref())
 }
 
 /// A time in whole seconds, one at least: `Retry-After` knows no parts.
@@ -127,7 +132,9 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Head(HeadError::Method) => StatusCode::METHOD_NOT_ALLOWED,
         ProxyError::Head(HeadError::Fields) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ProxyError::Head(HeadError::Expectation) => StatusCode::EXPECTATION_FAILED,
-        ProxyError::Head(_) => StatusCode::BAD_REQUEST,
+        ProxyError::Head(_) | ProxyError::Mismatch(_) | ProxyError::OtherEra { .. } => {
+            StatusCode::BAD_REQUEST
+        }
         ProxyError::Body(fault) | ProxyError::Upstream(UpstreamError::ClientBody(fault)) => {
             match fault {
                 ClientFault::Broken => StatusCode::BAD_REQUEST,
@@ -163,6 +170,8 @@ fn refusal(error: &ProxyError) -> Refusal {
     match error {
         ProxyError::UnknownSession => Refusal::SessionNotFound,
         ProxyError::Address | ProxyError::Page | ProxyError::Rebound => Refusal::Forbidden,
+        ProxyError::Mismatch(_) => Refusal::HeaderMismatch,
+        ProxyError::OtherEra { .. } => Refusal::UnsupportedVersion,
         ProxyError::Auth { result, .. } => match status_of_auth(*result) {
             StatusCode::FORBIDDEN => Refusal::Forbidden,
             StatusCode::BAD_REQUEST => Refusal::BadRequest,
@@ -198,7 +207,7 @@ fn refusal(error: &ProxyError) -> Refusal {
 fn detail(error: &ProxyError) -> Option<String> {
     match error {
         ProxyError::Upstream(UpstreamError::ClientBody(fault)) => Some(fault.to_string()),
-        ProxyError::UnknownSession | ProxyError::Upstream(_) => None,
+        ProxyError::UnknownSession | ProxyError::OtherEra { .. } | ProxyError::Upstream(_) => None,
         ProxyError::Head(_)
         | ProxyError::Body(_)
         | ProxyError::Address
@@ -208,6 +217,7 @@ fn detail(error: &ProxyError) -> Option<String> {
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoStandIn { .. }
+        | ProxyError::Mismatch(_)
         | ProxyError::NoBackend { .. } => Some(error.to_string()),
     }
 }
@@ -221,6 +231,8 @@ fn closes(error: &ProxyError) -> bool {
         ProxyError::Address
         | ProxyError::Page
         | ProxyError::Rebound
+        | ProxyError::Mismatch(_)
+        | ProxyError::OtherEra { .. }
         | ProxyError::NoStandIn { .. }
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute

@@ -53,6 +53,7 @@ pub(super) fn covers(worker: &Worker, decided: &Decided, subject: &Subject) -> b
     };
     let session = decided.session.as_ref();
     route.is_candidate(decided.place)
+        && !decided.is_tied()
         && is_safe(spec, decided, subject)
         && session.is_none_or(|pinned| session::record_of(worker, pinned).is_some())
 }

@@ -12,7 +12,7 @@ use crate::access::address::AddressRules;
 use crate::access::jwt::KeyCell;
 use crate::deadline::Terms;
 use crate::listener::spec::ListenerSpec;
-use crate::mcp::{BackendTag, EndpointTag, SealKey};
+use crate::mcp::{BackendTag, EndpointTag, SealKey, Spot};
 use crate::model::{BackendName, Generation, OutcomeSet, Role, RouteName, Weight};
 use crate::routing::RouteTable;
 use crate::shadow::spec::ShadowSpec;
@@ -87,6 +87,16 @@ pub enum Standing {
     Reverted,
 }
 
+impl Standing {
+    /// Whether who is there may stay.
+    pub fn may_stay(self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Reverted => false,
+        }
+    }
+}
+
 /// The evidence to gather while a rollout runs.
 #[derive(Clone, Debug)]
 pub struct TrialBlueprint {
@@ -127,6 +137,8 @@ pub(super) struct Door {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) name: RouteName,
+    /// Names the route in the tables of what requests without sessions are bound by.
+    pub(super) identity: u64,
     pub(super) protocol: ProtocolSpec,
     /// Nothing where everybody is let in.
     pub(super) guard: Option<Box<Guard>>,
@@ -151,6 +163,10 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub(super) struct RouteArm {
     pub(super) backend: BackendName,
+    /// Names the backend in the tables of what requests without sessions are bound by.
+    pub(super) identity: u64,
+    /// Its endpoints, named in the same way and in their order.
+    pub(super) endpoints: Vec<u64>,
     pub(super) spec: BackendSpec,
     pub(super) standing: Standing,
     /// Its part in the rollout that is running, if it has one.
@@ -229,6 +245,8 @@ impl Route {
             .map(|(arm, backend)| {
                 let ready = RouteArm {
                     backend: arm.backend.clone(),
+                    identity: Spot::identity(arm.backend.as_str()),
+                    endpoints: identities(backend),
                     spec: backend.clone(),
                     standing: arm.standing,
                     role: role(&arm.backend),
@@ -245,6 +263,7 @@ impl Route {
             .and_then(|shadow| Some((shadow.clone(), backends.get(&shadow.backend)?.clone())));
         Self {
             name: spec.name.clone(),
+            identity: Spot::identity(spec.name.as_str()),
             protocol: spec.protocol,
             guard: Guard::new(blueprint),
             pages: Pages::new(spec),
@@ -286,6 +305,13 @@ fn trusted_place(
         heaviest.map(|(place, _)| place)
     };
     stable.or_else(heaviest).unwrap_or(0)
+}
+
+fn identities(backend: &BackendSpec) -> Vec<u64> {
+    let endpoints = backend.endpoints.iter();
+    endpoints
+        .map(|endpoint| Spot::identity(&endpoint.to_string()))
+        .collect()
 }
 
 fn tags_of(

@@ -54,8 +54,9 @@ pub struct RouteSpec {
     /// Relative shares by backend; at least one backend.
     pub split: SplitSpec,
     /// Where the key that pins a caller to a backend comes from; the first source that the
-    /// request has; at most 16. MCP sessions are always pinned. Default: none, a draw per
-    /// request.
+    /// request has; at most 16. MCP sessions are always pinned. MCP requests without sessions
+    /// (2026-07-28) that have none of these go by `principal`, then `client-address`. Default:
+    /// none, a draw per request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sticky: Vec<StickySpec>,
     /// Mirror a share of the side-effect-free calls to another backend. Default: none.

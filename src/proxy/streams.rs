@@ -8,7 +8,7 @@ use slab::Slab;
 use crate::model::{BackendName, RouteName};
 use crate::upstream::Pace;
 
-use super::snapshot::{Snapshot, Standing};
+use super::snapshot::Snapshot;
 
 /// The open streams of one worker.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ struct Stream {
 pub(super) enum Kind {
     /// An MCP session's, which follows it to a new home.
     Session,
+    /// One of an MCP request without session, whose client asks for another one.
+    Alone,
     /// Any other: no revert cuts it.
     Plain,
 }
@@ -69,19 +71,19 @@ impl Streams {
         open.len()
     }
 
-    /// Ends the sessions' streams to backends that were reverted, or are gone: their clients open them
-    /// again and are let in at the session's new home.
+    /// Ends the streams of MCP callers to backends that were reverted, or are gone: their clients
+    /// open them again and are let in where they belong now.
     pub(super) fn end_homeless(&self, snapshot: &Snapshot) {
         let open = self.open.borrow();
-        let sessions = open.iter().filter(|(_, s)| s.kind == Kind::Session);
-        for (_, stream) in sessions {
+        let of_callers = open.iter().filter(|(_, s)| s.kind != Kind::Plain);
+        for (_, stream) in of_callers {
             let route = snapshot
                 .routes
                 .iter()
                 .find(|route| route.name == stream.route);
             let arm =
                 route.and_then(|route| route.arms.iter().find(|arm| arm.backend == stream.backend));
-            if arm.is_none_or(|arm| arm.standing == Standing::Reverted) {
+            if arm.is_none_or(|arm| !arm.standing.may_stay()) {
                 stream.pace.end();
             }
         }

@@ -5,10 +5,14 @@ use bytes::Bytes;
 use crate::mcp::{AnswerScanner, Format};
 use crate::model::Outcome;
 
+use super::alone::Minting;
+
 /// Watches one answer. Its bytes pass untouched.
 pub(super) struct Watch {
     scanner: AnswerScanner,
     kept: Option<Kept>,
+    /// Looks for values that later calls are tied by.
+    minting: Option<Box<Minting>>,
 }
 
 /// A body that is kept up to a bound, for whoever wants to read it whole.
@@ -33,10 +37,15 @@ impl Kept {
 }
 
 impl Watch {
-    pub(super) fn new(format: Format, kept: Option<Kept>) -> Box<Self> {
+    pub(super) fn new(
+        format: Format,
+        kept: Option<Kept>,
+        minting: Option<Box<Minting>>,
+    ) -> Box<Self> {
         Box::new(Self {
             scanner: AnswerScanner::new(format),
             kept,
+            minting,
         })
     }
 
@@ -44,6 +53,9 @@ impl Watch {
     /// body may go on.
     pub(super) fn pass(&mut self, format: Format, piece: &Bytes) -> Option<Outcome> {
         self.scanner.feed(piece);
+        if let Some(minting) = &mut self.minting {
+            minting.pass(piece);
+        }
         if let Some(kept) = &mut self.kept {
             if kept.bytes.len() + piece.len() > kept.cap_bytes {
                 self.kept = None;
@@ -65,6 +77,9 @@ impl Watch {
     }
 
     fn tell(&mut self, format: Format) {
+        if let Some(minting) = self.minting.take() {
+            minting.keep();
+        }
         if let Some(kept) = self.kept.take() {
             (kept.reader)(format, &kept.bytes);
         }

@@ -26,6 +26,7 @@ use crate::stats::Registry;
 use crate::tls::{self, ServerTls};
 use crate::upstream::{Conditions, Endpoint, Pools};
 
+use super::bonds::Bonds;
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
 use super::choice;
@@ -40,6 +41,8 @@ use super::view::View;
 /// Sweeps of the deadline table between two sweeps of the idle connections.
 const POOL_SWEEP: u64 = 20;
 
+/// Sweeps of the deadline table between two looks at the tables of callers and ties.
+const BOND_SWEEP: u64 = 5;
 /// Idle connections that are closed at a time when others wait.
 const ROOM: usize = 16;
 
@@ -80,6 +83,8 @@ pub struct Shared {
     pub shadows: Arc<Shadows>,
     /// How much they take on at once.
     pub caps: Caps,
+    /// What binds requests without sessions to where they were before.
+    pub bonds: Arc<Bonds>,
     /// TLS of the listeners, in their order; those without speak cleartext.
     pub tls: Arc<[Option<Arc<ServerTls>>]>,
 }
@@ -221,6 +226,9 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
         worker.shared.conditions.take_back();
         worker.pools.heed_shortage();
         worker.shadow_pools.heed_shortage();
+        if worker.number == 0 && round.is_multiple_of(BOND_SWEEP) {
+            worker.bonds().sweep(worker.tick());
+        }
         if round.is_multiple_of(POOL_SWEEP) {
             worker.pools.sweep();
             worker.shadow_pools.sweep();
@@ -276,6 +284,10 @@ impl Worker {
 
     pub(super) fn sessions(&self) -> &SessionTable {
         &self.shared.sessions
+    }
+
+    pub(super) fn bonds(&self) -> &Bonds {
+        &self.shared.bonds
     }
 
     pub(super) fn retry_budgets(&self) -> &RetryBudgets {

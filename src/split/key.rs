@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::spec::StickySpec;
@@ -16,8 +16,36 @@ pub enum KeySource {
     Cookie(Box<str>),
     /// A claim of the caller's token.
     Claim(Box<str>),
+    /// Whom the caller's token stands for, or the credentials themselves where nobody checks them.
+    Principal,
     /// The client's address.
     ClientAddress,
+}
+
+/// Where the key of a request comes from that belongs to no session, after the route's own
+/// sources: every such request has one.
+const OF_REQUESTS: [KeySource; 2] = [KeySource::Principal, KeySource::ClientAddress];
+
+/// Who asks, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The fields of the request.
+    pub headers: &'a HeaderMap,
+    /// The client's address.
+    pub client: IpAddr,
+    /// Whom the caller's token stands for, where the route checks tokens.
+    pub owner: Option<&'a str>,
+    /// The claims of the token that somebody wants to know.
+    pub claims: &'a [(Box<str>, HeaderValue)],
+}
+
+/// The key of a request that belongs to no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerKey {
+    /// Chooses the backend, as every key does.
+    pub key: u64,
+    /// Names the caller whatever rollout is on: their backend is held by it.
+    pub caller: u64,
 }
 
 /// The sources of a route in order, and the seed of its latest rollout.
@@ -35,6 +63,7 @@ impl Keys {
             StickySpec::Header(name) => name.parse().ok().map(KeySource::Header),
             StickySpec::Cookie(name) => Some(KeySource::Cookie(name.as_str().into())),
             StickySpec::Claim(name) => Some(KeySource::Claim(name.as_str().into())),
+            StickySpec::Principal => Some(KeySource::Principal),
             StickySpec::ClientAddress => Some(KeySource::ClientAddress),
         };
         Self {
@@ -45,29 +74,31 @@ impl Keys {
 
     /// The hash of the first key that the request has, when nothing is known of its caller.
     pub fn of_request(&self, headers: &HeaderMap, client: IpAddr) -> Option<u64> {
-        self.of_caller(headers, client, &[])
+        self.of_caller(&Caller {
+            headers,
+            client,
+            owner: None,
+            claims: &[],
+        })
     }
 
-    /// The hash of the first key that the request has, of whose caller these claims are known.
-    pub fn of_caller(
-        &self,
-        headers: &HeaderMap,
-        client: IpAddr,
-        claims: &[(Box<str>, HeaderValue)],
-    ) -> Option<u64> {
-        self.sources.iter().find_map(|source| match source {
-            KeySource::Header(name) => headers.get(name).map(|value| self.hash(value.as_bytes())),
-            KeySource::Cookie(name) => cookie(headers, name).map(|value| self.hash(value)),
-            KeySource::Claim(name) => {
-                let mut claims = claims.iter();
-                let claim = claims.find(|(known, _)| known == name);
-                claim.map(|(_, value)| self.hash(value.as_bytes()))
-            }
-            KeySource::ClientAddress => Some(match client {
-                IpAddr::V4(v4) => self.hash(&v4.octets()),
-                IpAddr::V6(v6) => self.hash(&v6.octets()),
-            }),
-        })
+    /// The hash of the first key that the request has.
+    pub fn of_caller(&self, caller: &Caller<'_>) -> Option<u64> {
+        let hash = |key: &[u8]| self.hash(key);
+        self.sources
+            .iter()
+            .find_map(|source| source.read(caller, hash))
+    }
+
+    /// The key of a request that belongs to no session, from the route's sources, else from who
+    /// the caller is, else from the client's address. `scope` tells routes apart.
+    pub fn of_request_alone(&self, caller: &Caller<'_>, scope: u64) -> Option<CallerKey> {
+        let both = |key: &[u8]| CallerKey {
+            key: self.hash(key),
+            caller: xxh3_64_with_seed(key, scope),
+        };
+        let mut sources = self.sources.iter().chain(&OF_REQUESTS);
+        sources.find_map(|source| source.read(caller, both))
     }
 
     /// Whether a key may come from a field of this name, in lower case.
@@ -75,6 +106,7 @@ impl Keys {
         self.sources.iter().any(|source| match source {
             KeySource::Header(read) => read.as_str() == name,
             KeySource::Cookie(_) => name == "cookie",
+            KeySource::Principal => name == "authorization",
             KeySource::Claim(_) | KeySource::ClientAddress => false,
         })
     }
@@ -82,6 +114,36 @@ impl Keys {
     /// The hash of a key that is already known, such as a session's id.
     pub fn hash(&self, key: &[u8]) -> u64 {
         xxh3_64_with_seed(key, self.seed)
+    }
+}
+
+impl KeySource {
+    /// What is made of the key, if the request has one of this source.
+    fn read<R>(&self, caller: &Caller<'_>, make: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let Caller {
+            headers,
+            client,
+            owner,
+            claims,
+        } = caller;
+        match self {
+            Self::Header(name) => headers.get(name).map(|value| make(value.as_bytes())),
+            Self::Cookie(name) => cookie(headers, name).map(make),
+            Self::Claim(name) => {
+                let claim = claims.iter().find(|(known, _)| known == name);
+                claim.map(|(_, value)| make(value.as_bytes()))
+            }
+            Self::Principal => match owner {
+                Some(owner) => Some(make(owner.as_bytes())),
+                None => headers
+                    .get(AUTHORIZATION)
+                    .map(|value| make(value.as_bytes())),
+            },
+            Self::ClientAddress => Some(match client {
+                IpAddr::V4(v4) => make(&v4.octets()),
+                IpAddr::V6(v6) => make(&v6.octets()),
+            }),
+        }
     }
 }
 
@@ -139,6 +201,45 @@ mod tests {
             Keys::new(&[], 1).of_request(&headers(&[("x-user", "ann")]), CLIENT),
             None
         );
+    }
+
+    #[test]
+    fn a_request_without_session_goes_by_its_own_sources_then_by_who_asks() {
+        let keys = Keys::new(&[StickySpec::Header("x-user".into())], 1);
+        let of = |fields: &[(&'static str, &str)], owner| {
+            let headers = headers(fields);
+            let caller = Caller {
+                headers: &headers,
+                client: CLIENT,
+                owner,
+                claims: &[],
+            };
+            keys.of_request_alone(&caller, 5).map(|key| key.key)
+        };
+
+        let all = [("x-user", "ann"), ("authorization", "Bearer t")];
+        assert_eq!(of(&all, Some("me")), Some(keys.hash(b"ann")));
+        assert_eq!(of(&all[1..], Some("me")), Some(keys.hash(b"me")));
+        assert_eq!(of(&all[1..], None), Some(keys.hash(b"Bearer t")));
+        assert_eq!(of(&[], None), Some(keys.hash(&[127, 0, 0, 1])));
+    }
+
+    #[test]
+    fn a_caller_keeps_their_name_through_rollouts_and_has_another_on_each_route() {
+        let fields = headers(&[]);
+        let caller = Caller {
+            headers: &fields,
+            client: CLIENT,
+            owner: Some("me"),
+            claims: &[],
+        };
+        let of = |seed, scope| {
+            let keys = Keys::new(&[], seed).of_request_alone(&caller, scope);
+            keys.unwrap().caller
+        };
+
+        assert_eq!(of(1, 5), of(2, 5));
+        assert_ne!(of(1, 5), of(1, 6));
     }
 
     #[test]

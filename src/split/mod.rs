@@ -10,4 +10,4 @@ mod key;
 pub mod spec;
 
 pub use choice::{Arm, Split, rendezvous};
-pub use key::{KeySource, Keys};
+pub use key::{Caller, CallerKey, KeySource, Keys};

@@ -20,6 +20,9 @@ pub enum StickySpec {
     Cookie(String),
     /// A claim of the caller's token, such as `{ claim: sub }`; only on routes with `auth`.
     Claim(String),
+    /// Whom the caller's token stands for, on routes with `auth`; else the `Authorization` header as
+    /// it is, of which only a hash is kept.
+    Principal,
     /// The client's address, as trusted proxies tell it.
     ClientAddress,
 }
@@ -46,7 +49,7 @@ impl StickySpec {
             Self::Cookie(name) => (name.is_empty() || !name.bytes().all(is_token))
                 .then(|| format!("`{name}` is not the name of a cookie")),
             Self::Claim(name) => name.is_empty().then(|| "a claim has a name".to_owned()),
-            Self::ClientAddress => None,
+            Self::Principal | Self::ClientAddress => None,
         }
     }
 }

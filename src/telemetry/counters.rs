@@ -108,6 +108,34 @@ const KNOWN: &[(&str, &str)] = &[
         "switchback_sessions_lost_total",
         "MCP sessions that could not be moved and were answered 404",
     ),
+    (
+        "switchback_header_mismatches_total",
+        "MCP requests whose headers contradicted their body, answered -32020",
+    ),
+    (
+        "switchback_fallbacks_total",
+        "MCP requests without session to a backend that does not speak of them, answered -32022",
+    ),
+    (
+        "switchback_callers_redrawn_total",
+        "Held callers whose backend was reverted, drained, dead or gone, so that they were drawn anew",
+    ),
+    (
+        "switchback_callers_dropped_total",
+        "Callers who were not held because there were too many",
+    ),
+    (
+        "switchback_ties_followed_total",
+        "MCP requests that were led back to the server that made a value of theirs",
+    ),
+    (
+        "switchback_ties_lost_total",
+        "MCP requests with a value whose server is dead or gone, or not known for sure",
+    ),
+    (
+        "switchback_ties_dropped_total",
+        "Values of MCP servers that were not remembered because there were too many",
+    ),
 ];
 
 /// Gauges that other rooms set, each with its help.
@@ -117,6 +145,14 @@ const KNOWN_GAUGES: &[(&str, &str)] = &[
         "Most connections from downstream at once",
     ),
     ("switchback_requests_max", "Most requests at once"),
+    (
+        "switchback_callers_held",
+        "Callers of MCP without sessions who are held on a backend",
+    ),
+    (
+        "switchback_ties_held",
+        "Values of MCP servers that lead later calls back to them",
+    ),
 ];
 
 /// Reads the process-wide counters.

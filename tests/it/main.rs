@@ -26,6 +26,7 @@
 
 mod addresses;
 mod admin_doors;
+mod alone;
 mod backend_side;
 mod bodies;
 mod callers;

@@ -29,6 +29,11 @@ pub struct Agent {
 impl Agent {
     /// Opens a session at `/mcp`.
     pub fn open(sdk: Sdk, at: SocketAddr) -> Self {
+        Self::open_as(sdk, at, &[])
+    }
+
+    /// Connects to `/mcp` with these words to the agent: the era, and a token.
+    pub fn open_as(sdk: Sdk, at: SocketAddr, words: &[&str]) -> Self {
         let url = format!("http://{at}/mcp");
         let mut command = match sdk {
             Sdk::TypeScript => node("agent.mjs", LINKED),
@@ -39,7 +44,7 @@ impl Agent {
                 command
             }
         };
-        command.arg(url);
+        command.arg(url).args(words);
         let mut process = Process::start(command);
         let first = process.next_json();
         assert!(!first["connected"].is_null(), "{sdk:?}: {first}");
@@ -57,6 +62,12 @@ impl Agent {
         let said = self.ask(tool);
         assert_eq!(said["isError"], false, "{:?}: {tool}: {said}", self.sdk);
         said["text"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The revision that an agent of the TypeScript SDK has agreed on with its server.
+    pub fn version(&mut self) -> String {
+        let said = self.ask(":version");
+        said["version"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The tools that the agent sees.

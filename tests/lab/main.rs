@@ -34,6 +34,7 @@
 mod agent;
 mod clients;
 mod conformance;
+mod eras;
 mod hostile;
 mod machine;
 mod process;

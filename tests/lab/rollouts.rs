@@ -26,19 +26,19 @@ pub fn two_versions(v1: &str, v2: &str, (share1, share2): (u32, u32)) -> Gateway
     ))
 }
 
-fn start_rollout(gateway: &Gateway) -> String {
+pub fn start_rollout(gateway: &Gateway) -> String {
     let stages = json!([{ "percent": 50, "for": "1h" }]);
     let wanted = json!({ "to": "v2", "stages": stages, "reason": "a new version" });
     let rollout = gateway.admin.post("/v1/routes/tools/rollouts", &wanted);
     rollout["id"].as_str().expect("an id").to_owned()
 }
 
-fn act(gateway: &Gateway, rollout: &str, action: &str) {
+pub fn act(gateway: &Gateway, rollout: &str, action: &str) {
     let path = format!("/v1/rollouts/{rollout}/{action}");
     gateway.admin.post(&path, &json!({ "reason": "a test" }));
 }
 
-fn wait_for_state(gateway: &Gateway, rollout: &str, state: &str) -> Value {
+pub fn wait_for_state(gateway: &Gateway, rollout: &str, state: &str) -> Value {
     let path = format!("/v1/rollouts/{rollout}");
     gateway
         .admin

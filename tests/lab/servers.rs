@@ -35,6 +35,13 @@ impl Server {
         Self::start(command)
     }
 
+    /// The same, but it only knows the era with sessions.
+    pub fn elder_fixture(label: &str) -> Self {
+        let mut command = node("fixture.mjs", LINKED);
+        command.env("LABEL", label).env("ELDER", "1");
+        Self::start(command)
+    }
+
     /// The protocol's own server-everything.
     pub fn everything() -> Self {
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";

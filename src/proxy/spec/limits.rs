@@ -105,6 +105,23 @@ pub struct LimitsSpec {
     /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
     /// 10,000,000. Default 100,000.
     pub session_records: usize,
+    /// Most callers of MCP without sessions (2026-07-28) that are held on their backend, over all
+    /// routes, 0 to 10,000,000; more go by their key alone. Read at the start. Default 100,000.
+    pub held_callers: usize,
+    /// How long such a caller is held after their last call, 1s to 24h. Read at the start. Default
+    /// 10m.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub held_idle: Duration,
+    /// Most values of MCP servers (task ids, request states, cursors) that lead later calls
+    /// back to the server that made them, over all routes, 0 to 10,000,000. Read at the start.
+    /// Default 100,000.
+    pub ties: usize,
+    /// How long such a value is remembered after its last use, 1s to 24h. Read at the start.
+    /// Default 1h.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub tie_idle: Duration,
     /// Most checked tokens that each worker remembers, so that a caller pays for one signature
     /// and not for one a request, 0 to 1,000,000. Default 10,000.
     pub checked_tokens: usize,
@@ -171,7 +188,17 @@ impl LimitsSpec {
         );
         problems.number("session_records", self.session_records, 0..=10_000_000);
         problems.number("checked_tokens", self.checked_tokens, 0..=1_000_000);
+        self.add_problems_of_bonds(&mut problems);
         problems.into_vec()
+    }
+
+    fn add_problems_of_bonds(&self, problems: &mut Problems) {
+        let most = 0..=10_000_000;
+        problems.number("held_callers", self.held_callers, most.clone());
+        problems.number("ties", self.ties, most);
+        let day = Duration::from_secs(1)..=Duration::from_hours(24);
+        problems.duration("held_idle", self.held_idle, day.clone());
+        problems.duration("tie_idle", self.tie_idle, day);
     }
 }
 
@@ -205,6 +232,10 @@ impl Default for LimitsSpec {
             drain_delay: Duration::ZERO,
             drain_idle: Duration::from_secs(2),
             session_records: 100_000,
+            held_callers: 100_000,
+            held_idle: Duration::from_mins(10),
+            ties: 100_000,
+            tie_idle: Duration::from_hours(1),
             checked_tokens: 10_000,
         }
     }

@@ -26,6 +26,7 @@ pub mod issuer;
 pub mod load;
 pub mod mcp_client;
 pub mod mirror;
+pub mod modern;
 pub mod ports;
 pub mod routes;
 pub mod strict;

@@ -5,7 +5,7 @@
 //
 // Listens on 127.0.0.1 and prints {"port":…}. Every answer carries `x-fixture: LABEL`. What
 // it offers is in catalogue.mjs; LABEL shows in the tool `whoami`, and with FAULTY=1 the tool
-// `work` answers `isError`.
+// `work` answers `isError`. With ELDER=1 it only knows sessions.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
@@ -103,7 +103,7 @@ async function respond(request, response) {
   } catch {
     return refuse(response, 400, -32700, 'not JSON');
   }
-  const legacy = await speaksLegacy(request, body);
+  const legacy = Boolean(process.env.ELDER) || (await speaksLegacy(request, body));
   return legacy ? stateful(request, response, body) : stateless(request, response, body);
 }
 
