@@ -62,36 +62,76 @@ pub(super) async fn read(
     let status = parts.status.as_u16();
     body.pace().answered(false);
     call.answered(status);
-    let (held, text) = take(&mut body).await;
-    let is_whole = body.is_end_stream();
+    let Taken { held, text, end } = take(&mut body).await;
     let requested = subject
         .facts
         .as_ref()
         .and_then(|facts| facts.claimed.clone());
-    let understood = !is_whole || mcp::is_of_requests_era(status, &text);
+    let (understood, outcome) = match end {
+        End::Whole => (
+            mcp::is_of_requests_era(status, &text),
+            Outcome::of_status(status),
+        ),
+        End::Later => (true, Outcome::of_status(status)),
+        // Half of it could not be passed on as if it were all; the status says enough.
+        End::Broken => (false, Outcome::Broken),
+    };
     let Some(requested) = requested.filter(|_| !understood) else {
         body.put_back(held);
         return Ok((Response::from_parts(parts, body), call));
     };
-    call.end(Outcome::of_status(status));
+    call.end(outcome);
     metrics::counter!("switchback_fallbacks_total").increment(1);
     let route = &decided.route.route().name;
     tracing::debug!(%route, status, "a client is told of the era with sessions");
     Err(ProxyError::OtherEra { requested })
 }
 
-/// The frames of a refusal, and what they say; short of its end when it is long or breaks off.
-async fn take(body: &mut AnswerBody) -> (VecDeque<Frame<Bytes>>, Vec<u8>) {
-    let mut held = VecDeque::new();
-    let mut text = Vec::new();
-    while text.len() < MAX_REFUSAL_BYTES && !body.is_end_stream() {
-        let Some(Ok(frame)) = body.frame().await else {
-            break;
-        };
-        if let Some(piece) = frame.data_ref() {
-            text.extend_from_slice(piece);
+/// A refusal, as far as it was read.
+struct Taken {
+    held: VecDeque<Frame<Bytes>>,
+    text: Vec<u8>,
+    end: End,
+}
+
+/// How far a refusal was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// To its end.
+    Whole,
+    /// There is more than is read.
+    Later,
+    /// It broke off, or nothing came for too long.
+    Broken,
+}
+
+async fn take(body: &mut AnswerBody) -> Taken {
+    let mut taken = Taken {
+        held: VecDeque::new(),
+        text: Vec::new(),
+        end: end_of(body),
+    };
+    while taken.text.len() < MAX_REFUSAL_BYTES && taken.end == End::Later {
+        match body.frame().await {
+            // Without a length the end is told only by a frame that is none.
+            None => taken.end = End::Whole,
+            Some(Err(_)) => taken.end = End::Broken,
+            Some(Ok(frame)) => {
+                if let Some(piece) = frame.data_ref() {
+                    taken.text.extend_from_slice(piece);
+                }
+                taken.held.push_back(frame);
+                taken.end = end_of(body);
+            }
         }
-        held.push_back(frame);
     }
-    (held, text)
+    taken
+}
+
+fn end_of(body: &AnswerBody) -> End {
+    if body.is_end_stream() {
+        End::Whole
+    } else {
+        End::Later
+    }
 }

@@ -486,3 +486,28 @@ fn a_listening_client_is_no_call_and_told_of_the_end_in_a_revert() {
     let _again = clients[0].listen();
     assert_eq!(clients[0].call("whoami"), "v1");
 }
+
+#[test]
+fn a_refusal_that_breaks_off_or_is_endless_is_not_waited_for() {
+    let v1 = elder_server(400, "");
+    let gateway = Gateway::start(&route("mcp", &[("v1", &v1.url(), 1)]));
+    let mut client = ModernClient::new(gateway.address, "Bearer a");
+    v1.change(|exchange| {
+        exchange.read_body();
+        exchange.begin(400, &[]);
+        exchange.chunk("{\"jsonrpc\"");
+        exchange.cut();
+    });
+    let answer = client.ask("tools/list", json!({}));
+    assert_eq!(answer.json()["error"]["code"], -32022, "{}", answer.text());
+
+    let long = "x".repeat(200_000);
+    let body = long.clone();
+    v1.change(move |exchange| {
+        exchange.read_body();
+        exchange.answer(400, &[], &body);
+    });
+    let answer = client.ask("tools/list", json!({}));
+
+    assert_eq!((answer.status, answer.text()), (400, long));
+}

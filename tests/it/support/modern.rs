@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -25,11 +26,19 @@ pub fn modern_server(label: &str, wire: Wire) -> Backend {
     })
 }
 
-/// A server that speaks only of the era with sessions, and says so in its own way.
+/// A server that speaks only of the era with sessions, and says so in its own way; every other
+/// time without telling how long it is.
 pub fn elder_server(status: u16, body: &'static str) -> Backend {
+    let chunked = AtomicBool::new(true);
     Backend::start(move |exchange| {
         exchange.read_body();
-        exchange.answer(status, &[("content-type", "application/json")], body);
+        let fields = [("content-type", "application/json")];
+        if !chunked.fetch_xor(true, Ordering::Relaxed) || body.is_empty() {
+            return exchange.answer(status, &fields, body);
+        }
+        exchange.begin(status, &fields);
+        exchange.chunk(body);
+        exchange.end();
     })
 }
 
