@@ -64,10 +64,15 @@ impl RequestFacts {
 
     /// Whether the body holds a request, so that an answer is a call's outcome.
     pub fn expects_answer(&self) -> bool {
+        self.requests() > 0
+    }
+
+    /// How many requests the body holds: each has a response of its own.
+    pub fn requests(&self) -> u32 {
         match self.kind {
-            Kind::Request => true,
-            Kind::Notification | Kind::Response => false,
-            Kind::Batch => self.members.iter().any(Self::expects_answer),
+            Kind::Request => 1,
+            Kind::Notification | Kind::Response => 0,
+            Kind::Batch => self.members.iter().map(Self::requests).sum(),
         }
     }
 

@@ -28,12 +28,16 @@ pub fn peek(input: &[u8]) {
     assert!(facts.members.is_empty(), "{body:?}");
 }
 
-/// An answer says the same in any chunks, and an event stream what its events say one by one.
+/// An answer says the same in any chunks, is read where another parser reads it, and an event
+/// stream says what its events say one by one.
 pub fn events(input: &[u8]) {
     let (size, body) = cut(input);
     for format in [Format::Json, Format::EventStream] {
         let whole = scanned(format, body.chunks(body.len().max(1)));
         assert_eq!(whole, scanned(format, body.chunks(size)));
+        if format == Format::Json && serde_json::from_slice::<Value>(body).is_ok() {
+            assert!(!whole.malformed);
+        }
     }
 
     let mut framed = Framed::default();

@@ -5,11 +5,14 @@
 //! pairs are taken for U+FFFD, because the peers' own decoders do the same.
 
 mod lexeme;
+mod skim;
+mod state;
 
-use lexeme::{Digits, Literal, plain_length, skip_blanks};
+use lexeme::{Digits, Literal, Passed, pass_text, plain_length, skip_blanks};
+use state::{Next, State};
 
-/// Deepest nesting that is followed.
-pub(super) const MAX_DEPTH: u8 = 64;
+/// Deepest nesting that is followed, which is as deep as `serde_json` goes.
+pub(super) const MAX_DEPTH: u8 = 127;
 
 /// What nests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub(super) enum Place {
 /// Who is told the tokens. `depth` counts the objects and arrays around a token; those that
 /// it opens or closes are not counted.
 pub(super) trait Visitor {
+    /// Whether anything inside the object or array that begins now is of interest; `depth`
+    /// counts it. If not, nothing is told before its end, only checked.
+    fn listens(&mut self, depth: u8, container: Container) -> bool;
+
     /// Whether the pieces of the string that begins now are of interest.
     fn wants(&mut self, depth: u8, place: Place) -> bool;
 
@@ -72,33 +79,15 @@ pub(super) enum Progress {
     Malformed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Before everything; so many bytes of the byte order mark were seen.
-    Start(u8),
-    Value,
-    FirstElement,
-    FirstKey,
-    NextKey,
-    Colon,
-    AfterValue,
-    Text,
-    Escape,
-    /// So many hex digits of a `\u` escape were seen.
-    Hex(u8),
-    Number(Digits),
-    Literal(Literal, u8),
-    Complete,
-    Malformed,
-}
-
 /// The reader's whole memory: a few words.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
     state: State,
     depth: u8,
     /// One bit a level, the innermost lowest: set for an object.
-    objects: u64,
+    objects: u128,
+    /// From this depth on nothing is told, since nobody listens.
+    deaf_from: u8,
     place: Place,
     wanted: bool,
     /// The `\u` escape being read.
@@ -113,6 +102,7 @@ impl Reader {
             state: State::Start(0),
             depth: 0,
             objects: 0,
+            deaf_from: u8::MAX,
             place: Place::Value,
             wanted: false,
             unit: 0,
@@ -124,6 +114,11 @@ impl Reader {
     pub(super) fn feed<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) {
         let mut rest = bytes;
         while !rest.is_empty() {
+            if let State::Before(next) = self.state
+                && self.is_deaf()
+            {
+                rest = self.skim(next, rest);
+            }
             rest = match self.state {
                 State::Text => self.text(rest, visitor),
                 State::Escape => self.escape(rest, visitor),
@@ -132,13 +127,11 @@ impl Reader {
                 State::Literal(literal, seen) => self.literal(literal, seen, rest, visitor),
                 State::Start(seen) => self.start(seen, rest),
                 State::Malformed => return,
-                State::Value
-                | State::FirstElement
-                | State::FirstKey
-                | State::NextKey
-                | State::Colon
-                | State::AfterValue
-                | State::Complete => self.structure(rest, visitor),
+                State::Before(next) => self.structure(next, rest, visitor),
+                State::Complete => match skip_blanks(rest) {
+                    [] => &[],
+                    _ => self.fail(),
+                },
             };
         }
     }
@@ -159,19 +152,24 @@ impl Reader {
             State::Start(0) => Progress::Blank,
             State::Complete => Progress::Complete,
             State::Malformed => Progress::Malformed,
-            State::Value if self.depth == 0 => Progress::Blank,
+            State::Before(_) if self.depth == 0 => Progress::Blank,
             State::Start(_)
-            | State::Value
-            | State::FirstElement
-            | State::FirstKey
-            | State::NextKey
-            | State::Colon
-            | State::AfterValue
+            | State::Before(_)
             | State::Text
             | State::Escape
             | State::Hex(_)
             | State::Number(_)
             | State::Literal(..) => Progress::Inside,
+        }
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.depth >= self.deaf_from
+    }
+
+    fn tell<V: Visitor>(&self, token: Token<'_>, visitor: &mut V) {
+        if !self.is_deaf() {
+            visitor.token(self.depth, token);
         }
     }
 
@@ -192,11 +190,11 @@ impl Reader {
                 tail
             }
             (2, Some((0xBF, tail))) => {
-                self.state = State::Value;
+                self.state = State::Before(Next::Value);
                 tail
             }
             (0, _) => {
-                self.state = State::Value;
+                self.state = State::Before(Next::Value);
                 rest
             }
             _ => self.fail(),
@@ -204,27 +202,35 @@ impl Reader {
     }
 
     /// Everything outside strings, numbers and literals.
-    fn structure<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
-        let Some((byte, tail)) = skip_blanks(rest).split_first() else {
+    fn structure<'a, V: Visitor>(
+        &mut self,
+        next: Next,
+        rest: &'a [u8],
+        visitor: &mut V,
+    ) -> &'a [u8] {
+        let rest = skip_blanks(rest);
+        let Some((byte, tail)) = rest.split_first() else {
             return &[];
         };
-        match (self.state, byte) {
-            (State::FirstKey | State::NextKey, b'"') => self.open_string(Place::Key, visitor),
-            (State::AfterValue, b',') if self.objects & 1 == 1 => self.state = State::NextKey,
-            (State::AfterValue, b',') | (State::Colon, b':') => self.state = State::Value,
-            (State::AfterValue | State::FirstKey, b'}') if self.objects & 1 == 1 => {
+        let in_object = self.objects & 1 == 1;
+        match (next, byte) {
+            (Next::FirstKey | Next::Key, b'"') => self.open_string(Place::Key, visitor),
+            (Next::AfterValue, b',') if in_object => self.state = State::Before(Next::Key),
+            (Next::AfterValue, b',') | (Next::Colon, b':') => {
+                self.state = State::Before(Next::Value);
+            }
+            (Next::AfterValue | Next::FirstKey, b'}') if in_object => {
                 self.close(Container::Object, visitor);
             }
-            (State::AfterValue | State::FirstElement, b']') if self.objects & 1 == 0 => {
+            (Next::AfterValue | Next::FirstElement, b']') if !in_object => {
                 self.close(Container::Array, visitor);
             }
-            (State::Value | State::FirstElement, _) => self.open_value(*byte, visitor),
+            // A number's first byte is a part of it.
+            (Next::Value | Next::FirstElement, b'-' | b'0'..=b'9') => {
+                return self.number(Digits::Start, rest, visitor);
+            }
+            (Next::Value | Next::FirstElement, _) => self.open_value(*byte, visitor),
             _ => return self.fail(),
-        }
-        // A number's first byte is a part of it.
-        if matches!(self.state, State::Number(_)) {
-            let (first, _) = skip_blanks(rest).split_at(1);
-            visitor.token(self.depth, Token::NumberPart(first));
         }
         tail
     }
@@ -237,9 +243,6 @@ impl Reader {
             b't' => self.state = State::Literal(Literal::True, 1),
             b'f' => self.state = State::Literal(Literal::False, 1),
             b'n' => self.state = State::Literal(Literal::Null, 1),
-            b'-' => self.state = State::Number(Digits::Minus),
-            b'0' => self.state = State::Number(Digits::Zero),
-            b'1'..=b'9' => self.state = State::Number(Digits::Whole),
             _ => self.state = State::Malformed,
         }
     }
@@ -249,43 +252,67 @@ impl Reader {
             self.state = State::Malformed;
             return;
         }
-        visitor.token(self.depth, Token::Open(container));
+        self.tell(Token::Open(container), visitor);
         self.depth += 1;
-        let (bit, state) = match container {
-            Container::Object => (1, State::FirstKey),
-            Container::Array => (0, State::FirstElement),
+        if self.deaf_from == u8::MAX && !visitor.listens(self.depth, container) {
+            self.deaf_from = self.depth;
+        }
+        let (bit, next) = match container {
+            Container::Object => (1, Next::FirstKey),
+            Container::Array => (0, Next::FirstElement),
         };
         self.objects = self.objects << 1 | bit;
-        self.state = state;
+        self.state = State::Before(next);
     }
 
     fn close<V: Visitor>(&mut self, container: Container, visitor: &mut V) {
         self.depth -= 1;
         self.objects >>= 1;
+        if self.depth < self.deaf_from {
+            self.deaf_from = u8::MAX;
+        }
         self.end_value(Token::Close(container), visitor);
     }
 
     fn end_value<V: Visitor>(&mut self, token: Token<'_>, visitor: &mut V) {
         self.state = match self.depth {
             0 => State::Complete,
-            _ => State::AfterValue,
+            _ => State::Before(Next::AfterValue),
         };
-        visitor.token(self.depth, token);
+        self.tell(token, visitor);
     }
 
     fn open_string<V: Visitor>(&mut self, place: Place, visitor: &mut V) {
         self.place = place;
-        self.wanted = visitor.wants(self.depth, place);
+        self.wanted = !self.is_deaf() && visitor.wants(self.depth, place);
         self.state = State::Text;
     }
 
     /// Plain text, up to the next quote or backslash.
     fn text<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
+        if !self.wanted {
+            return self.unwanted_text(rest, visitor);
+        }
         let (piece, tail) = rest.split_at(plain_length(rest));
-        if self.wanted && !piece.is_empty() {
+        if !piece.is_empty() {
             self.lone_half(visitor);
             self.part(piece, visitor);
         }
+        self.end_text(tail, visitor)
+    }
+
+    fn unwanted_text<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
+        match pass_text(rest) {
+            Passed::Whole(tail) => {
+                self.close_string(visitor);
+                tail
+            }
+            Passed::Part(tail) => self.end_text(tail, visitor),
+        }
+    }
+
+    /// What ends plain text.
+    fn end_text<'a, V: Visitor>(&mut self, tail: &'a [u8], visitor: &mut V) -> &'a [u8] {
         match tail.split_first() {
             Some((b'"', tail)) => {
                 self.close_string(visitor);
@@ -304,8 +331,8 @@ impl Reader {
         self.lone_half(visitor);
         match self.place {
             Place::Key => {
-                self.state = State::Colon;
-                visitor.token(self.depth, Token::Key);
+                self.state = State::Before(Next::Colon);
+                self.tell(Token::Key, visitor);
             }
             Place::Value => self.end_value(Token::Text, visitor),
         }
@@ -409,7 +436,7 @@ impl Reader {
         }
         let (piece, tail) = rest.split_at(length);
         if !piece.is_empty() {
-            visitor.token(self.depth, Token::NumberPart(piece));
+            self.tell(Token::NumberPart(piece), visitor);
         }
         self.state = State::Number(digits);
         if tail.is_empty() {

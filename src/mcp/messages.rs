@@ -25,7 +25,6 @@ pub(super) struct Messages {
     word: Word<16>,
     number: Word<32>,
     tally: Tally,
-    complete: bool,
 }
 
 /// A member of a message that matters.
@@ -44,8 +43,6 @@ struct Message {
     has_result: bool,
     tool_error: bool,
     error: Option<Outcome>,
-    /// The worst `code` of the `error` object being read.
-    code: Option<Outcome>,
 }
 
 impl Messages {
@@ -58,18 +55,12 @@ impl Messages {
             word: Word::new(),
             number: Word::new(),
             tally: Tally::default(),
-            complete: false,
         }
     }
 
-    /// Whether the outermost object or array has ended.
-    pub(super) fn complete(&self) -> bool {
-        self.complete
-    }
-
-    /// What was found since the last time.
-    pub(super) fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
+    /// What the messages so far came to.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
     }
 
     fn heard(&mut self, depth: u8, token: Token<'_>) {
@@ -79,7 +70,6 @@ impl Messages {
             2 => self.within(token),
             _ => {}
         }
-        self.complete |= depth == 0 && matches!(token, Token::Close(_));
     }
 
     /// Tokens at the level of messages.
@@ -115,8 +105,7 @@ impl Messages {
         match token {
             Token::KeyPart(piece) => self.word.push(piece),
             Token::Key => self.member = Member::of(self.word.get()),
-            Token::TextPart(_) | Token::NumberPart(_) => {}
-            Token::Close(_) => message.close_member(self.member),
+            Token::TextPart(_) | Token::NumberPart(_) | Token::Close(_) => {}
             Token::Open(_)
             | Token::Text
             | Token::Number
@@ -157,6 +146,16 @@ impl Messages {
 }
 
 impl Visitor for Messages {
+    #[inline]
+    fn listens(&mut self, depth: u8, container: Container) -> bool {
+        match (depth.wrapping_sub(self.base), container) {
+            (0, _) => true,
+            (1, Container::Object) => self.message.is_some(),
+            (2, Container::Object) => self.message.is_some() && self.member.has_watched(),
+            _ => false,
+        }
+    }
+
     #[inline]
     fn wants(&mut self, depth: u8, place: Place) -> bool {
         self.word.clear();
@@ -199,41 +198,32 @@ impl Member {
 }
 
 impl Message {
-    /// A member's value begins; a scalar is complete with it.
+    /// A member's value begins; a scalar is complete with it. Whatever an earlier member of the
+    /// same name said is forgotten.
     fn member(&mut self, member: Member, token: Token<'_>) {
-        match (member, token) {
-            (Member::Result, _) => self.has_result = true,
+        match member {
+            Member::Result => {
+                self.has_result = true;
+                self.tool_error = false;
+            }
             // Some servers send every member and leave those empty that do not apply.
-            (Member::Method | Member::Error, Token::Null) | (Member::Other, _) => {}
-            (Member::Method, _) => self.has_method = true,
-            (Member::Error, Token::Open(Container::Object)) => self.code = None,
-            (Member::Error, _) => self.fail(Outcome::ProtocolError),
-        }
-    }
-
-    /// A member's object or array has ended.
-    fn close_member(&mut self, member: Member) {
-        if member == Member::Error {
-            let outcome = self.code.take().unwrap_or(Outcome::ProtocolError);
-            self.fail(outcome);
+            Member::Method => self.has_method = token != Token::Null,
+            // Whatever its code, which may still come.
+            Member::Error => self.error = (token != Token::Null).then_some(Outcome::ProtocolError),
+            Member::Other => {}
         }
     }
 
     /// The value of `isError` or `code`.
     fn watched(&mut self, member: Member, token: Token<'_>, number: Option<&[u8]>) {
         match (member, token) {
-            (Member::Result, Token::True) => self.tool_error = true,
+            (Member::Result, _) => self.tool_error = token == Token::True,
             (Member::Error, Token::Number) => {
-                let outcome = number.map_or(Outcome::ProtocolError, class_of);
-                self.code = Some(worse(self.code, outcome));
+                self.error = Some(number.map_or(Outcome::ProtocolError, class_of));
             }
-            (Member::Error, _) => self.code = Some(Outcome::ProtocolError),
-            (Member::Result | Member::Method | Member::Other, _) => {}
+            (Member::Error, _) => self.error = Some(Outcome::ProtocolError),
+            (Member::Method | Member::Other, _) => {}
         }
-    }
-
-    fn fail(&mut self, outcome: Outcome) {
-        self.error = Some(worse(self.error, outcome));
     }
 }
 

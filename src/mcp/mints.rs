@@ -120,6 +120,10 @@ impl Results {
 }
 
 impl Visitor for Results {
+    fn listens(&mut self, depth: u8, container: Container) -> bool {
+        container == Container::Object && (depth == 1 || depth == 2 && self.in_result)
+    }
+
     fn wants(&mut self, depth: u8, place: Place) -> bool {
         match place {
             Place::Key => {

@@ -36,15 +36,6 @@ impl Style {
 }
 
 impl Doc {
-    /// Arrays and objects around the deepest value.
-    pub(super) fn depth(&self) -> usize {
-        match self {
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => 0,
-            Self::Array(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
-            Self::Object(members) => 1 + members.iter().map(|m| m.1.depth()).max().unwrap_or(0),
-        }
-    }
-
     /// The document as text, with blanks and escapes by `style`; never with a carriage return.
     pub(super) fn write(&self, style: &mut Style) -> String {
         let mut out = String::new();
@@ -172,7 +163,7 @@ impl<'de> Deserialize<'de> for Doc {
 pub(super) enum Reading {
     Document(Doc),
     Malformed,
-    /// Where the two readers differ on purpose: depth, range of numbers, halves of surrogate
+    /// Where the two readers differ on purpose: range of numbers, halves of surrogate
     /// pairs, UTF-8.
     Differs,
 }
@@ -184,7 +175,6 @@ pub(super) fn parse(bytes: &[u8]) -> Reading {
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match serde_json::from_str::<Doc>(text) {
-        Ok(doc) if doc.depth() > 64 => Reading::Differs,
         Ok(doc) => Reading::Document(doc),
         Err(error) => {
             let message = error.to_string();
@@ -232,21 +222,24 @@ fn outcome(message: &Doc) -> Option<Outcome> {
     let Doc::Object(members) = message else {
         return None;
     };
-    let all = |name: &'static str| members.iter().filter(move |m| m.0 == name).map(|m| &m.1);
-    if all("method").any(|v| *v != Doc::Null) {
+    if last(members, "method").is_some_and(|v| *v != Doc::Null) {
         return None;
     }
-    let mut found: Vec<_> = all("error").filter_map(error).collect();
-    for result in all("result") {
-        let failed = matches!(result, Doc::Object(inner)
-            if inner.contains(&("isError".to_owned(), Doc::Bool(true))));
-        found.push(if failed {
+    let result = last(members, "result").map(|result| {
+        if matches!(result, Doc::Object(inner) if last(inner, "isError") == Some(&Doc::Bool(true)))
+        {
             Outcome::ToolError
         } else {
             Outcome::Success
-        });
-    }
-    found.into_iter().max_by_key(|o| rank(*o))
+        }
+    });
+    let error = last(members, "error").and_then(error);
+    result.into_iter().chain(error).max_by_key(|o| rank(*o))
+}
+
+/// Of members with the same name the last one counts.
+fn last<'a>(members: &'a [(String, Doc)], name: &str) -> Option<&'a Doc> {
+    members.iter().rfind(|m| m.0 == name).map(|m| &m.1)
 }
 
 fn error(value: &Doc) -> Option<Outcome> {
@@ -257,21 +250,14 @@ fn error(value: &Doc) -> Option<Outcome> {
             return Some(Outcome::ProtocolError);
         }
     };
-    let codes = members.iter().filter(|m| m.0 == "code").map(|m| {
-        let Doc::Number(text) = &m.1 else {
-            return Outcome::ProtocolError;
-        };
-        match text.parse::<f64>().unwrap() {
-            -32601.0 => Outcome::MethodNotFound,
-            -32700.0 | -32600.0 | -32602.0 => Outcome::CallerError,
-            _ => Outcome::ProtocolError,
-        }
-    });
-    Some(
-        codes
-            .max_by_key(|o| rank(*o))
-            .unwrap_or(Outcome::ProtocolError),
-    )
+    let Some(Doc::Number(text)) = last(members, "code") else {
+        return Some(Outcome::ProtocolError);
+    };
+    Some(match text.parse::<f64>().unwrap() {
+        -32601.0 => Outcome::MethodNotFound,
+        -32700.0 | -32600.0 | -32602.0 => Outcome::CallerError,
+        _ => Outcome::ProtocolError,
+    })
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -297,6 +297,16 @@ impl Members {
 }
 
 impl Visitor for Members {
+    fn listens(&mut self, depth: u8, container: Container) -> bool {
+        match (depth.checked_sub(self.base), container) {
+            _ if self.unclear.is_some() => false,
+            (Some(0), _) => true,
+            (Some(1), Container::Object) => self.message.is_some(),
+            (Some(2), Container::Object) => self.outer == Name::Params,
+            _ => false,
+        }
+    }
+
     fn wants(&mut self, depth: u8, place: Place) -> bool {
         let level = depth.wrapping_sub(self.base);
         let here = level == 1 || level == 2 && self.in_params() || level == 3 && self.in_meta();

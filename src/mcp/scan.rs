@@ -2,8 +2,13 @@
 //!
 //! Nothing is kept of the body but a few words of state. What counts: a message with
 //! `result` or `error` and without `method` is a response; a non-null `error` fails it by
-//! its `code`, and `isError: true` directly in `result` makes it a failed tool. Names that
-//! come twice count at their worst, since readers differ on which of them wins.
+//! its `code`, and `isError: true` directly in `result` makes it a failed tool. Of members with
+//! the same name the last one counts, as it does for `serde_json`, for JavaScript and for Python.
+//!
+//! That is why nothing is known before a message's last brace: until then a second `result`,
+//! `error` or `method` can turn it round. Less is read in two other ways. What lies deeper than
+//! `result.isError` and `error.code` is checked and passed over, not looked at; and nothing is
+//! read any more where nothing can change what is known, which is behind a mistake in a text.
 
 use crate::model::Outcome;
 
@@ -17,6 +22,8 @@ use super::messages::{Messages, Tally, worse};
 pub struct AnswerScanner {
     framing: Framing,
     document: Document,
+    /// How many responses an event stream owes.
+    awaited: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -46,31 +53,48 @@ impl AnswerScanner {
         Self {
             framing,
             document: Document::new(),
+            awaited: 1,
         }
+    }
+
+    /// A batch of requests is answered by this many responses, in one text or in an event each,
+    /// in any order.
+    #[must_use]
+    pub fn awaiting(mut self, responses: u32) -> Self {
+        self.awaited = responses.max(1);
+        self
     }
 
     /// Looks at the next bytes of the body.
     pub fn feed(&mut self, bytes: &[u8]) {
         match &mut self.framing {
-            Framing::Json => {
-                self.document.data(bytes);
-                if self.document.messages.complete() {
-                    self.document.publish();
-                }
-            }
+            Framing::Json => self.document.data(bytes),
             Framing::EventStream(events) => events.feed(bytes, &mut self.document),
         }
     }
 
-    /// Whether a complete response has passed, so that a call is over although its stream
-    /// may stay open.
+    /// Whether the call's responses have passed as a whole, so that it is over although its
+    /// stream may stay open.
     pub fn response_seen(&self) -> bool {
-        self.document.finding.responses > 0
+        match self.framing {
+            Framing::Json => self.so_far().responses > 0,
+            Framing::EventStream(_) => self.so_far().responses >= self.awaited,
+        }
     }
 
     /// The worst outcome among the responses so far.
     pub fn worst(&self) -> Option<Outcome> {
-        self.document.finding.worst
+        self.so_far().worst
+    }
+
+    fn so_far(&self) -> Finding {
+        match self.framing {
+            // Should anything but blanks follow, it takes back what was found.
+            Framing::Json if self.document.reader.progress() == Progress::Complete => {
+                self.document.messages.tally().into()
+            }
+            Framing::Json | Framing::EventStream(_) => self.document.finding,
+        }
     }
 
     /// The body has ended. An event without its closing empty line is none.
@@ -91,8 +115,13 @@ impl AnswerScanner {
             Framing::EventStream(events) if events.can_be_resumed() => Outcome::Success,
             Framing::EventStream(_) => Outcome::Broken,
         };
+        let awaited = match &self.framing {
+            Framing::Json => 1,
+            Framing::EventStream(_) => self.awaited,
+        };
         let found = self.finish();
         match found.worst {
+            Some(worst) if found.responses < awaited => worse(Some(worst), unanswered),
             Some(worst) => worst,
             None if found.malformed => Outcome::ServerError,
             None => unanswered,
@@ -119,10 +148,20 @@ impl Document {
 
     /// The text is complete: what it held counts.
     fn publish(&mut self) {
-        let Tally { worst, responses } = self.messages.take_tally();
+        let Tally { worst, responses } = self.messages.tally();
         self.finding.responses = self.finding.responses.saturating_add(responses);
         if let Some(outcome) = worst {
             self.finding.worst = Some(worse(self.finding.worst, outcome));
+        }
+    }
+}
+
+impl From<Tally> for Finding {
+    fn from(Tally { worst, responses }: Tally) -> Self {
+        Self {
+            worst,
+            responses,
+            malformed: false,
         }
     }
 }

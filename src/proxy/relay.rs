@@ -140,18 +140,17 @@ fn watch_mcp(
             }
         }
         Method::POST if fine && status != StatusCode::ACCEPTED => {
-            let answers = subject
-                .facts
-                .as_ref()
-                .is_none_or(|facts| facts.expects_answer());
+            let facts = subject.facts.as_ref();
+            let requests = facts.map_or(1, |facts| facts.requests());
             if let (Some(Format::EventStream), Some(end)) = (format, Farewell::of(&subject)) {
                 relayed.call.becomes_stream(Counts::No);
                 relayed.farewell = Some(end);
                 open_stream(worker, &decided, relayed, Kind::Alone);
-            } else if let (true, Some(format)) = (answers, format) {
+            } else if let (1.., Some(format)) = (requests, format) {
                 let minting = Minting::of(worker, &decided, (&subject, format));
                 let kept = keep(worker, &decided, subject, session_id);
-                relayed.watch = Some((format, Watch::new(format, kept, minting)));
+                let awaited = (format, requests);
+                relayed.watch = Some((format, Watch::new(awaited, kept, minting)));
             }
         }
         _ => {}

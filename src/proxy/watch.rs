@@ -37,13 +37,14 @@ impl Kept {
 }
 
 impl Watch {
+    /// Watches an answer in this format to so many requests.
     pub(super) fn new(
-        format: Format,
+        (format, requests): (Format, u32),
         kept: Option<Kept>,
         minting: Option<Box<Minting>>,
     ) -> Box<Self> {
         Box::new(Self {
-            scanner: AnswerScanner::new(format),
+            scanner: AnswerScanner::new(format).awaiting(requests),
             kept,
             minting,
         })

@@ -62,6 +62,7 @@ mod mishaps;
 mod outcomes;
 mod pages;
 mod papers;
+mod readings;
 mod rehoming;
 mod reload;
 mod retries;

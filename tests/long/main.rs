@@ -36,6 +36,7 @@ mod crowd;
 mod differential;
 mod kills;
 mod process;
+mod readings;
 mod size;
 mod slow;
 mod soak;

@@ -7,6 +7,7 @@ use super::Token;
 /// How far a number has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Digits {
+    Start,
     Minus,
     Zero,
     Whole,
@@ -28,8 +29,11 @@ impl Digits {
     /// The state after one more byte; `None` when it is no part of the number.
     pub(super) fn next(self, byte: u8) -> Option<Self> {
         match (self, byte) {
-            (Self::Minus, b'0') => Some(Self::Zero),
-            (Self::Minus, b'1'..=b'9') | (Self::Whole, b'0'..=b'9') => Some(Self::Whole),
+            (Self::Start, b'-') => Some(Self::Minus),
+            (Self::Start | Self::Minus, b'0') => Some(Self::Zero),
+            (Self::Start | Self::Minus, b'1'..=b'9') | (Self::Whole, b'0'..=b'9') => {
+                Some(Self::Whole)
+            }
             (Self::Zero | Self::Whole, b'.') => Some(Self::Point),
             (Self::Point | Self::Fraction, b'0'..=b'9') => Some(Self::Fraction),
             (Self::Zero | Self::Whole | Self::Fraction, b'e' | b'E') => Some(Self::E),
@@ -57,19 +61,97 @@ impl Literal {
     }
 }
 
+#[inline]
 pub(super) fn skip_blanks(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let [b' ' | b'\t' | b'\r' | b'\n', tail @ ..] = rest {
+        rest = tail;
+        // Written for people, JSON is indented by many blanks at a time.
+        while let Some(tail) = rest.strip_prefix(b"        ") {
+            rest = tail;
+        }
+    }
+    rest
+}
+
+/// How far a string was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed<'a> {
+    /// To its end; this follows its closing quote.
+    Whole(&'a [u8]),
+    /// Up to the end of the chunk, or to an escape or a byte that needs a closer look.
+    Part(&'a [u8]),
+}
+
+/// Passes over what is left of a string whose opening quote, and whole escapes, are behind.
+#[inline]
+pub(super) fn pass_text(bytes: &[u8]) -> Passed<'_> {
+    let mut rest = bytes;
+    loop {
+        (_, rest) = rest.split_at(plain_length(rest));
+        rest = match rest {
+            [b'"', tail @ ..] => return Passed::Whole(tail),
+            [
+                b'\\',
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
+                tail @ ..,
+            ] => tail,
+            [b'\\', b'u', digits @ ..] => match digits.split_first_chunk::<4>() {
+                Some((digits, tail)) if digits.iter().all(u8::is_ascii_hexdigit) => tail,
+                Some(_) | None => return Passed::Part(rest),
+            },
+            _ => return Passed::Part(rest),
+        };
+    }
+}
+
+/// Passes over a number; `None` when it is none, or may go on in the next chunk.
+#[inline]
+pub(super) fn pass_number(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = match bytes.strip_prefix(b"-").unwrap_or(bytes) {
+        [b'0', tail @ ..] => tail,
+        [b'1'..=b'9', tail @ ..] => skip_digits(tail),
+        _ => return None,
+    };
+    let rest = match rest {
+        [b'.', b'0'..=b'9', tail @ ..] => skip_digits(tail),
+        [b'.', ..] => return None,
+        _ => rest,
+    };
+    let rest = match rest {
+        [b'e' | b'E', b'+' | b'-', b'0'..=b'9', tail @ ..]
+        | [b'e' | b'E', b'0'..=b'9', tail @ ..] => skip_digits(tail),
+        [b'e' | b'E', ..] => return None,
+        _ => rest,
+    };
+    (!rest.is_empty()).then_some(rest)
+}
+
+fn skip_digits(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    while let [b'0'..=b'9', tail @ ..] = rest {
         rest = tail;
     }
     rest
 }
 
+/// Passes over `true`, `false` or `null`.
+#[inline]
+pub(super) fn pass_literal(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b't', b'r', b'u', b'e', tail @ ..]
+        | [b'n', b'u', b'l', b'l', tail @ ..]
+        | [b'f', b'a', b'l', b's', b'e', tail @ ..] => Some(tail),
+        _ => None,
+    }
+}
+
 /// Words of a string that are looked at one by one before the rest is searched: names and
 /// most values are shorter, and a search costs more to set up.
-const SHORT_WORDS: usize = 2;
+const SHORT_WORDS: usize = 4;
 
 /// Bytes before the next quote, backslash or control character.
+#[inline]
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     for _ in 0..SHORT_WORDS {
@@ -82,18 +164,26 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
         }
         rest = tail;
     }
-    let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-    let (plain, _) = rest.split_at(end);
-    bytes.len() - rest.len() + first_control(plain).unwrap_or(end)
+    bytes.len() - rest.len() + long_plain_length(rest)
+}
+
+/// The same, by a search that pays where there is much to pass over.
+#[inline(never)]
+fn long_plain_length(bytes: &[u8]) -> usize {
+    let end = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+    let (plain, _) = bytes.split_at(end);
+    first_control(plain).unwrap_or(end)
 }
 
 /// The high bit of the lowest byte that ends plain text, and perhaps of bytes above it.
 fn stops(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    equal(b'"') | equal(b'\\') | below(word, 0x20)
+    // Below zero, so that the high bit comes up, where the byte is the one looked for.
+    let equal = |byte: u8| (word ^ (ONES * u64::from(byte))).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    // Bytes that have the high bit themselves are none of these.
+    (equal(b'"') | equal(b'\\') | control) & !word & HIGHS
 }
 
 /// Where the first control character is. The look over all bytes has no early end, so that

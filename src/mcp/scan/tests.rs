@@ -50,7 +50,7 @@ fn a_result_is_a_success_and_is_error_in_it_a_failed_tool() {
         ),
         (
             r#"{"result":{"isError":true,"isError":false}}"#,
-            Outcome::ToolError,
+            Outcome::Success,
         ),
         (r#"{"result":{"a":{"isError":true}}}"#, Outcome::Success),
         (r#"{"result":[{"isError":true}]}"#, Outcome::Success),
@@ -88,6 +88,7 @@ fn an_error_is_told_by_its_code() {
         (r#"{"code":[-32601]}"#, Outcome::ProtocolError),
         (r#"{"data":{"code":-32601}}"#, Outcome::ProtocolError),
         (r#"{"code":-32601,"code":-32603}"#, Outcome::ProtocolError),
+        (r#"{"code":-32603,"code":-32601}"#, Outcome::MethodNotFound),
         (
             r#"{"code":-32601,"data":{"code":-32603}}"#,
             Outcome::MethodNotFound,
@@ -103,6 +104,44 @@ fn an_error_is_told_by_its_code() {
     }
     let padded = format!(r#"{{"error":{{"code":-32601.{}}}}}"#, "0".repeat(100));
     assert_eq!(json(&padded), found(1, Outcome::ProtocolError));
+}
+
+#[test]
+fn of_members_with_one_name_the_last_one_counts() {
+    for (text, outcome) in [
+        (
+            r#"{"result":{"isError":true},"result":{}}"#,
+            Outcome::Success,
+        ),
+        (
+            r#"{"result":{},"r\u0065sult":{"isError":true}}"#,
+            Outcome::ToolError,
+        ),
+        (
+            r#"{"result":{"isError":true,"isError":null}}"#,
+            Outcome::Success,
+        ),
+        (
+            r#"{"result":{"isError":true},"error":{"code":1},"error":null}"#,
+            Outcome::ToolError,
+        ),
+        (
+            r#"{"error":{"code":-32601},"error":{}}"#,
+            Outcome::ProtocolError,
+        ),
+        (
+            r#"{"error":7,"error":{"code":-32601,"data":[{}]}}"#,
+            Outcome::MethodNotFound,
+        ),
+        (
+            r#"{"method":"x","result":1,"method":null}"#,
+            Outcome::Success,
+        ),
+    ] {
+        assert_eq!(json(text), found(1, outcome), "{text}");
+    }
+    let turned = r#"{"result":1,"method":null,"method":"x"}"#;
+    assert_eq!(json(turned), Finding::default());
 }
 
 #[test]
@@ -147,14 +186,26 @@ fn what_is_not_json_is_malformed_whatever_came_before() {
     for text in [
         "{\"result\":{}",
         "<html>",
+        "{\"result\":{\"a\":[1,,2]}}",
+        "{\"result\":{\"a\":{\"b\":1]}}",
+        "{\"result\":{\"a\":{\"b\" 1}}}",
+        "{\"result\":{\"a\":[\"\\x\"]}}",
+        "{\"result\":{\"a\":[01]}}",
+        "{\"result\":{\"a\":[1,]}}",
+        "{\"result\":{\"a\":{\"b\":1,}}}",
+        "{\"params\":[nul],\"result\":{}}",
         "{\"result\":{}}x",
         "{\"result\":{}}{}",
         "\"",
         "[1",
     ] {
-        assert!(json(text).malformed, "{text}");
+        let told = Finding {
+            malformed: true,
+            ..Finding::default()
+        };
+        assert_eq!(json(text), told, "{text}");
     }
-    let deep = format!(r#"{{"result":{}{}}}"#, "[".repeat(64), "]".repeat(64));
+    let deep = format!(r#"{{"result":{}{}}}"#, "[".repeat(127), "]".repeat(127));
     assert!(json(&deep).malformed);
 }
 
@@ -183,6 +234,32 @@ fn a_json_answer_is_over_with_its_last_brace() {
 
     assert!(scanner.response_seen());
     assert_eq!(scanner.worst(), Some(Outcome::Success));
+}
+
+#[test]
+fn what_follows_a_json_answer_takes_it_back() {
+    let mut scanner = AnswerScanner::new(Format::Json);
+    scanner.feed(b"{\"result\":{}} \n");
+    assert!(scanner.response_seen());
+    scanner.feed(b"}");
+
+    assert!(!scanner.response_seen());
+    assert_eq!(scanner.worst(), None);
+    assert_eq!(scanner.outcome(), Outcome::ServerError);
+}
+
+#[test]
+fn a_batch_is_over_when_all_its_responses_have_passed_in_any_order() {
+    let mut scanner = AnswerScanner::new(Format::EventStream).awaiting(3);
+    scanner.feed(b"data: {\"id\":3,\"result\":{}}\n\n");
+    scanner.feed(b"data: {\"id\":9,\"method\":\"sampling/createMessage\"}\n\n");
+    assert!(!scanner.response_seen());
+    let cut = scanner.clone();
+    scanner.feed(b"data: [{\"id\":1,\"error\":{\"code\":-32602}},{\"id\":2,\"result\":1}]\n\n");
+
+    assert!(scanner.response_seen());
+    assert_eq!(scanner.worst(), Some(Outcome::CallerError));
+    assert_eq!(cut.outcome(), Outcome::Broken);
 }
 
 #[test]
@@ -261,6 +338,7 @@ proptest! {
             Reading::Malformed => {
                 let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
                 prop_assert_eq!(whole.malformed, !text.trim_ascii().is_empty());
+                prop_assert_eq!((whole.responses, whole.worst), (0, None));
             }
             Reading::Differs => {}
         }

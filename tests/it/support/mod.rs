@@ -28,8 +28,10 @@ pub mod mcp_client;
 pub mod mirror;
 pub mod modern;
 pub mod ports;
+pub mod readings;
 pub mod routes;
 pub mod strict;
+pub mod texts;
 pub mod wire;
 
 use std::time::Duration;
