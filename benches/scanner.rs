@@ -20,6 +20,11 @@ fn prose(bytes: usize) -> String {
     )
 }
 
+/// The same without a single escape.
+fn plain(bytes: usize) -> String {
+    prose(bytes).replace("\\\"", "''").replace("\\n", "  ")
+}
+
 /// A tool's answer that is mostly structure.
 fn records(bytes: usize) -> String {
     let item = r#"{"id":12345,"name":"widget","tags":["a","b"],"price":12.50,"on":true}"#;
@@ -42,6 +47,11 @@ fn scan(bencher: Bencher<'_, '_>, format: Format, body: &str) {
 #[divan::bench(args = SIZES)]
 fn json_prose(bencher: Bencher<'_, '_>, bytes: usize) {
     scan(bencher, Format::Json, &prose(bytes));
+}
+
+#[divan::bench(args = SIZES)]
+fn json_plain(bencher: Bencher<'_, '_>, bytes: usize) {
+    scan(bencher, Format::Json, &plain(bytes));
 }
 
 #[divan::bench(args = SIZES)]
