@@ -25,6 +25,7 @@ pub(super) fn begin(
     };
     if !mirror.wants(worker.draw())
         || goes_to_shadow(decided)
+        || means_one_server(subject)
         || !changes_nothing(&decided.route, subject)
     {
         return (None, None);
@@ -54,6 +55,12 @@ fn real_session(worker: &Worker, id: Option<&str>) -> Option<RealSession> {
         id: id.into(),
         record: session.record(),
     })
+}
+
+/// Whether the request brings a value back to the server that made it: the shadow's is another.
+fn means_one_server(subject: &Subject) -> bool {
+    let facts = subject.facts.as_ref();
+    facts.is_some_and(|facts| facts.tie.is_some())
 }
 
 /// Whether the shadow answers the real call itself.
