@@ -155,10 +155,7 @@ impl From<ControlError> for Refusal {
             ControlError::Contract { report, .. } => Self::new(ErrorCode::Contract, message)
                 .hint("mend the candidate, or start it with `accept_contract` (--accept-contract)")
                 .details(json!({"contract": render_contract::contract(&report)})),
-            ControlError::Uncompared { .. } => {
-                Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")
-            }
-            ControlError::Conflict { .. } => {
+            ControlError::Uncompared { .. } | ControlError::Conflict { .. } => {
                 Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")
             }
             ControlError::Config(diagnostics) => Self::config(&diagnostics),

@@ -26,7 +26,7 @@ const CHECKS: &str = "switchback_contract_checks_total";
 /// Contract checks at once.
 const PLACES: usize = 4;
 /// Changes that are kept with a rollout; all of them are counted.
-pub(super) const KEPT_CHANGES: usize = 50;
+pub(super) const KEPT_CHANGES: usize = 20;
 
 /// Which contracts to compare.
 #[derive(Clone, Debug)]
@@ -96,6 +96,18 @@ pub struct ContractReport {
 }
 
 impl ContractReport {
+    fn unknown((stable, candidate): (BackendName, BackendName), why: String) -> Self {
+        Self {
+            stable,
+            candidate,
+            at: Timestamp::now(),
+            result: ContractResult::Unknown,
+            comparison: Comparison::default(),
+            unknown: Some(why),
+            accepted: false,
+        }
+    }
+
     /// One sentence on it.
     pub fn summary(&self) -> String {
         let counts = self.comparison.counts;
@@ -239,7 +251,14 @@ impl Inspector {
                 if !runs && stable != asked.to =>
             {
                 let pair = (stable, asked.to.clone());
-                self.compare(status, spec, pair).await.map(Some)
+                match self.compare(status, spec, pair.clone()).await {
+                    // Whether that matters is for the policy to say.
+                    Err(ControlError::Busy) => Ok(Some(ContractReport::unknown(
+                        pair,
+                        "too many contracts are compared already".to_owned(),
+                    ))),
+                    other => other.map(Some),
+                }
             }
             _ => Ok(None),
         }

@@ -1,6 +1,7 @@
 //! What is desired: the one document that survives a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +66,7 @@ pub(super) struct Run {
     pub(super) record: Option<Record>,
     /// What the candidate promised when it started, compared with what stable did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) contract: Option<Box<ContractReport>>,
+    pub(super) contract: Option<Arc<ContractReport>>,
 }
 
 impl Run {

@@ -1,6 +1,7 @@
 //! What happened: one type for the history, the event stream and the log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,7 @@ pub enum What {
         percent: Percent,
         /// What it promises, compared with what stable does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        contract: Option<Box<ContractReport>>,
+        contract: Option<Arc<ContractReport>>,
     },
     /// A rollout entered a stage: its first one after the warm-up, or the next.
     RolloutAdvanced {

@@ -99,7 +99,7 @@ impl Ground<'_> {
             ended_at: None,
             state: State::new(),
             record: None,
-            contract: contract.map(|report| Box::new(report.kept())),
+            contract: contract.map(|report| Arc::new(report.kept())),
         }));
         let started = self.step(route, state, Step::Start, &asked.author);
         let mut change = started.map_err(|refusal| ControlError::Invalid(refusal.to_string()))?;

@@ -138,12 +138,8 @@ pub(super) fn assemble<T>(
         store: &StoreHealth::Healthy,
     };
     let (status, status_reader) = watch::channel(Arc::new(picture.draw()));
-    let inspector = Inspector::new(&options.conditions);
-    let handle = ControlHandle::new(
-        (command_sender, status_reader),
-        &events,
-        (&store, inspector),
-    );
+    let own = (&store, Inspector::new(&options.conditions));
+    let handle = ControlHandle::new((command_sender, status_reader), &events, own);
     let mut control = Control {
         desired,
         config,

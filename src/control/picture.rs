@@ -228,7 +228,7 @@ impl Sitters<'_> {
             author: run.author.clone(),
             revert_reason: view.reason,
             verdict: run.record.clone().map(Arc::new),
-            contract: run.contract.as_deref().cloned().map(Arc::new),
+            contract: run.contract.clone(),
         }
     }
 }

@@ -294,7 +294,7 @@ fn who_cannot_be_asked_is_said_with_the_reason() {
         until_closed(exchange);
     });
     unknown("within 300ms");
-    v2.change(|exchange| exchange.cut());
+    v2.change(Exchange::cut);
     unknown("reading the answer to initialize");
     v2.change(|exchange| {
         exchange.answer(

@@ -34,6 +34,7 @@
 mod agent;
 mod clients;
 mod conformance;
+mod contracts;
 mod eras;
 mod hostile;
 mod machine;

@@ -28,7 +28,7 @@ pub struct ContractBody {
     pub accepted: bool,
     /// How many changes there are of each severity.
     pub counts: ContractCountsBody,
-    /// The changes, the worst first: 500 at most, 50 of a rollout.
+    /// The changes, the worst first: 500 at most, 20 of a rollout.
     pub changes: Vec<ContractChangeBody>,
 }
 

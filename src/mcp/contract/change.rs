@@ -186,7 +186,9 @@ impl Found {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => plain(text, MAX_TEXT_BYTES),
-        other => plain(&other.to_string(), MAX_TEXT_BYTES),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            plain(&value.to_string(), MAX_TEXT_BYTES)
+        }
     }
 }
 

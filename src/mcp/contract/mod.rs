@@ -14,11 +14,15 @@ mod read;
 mod rule;
 mod schema;
 #[cfg(test)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases is read from top to bottom"
+)]
 mod tests;
 mod walk;
 
 pub use change::{Change, Comparison, Counts};
 pub use compare::compare;
-pub use question::{Era, Question};
+pub use question::{Answered, Era, Question};
 pub use read::{Contract, ContractBounds, ContractError};
 pub use rule::{Part, Rule, Severity};

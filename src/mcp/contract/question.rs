@@ -1,6 +1,6 @@
 //! What a server is asked, word by word, and how its answer is found.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::mcp::body::{BodyError, Reply, reply_to};
 use crate::mcp::format::Format;
@@ -28,6 +28,9 @@ pub struct Question {
     id: u64,
 }
 
+/// What a server answered: a result, or the code and words of an error.
+pub type Answered = Result<Value, (i64, String)>;
+
 impl Question {
     /// Opens a session, in this revision if the server agrees.
     pub fn initialize(revision: Revision) -> Self {
@@ -36,31 +39,31 @@ impl Question {
             "capabilities": {},
             "clientInfo": client(),
         });
-        Self::new("initialize", 1, params)
+        Self::new("initialize", 1, &params)
     }
 
     /// Asks what the server is, without a session.
     pub fn discover() -> Self {
-        Self::new("server/discover", 1, json!({ "_meta": meta() }))
+        Self::new("server/discover", 1, &json!({ "_meta": meta() }))
     }
 
     /// Asks for a page of a list: the one of the cursor, else the first.
     pub fn list(part: Part, cursor: Option<&str>, era: &Era) -> Self {
-        let mut params = json!({});
+        let mut params = Map::new();
         if let Some(cursor) = cursor {
-            params["cursor"] = cursor.into();
+            params.insert("cursor".to_owned(), cursor.into());
         }
         if *era == Era::Stateless {
-            params["_meta"] = meta();
+            params.insert("_meta".to_owned(), meta());
         }
-        Self::new(list_of(part).0, 2, params)
+        Self::new(list_of(part).0, 2, &params.into())
     }
 
     /// The last word of opening a session.
     pub const INITIALIZED: &'static str =
         r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-    fn new(method: &'static str, id: u64, params: Value) -> Self {
+    fn new(method: &'static str, id: u64, params: &Value) -> Self {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         Self {
             method,
@@ -73,11 +76,7 @@ impl Question {
     ///
     /// # Errors
     /// [`BodyError`] when the answer is too long or not JSON.
-    pub fn result(
-        &self,
-        format: Format,
-        body: &[u8],
-    ) -> Result<Option<Result<Value, (i64, String)>>, BodyError> {
+    pub fn result(&self, format: Format, body: &[u8]) -> Result<Option<Answered>, BodyError> {
         let id = Value::from(self.id);
         Ok(reply_to(Some(&id), format, body)?.map(|reply| match reply {
             Reply::Result(result) => Ok(result),
