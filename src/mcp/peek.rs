@@ -302,7 +302,8 @@ impl Visitor for Members {
             _ if self.unclear.is_some() => false,
             (Some(0), _) => true,
             (Some(1), Container::Object) => self.message.is_some(),
-            (Some(2), Container::Object) => self.outer == Name::Params,
+            (Some(2), Container::Object) => self.in_params(),
+            (Some(3), Container::Object) => self.in_meta(),
             _ => false,
         }
     }
