@@ -15,6 +15,7 @@ pub(super) fn render(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
     weights(&status.routes, page);
     render_fitness::metrics(status, page);
     keys(&status.routes, page);
+    sessions(&status.routes, page);
     let rollouts: Vec<_> = status
         .routes
         .iter()
@@ -161,6 +162,30 @@ fn keys(routes: &[RouteStatus], page: &mut Page) {
     for (route, keys) in auths() {
         page.sample(READS, &[route, ("result", "ok")], keys.reads);
         page.sample(READS, &[route, ("result", "failed")], keys.failures);
+    }
+}
+
+fn sessions(routes: &[RouteStatus], page: &mut Page) {
+    const SESSIONS: &str = "switchback_sessions";
+    page.family(
+        SESSIONS,
+        Kind::Gauge,
+        "Recorded MCP sessions that live at a backend: open ones stay, draining ones have to leave",
+    );
+    for route in routes {
+        for arm in &route.arms {
+            let Some(sessions) = arm.sessions else {
+                continue;
+            };
+            for (state, count) in [("open", sessions.open), ("draining", sessions.draining)] {
+                let labels = [
+                    ("route", route.name.as_str()),
+                    ("backend", arm.backend.as_str()),
+                    ("state", state),
+                ];
+                page.sample(SESSIONS, &labels, count);
+            }
+        }
     }
 }
 

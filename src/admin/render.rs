@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::Diagnostics;
 use crate::control::{
-    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, Event, RouteStatus, Status,
-    StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, Event, RouteStatus,
+    SessionNumbers, Status, StoreHealth,
 };
 use crate::model::Generation;
 use crate::tls::SectionFacts;
@@ -15,7 +15,7 @@ use super::render_fitness;
 use super::render_rollout;
 use super::wire::{
     ArmBody, AuthBody, BackendBody, CallsBody, ConfigStatusBody, DiagnosticBody, EventBody,
-    JwksBody, Lifecycle, RouteBody, ShadowBody, StandingBody, StatusBody, StoreBody,
+    JwksBody, Lifecycle, RouteBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody,
 };
 
 pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
@@ -177,10 +177,22 @@ fn arm(arm: &ArmStatus) -> ArmBody {
         role: arm.role,
         standing: match arm.standing {
             ArmStanding::Open => StandingBody::Open,
+            ArmStanding::Draining => StandingBody::Draining,
+            ArmStanding::Drained => StandingBody::Drained,
             ArmStanding::Reverted => StandingBody::Reverted,
         },
+        sessions: arm.sessions.map(sessions),
         calls: calls(&arm.calls),
         recent: calls(&arm.recent),
+    }
+}
+
+fn sessions(sessions: SessionNumbers) -> SessionsBody {
+    SessionsBody {
+        open: sessions.open,
+        draining: sessions.draining,
+        rehomed: sessions.rehomed,
+        lost: sessions.lost,
     }
 }
 
@@ -217,6 +229,7 @@ pub(super) fn backend(backend: &BackendStatus) -> BackendBody {
         endpoints: backend.endpoints.clone(),
         routes: backend.routes.clone(),
         calls: calls(&backend.calls),
+        sessions: backend.sessions.map(sessions),
         fitness: backend.fitness.as_ref().map(render_fitness::fitness),
     }
 }

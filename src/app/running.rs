@@ -83,6 +83,7 @@ impl Gateway {
             registry: Arc::clone(&registry),
             certificates: certificates.clone(),
             conditions: Arc::clone(&conditions),
+            sessions: Arc::new(SessionTable::new(bounds(spec.limits.session_records))),
         };
         // Dropped after everything that is made below: as long as this process has the state, the
         // one before must not be told that it may take it back.
@@ -99,7 +100,11 @@ impl Gateway {
         }
         let caps = limits::caps(&spec.limits, own);
         let known = (&registry, conditions, &certificates);
-        let shared = shared(opened.snapshots, known, (&spec.limits, caps));
+        let shared = shared(
+            opened.snapshots,
+            known,
+            (options.sessions, &spec.limits, caps),
+        );
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
@@ -301,20 +306,23 @@ impl Drop for Running {
     }
 }
 
+fn bounds(sessions: usize) -> SessionBounds {
+    SessionBounds {
+        sessions,
+        bytes: SessionBounds::DEFAULT_BYTES,
+    }
+}
+
 /// What the workers share.
 fn shared(
     snapshots: Arc<SnapshotCell>,
     (registry, conditions, certificates): (&Arc<Registry>, Arc<Conditions>, &Certificates),
-    (limits, caps): (&LimitsSpec, Caps),
+    (sessions, limits, caps): (Arc<SessionTable>, &LimitsSpec, Caps),
 ) -> Shared {
-    let bounds = |sessions| SessionBounds {
-        sessions,
-        bytes: SessionBounds::DEFAULT_BYTES,
-    };
     Shared {
         snapshots,
         registry: Arc::clone(registry),
-        sessions: Arc::new(SessionTable::new(bounds(limits.session_records))),
+        sessions,
         catalogues: Arc::new(Catalogues::default()),
         conditions,
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),

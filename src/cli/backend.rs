@@ -55,6 +55,9 @@ fn text(backend: &BackendBody) -> String {
         fitness.breaker.replace('_', " "),
         table.render("  ")
     );
+    if let Some(sessions) = &backend.sessions {
+        let _ = writeln!(text, "  sessions: {}", words::sessions(sessions));
+    }
     for endpoint in &fitness.endpoints {
         let last = endpoint.last_check.as_ref();
         if let Some(why) = last.and_then(|last| last.failure.as_ref()) {

@@ -11,8 +11,8 @@ use super::output::Output;
 use super::rollout;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
-    ArmBody, AuthBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, StandingBody, StatusBody,
-    WeightsBody, WeightsReply,
+    ArmBody, AuthBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, SessionsBody, StandingBody,
+    StatusBody, WeightsBody, WeightsReply,
 };
 use crate::model::{Outcome, OutcomeSet, RouteName};
 
@@ -146,6 +146,7 @@ pub(super) fn route_text(route: &RouteBody) -> String {
         route.matches,
         table.render("  ")
     );
+    text.push_str(&sessions_text(route));
     if let Some(auth) = &route.auth {
         text.push_str(&auth_text(auth));
     }
@@ -163,6 +164,19 @@ pub(super) fn route_text(route: &RouteBody) -> String {
         text.push_str(&rollout::text(rollout, "  "));
     }
     text
+}
+
+/// The MCP sessions of a route's backends, of those that have or had any.
+fn sessions_text(route: &RouteBody) -> String {
+    let each = route.arms.iter().filter_map(|arm| {
+        let sessions = arm.sessions.filter(|it| *it != SessionsBody::default())?;
+        Some(format!("{} {}", arm.backend, words::sessions(&sessions)))
+    });
+    let each: Vec<String> = each.collect();
+    match each.as_slice() {
+        [] => String::new(),
+        some => format!("  sessions: {}\n", some.join("; ")),
+    }
 }
 
 /// What a route asks of its callers, and how it stands with the keys.
@@ -183,6 +197,8 @@ fn arm_cells(arm: &ArmBody) -> [String; 10] {
     let role = match (arm.role, arm.standing) {
         (Some(role), _) => role.as_str(),
         (None, StandingBody::Reverted) => "reverted",
+        (None, StandingBody::Draining) => "draining",
+        (None, StandingBody::Drained) => "drained",
         (None, StandingBody::Open) => "-",
     };
     let errors = match arm.recent.total {

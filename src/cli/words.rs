@@ -1,5 +1,7 @@
 //! Numbers, times and tables as people read them.
 
+use crate::admin::wire::SessionsBody;
+
 /// `12345` as `12,345`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -137,6 +139,24 @@ impl Table {
             text.push('\n');
         }
         text
+    }
+}
+
+/// MCP sessions, such as `12 open, 3 re-homed`.
+pub(super) fn sessions(sessions: &SessionsBody) -> String {
+    let counts = [
+        (sessions.open, "open"),
+        (sessions.draining, "draining"),
+        (sessions.rehomed, "re-homed"),
+        (sessions.lost, "lost"),
+    ];
+    let said = counts.iter().filter(|(number, _)| *number > 0);
+    let said: Vec<String> = said
+        .map(|(number, word)| format!("{} {word}", count(*number)))
+        .collect();
+    match said.as_slice() {
+        [] => "none".to_owned(),
+        said => said.join(", "),
     }
 }
 

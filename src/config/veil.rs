@@ -15,6 +15,8 @@ use super::syntax;
 
 /// Keys under which secrets stand, and keys that were meant to be one of them.
 const SECRETS: [&str; 5] = ["tokens", "token", "secret", "sha256", "password"];
+/// Another one, too much like keys that hold none for its misspellings to be looked for.
+const SESSION_KEYS: &str = "session_keys";
 /// What else a token has.
 const PLAIN: [&str; 4] = ["name", "role", "routes", "expires"];
 /// What stands in for a byte that is not shown.
@@ -55,7 +57,8 @@ fn below(place: Place, entry: &Entry) -> Place {
     if place == Place::Secret && PLAIN.contains(&key) {
         return Place::Open;
     }
-    if place == Place::Secret || SECRETS.contains(&key) || did_you_mean(key, SECRETS).is_some() {
+    let is_secret = SECRETS.contains(&key) || key == SESSION_KEYS;
+    if place == Place::Secret || is_secret || did_you_mean(key, SECRETS).is_some() {
         return Place::Secret;
     }
     Place::Open
@@ -157,7 +160,8 @@ fn userinfos(line: &str) -> impl Iterator<Item = Range<usize>> {
 /// Where in a line the first key of a secret ends.
 fn behind_a_key(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
-    let ends = SECRETS.iter().filter_map(|word| {
+    let words = SECRETS.iter().chain([&SESSION_KEYS]);
+    let ends = words.filter_map(|word| {
         let at = lower.find(word)? + word.len();
         Some(at)
     });

@@ -31,6 +31,7 @@ use super::keys::KeyRing;
 use super::ledger::{Ledger, Saved};
 use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
+use super::sessions::Keeper;
 use super::status::{PendingFile, Status};
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -70,6 +71,12 @@ pub struct Control {
     /// Of running rollouts only.
     pub(super) evidence: BTreeMap<RouteName, Evidence>,
     pub(super) ledger: Ledger,
+    /// Writes the sessions' records down.
+    pub(super) keeper: Keeper,
+    /// When was published what is in force, ...
+    pub(super) published_at: Timestamp,
+    /// ... and when the next backend will have had its time to drain.
+    pub(super) drain_at: Option<Timestamp>,
     pub(super) registry: Arc<Registry>,
     pub(super) certificates: Certificates,
     pub(super) publisher: Publisher,
@@ -213,6 +220,8 @@ impl Control {
             self.second(now);
             self.tell_fitness();
         }
+        self.end_drains();
+        self.keep_sessions(now);
         let since_checkpoint = now.saturating_duration_since(self.times.checkpoint);
         if !self.evidence.is_empty() && since_checkpoint >= CHECKPOINT_EVERY {
             self.times.checkpoint = now;
@@ -262,6 +271,8 @@ impl Control {
             refusal: self.refusal.as_ref(),
             pending: self.pending.as_ref(),
             store: &self.ledger.health,
+            census: self.keeper.census(),
+            published_at: self.published_at,
         };
         sitters.draw()
     }
@@ -273,8 +284,15 @@ impl Control {
             // Whoever has the state writes it.
             return;
         }
+        self.keeper.write_all(&self.ledger.store);
         self.ledger.dirty |= !self.evidence.is_empty();
         let deadline = Instant::now() + FAREWELL;
+        let written = tokio::time::timeout_at(deadline, self.keeper.written()).await;
+        if written.is_err() {
+            tracing::error!("the disk hangs: the latest state may not be on it");
+            self.ledger.store.abandon();
+            return;
+        }
         while self.ledger.saving.is_some() || self.ledger.dirty {
             if self.ledger.saving.is_none() {
                 self.save_what_is();

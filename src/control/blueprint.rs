@@ -7,24 +7,26 @@ use crate::config::spec::ConfigSpec;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
 use crate::model::RouteName;
-use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, Standing, TrialBlueprint};
+use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, TrialBlueprint};
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
 use crate::tls::BackendTls;
 
 use super::desired::{Desired, RouteState};
+use super::drains;
 use super::evidence::{Assignment, Evidence};
 use super::keys::KeyRing;
+use super::timestamp::Timestamp;
 
 /// What the data wing is to run by.
 pub(super) fn draw(
-    desired: &Desired,
+    (desired, at): (&Desired, Timestamp),
     (file, listeners, keys): (&ConfigSpec, &[ListenerSpec], &KeyRing),
     evidence: &BTreeMap<RouteName, Evidence>,
-    (seal_key, tls): (&SealKey, &Arc<BackendTls>),
+    (seal_keys, tls): (Vec<SealKey>, &Arc<BackendTls>),
 ) -> Blueprint {
     let routes = file.routes.iter().filter_map(|spec| {
         let state = desired.routes.get(&spec.name)?;
-        let mut drawn = draw_route(spec, state, evidence.get(&spec.name));
+        let mut drawn = draw_route(spec, (state, at), evidence.get(&spec.name));
         let auth = spec.auth.as_ref();
         drawn.keys = auth.and_then(|auth| keys.cell(&auth.jwt.jwks));
         Some(drawn)
@@ -36,7 +38,7 @@ pub(super) fn draw(
         listeners: listeners.iter().map(|had| as_now(had, file)).collect(),
         forwarding: file.forwarding.clone(),
         limits: file.limits.clone(),
-        session_keys: vec![seal_key.clone()],
+        session_keys: seal_keys,
         tls: Arc::clone(tls),
     }
 }
@@ -48,15 +50,15 @@ fn as_now(had: &ListenerSpec, file: &ConfigSpec) -> ListenerSpec {
     now.unwrap_or(had).clone()
 }
 
-fn draw_route(spec: &RouteSpec, state: &RouteState, evidence: Option<&Evidence>) -> RouteBlueprint {
+fn draw_route(
+    spec: &RouteSpec,
+    (state, at): (&RouteState, Timestamp),
+    evidence: Option<&Evidence>,
+) -> RouteBlueprint {
     let arms = state.now.iter().map(|(backend, weight)| ArmBlueprint {
         backend: backend.clone(),
         weight: *weight,
-        standing: if state.reverted.contains(backend) {
-            Standing::Reverted
-        } else {
-            Standing::Open
-        },
+        standing: drains::standing(spec, state, backend, at),
     });
     let trial = evidence.and_then(|evidence| {
         let run = state.running()?;

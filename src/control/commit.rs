@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::mcp::SealKey;
 use crate::model::{Generation, RouteName};
 use crate::proxy::snapshot::Blueprint;
 use crate::rollout::TrialUse;
@@ -85,6 +86,7 @@ impl Control {
         } else {
             proposed.routes.extend(change.routes.clone());
         }
+        proposed.note_idle(&self.desired, Timestamp::now());
         proposed
     }
 
@@ -266,15 +268,24 @@ impl Control {
     pub(super) fn blueprint(&self) -> Blueprint {
         let file = self.config.spec();
         blueprint::draw(
-            &self.desired,
+            (&self.desired, self.published_at),
             (file, &self.listeners, &self.keys),
             &self.evidence,
-            (&self.seal_key, self.certificates.backends()),
+            (self.seal_keys(), self.certificates.backends()),
         )
+    }
+
+    /// What session ids are sealed with: the file's keys, and behind them the folder's own, so that
+    /// a file that begins to name keys loses no session.
+    fn seal_keys(&self) -> Vec<SealKey> {
+        let named = &self.config.spec().state.session_keys;
+        let named = named.iter().map(|secret| SealKey::new(secret.key()));
+        named.chain([self.seal_key.clone()]).collect()
     }
 
     /// From now on new requests go by what is desired.
     pub(super) fn publish(&mut self) {
+        self.is_publishing();
         let blueprint = self.blueprint();
         (self.publisher)(&blueprint);
     }

@@ -39,6 +39,9 @@ pub(super) struct RouteState {
     /// Backends that were reverted and have had no traffic since.
     #[serde(default)]
     pub(super) reverted: BTreeSet<BackendName>,
+    /// Since when a backend that had a share has none, so that its open sessions drain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) idle: BTreeMap<BackendName, Timestamp>,
     /// Until when no rollout of a backend starts.
     #[serde(default)]
     pub(super) cooldowns: BTreeMap<BackendName, Timestamp>,
@@ -87,6 +90,13 @@ impl Desired {
         }
     }
 
+    /// Notes which backends have lost their share against `before`, and which have one again.
+    pub(super) fn note_idle(&mut self, before: &Self, at: Timestamp) {
+        for (name, state) in &mut self.routes {
+            state.note_idle(before.routes.get(name), at);
+        }
+    }
+
     /// Reads the document; the error is for the operator.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
@@ -121,6 +131,20 @@ impl RouteState {
     /// The rollout that runs.
     pub(super) fn running(&self) -> Option<&Run> {
         self.run.as_deref().filter(|run| !run.state.is_finished())
+    }
+
+    /// Notes which backends have lost their share against `before`, and which have one again.
+    pub(super) fn note_idle(&mut self, before: Option<&Self>, at: Timestamp) {
+        let now = &self.now;
+        self.idle
+            .retain(|name, _| now.get(name).is_some_and(|now| *now == Weight::ZERO));
+        for (name, weight) in now {
+            let had = before.and_then(|before| before.now.get(name));
+            let had_share = had.is_some_and(|had| *had != Weight::ZERO);
+            if *weight == Weight::ZERO && had_share {
+                self.idle.entry(name.clone()).or_insert(at);
+            }
+        }
     }
 
     /// Puts new weights in force. A backend with traffic is no longer one that was reverted.

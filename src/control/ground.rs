@@ -284,7 +284,7 @@ fn restarts(old: &Config, new: &Config) -> Vec<String> {
             "admin.tls",
             old.admin.tls.is_some() != new.admin.tls.is_some(),
         ),
-        ("state", old.state != new.state),
+        ("state.file", old.state.file != new.state.file),
         ("workers", old.workers != new.workers),
     ];
     let changed = parts.iter().filter(|(_, changed)| *changed);

@@ -96,6 +96,7 @@ impl Control {
     pub(super) fn release(&mut self) {
         match std::mem::take(&mut self.handover) {
             Handover::Asked(reply) => {
+                self.keeper.write_all(&self.ledger.store);
                 self.handover = Handover::Releasing(self.ledger.store.release(), reply);
             }
             other @ (Handover::Here
@@ -130,6 +131,7 @@ impl Control {
             }
             (Handover::Returning(_), Progress::Returned(Some(Ok(())))) => {
                 tracing::info!("the state is back");
+                self.keeper.forget_disk();
                 self.ledger.dirty = true;
             }
             (Handover::Returning(_), Progress::Returned(failed)) => {

@@ -33,6 +33,7 @@ mod commands;
 mod commit;
 mod contract;
 mod desired;
+mod drains;
 mod error;
 mod event;
 mod evidence;
@@ -49,6 +50,7 @@ mod picture;
 mod pinned;
 mod reload;
 mod reverts;
+mod sessions;
 mod shares;
 mod status;
 mod steps;
@@ -74,6 +76,7 @@ pub use open::{ControlOptions, Opened, open};
 pub use reload::ReloadReport;
 pub use status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers,
-    PendingFile, RolloutPhase, RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
+    PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers, ShadowStatus, Status,
+    StoreHealth,
 };
 pub use timestamp::Timestamp;

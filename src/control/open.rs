@@ -8,7 +8,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::mcp::SealKey;
+use crate::mcp::{Census, SealKey, SessionTable};
 use crate::proxy::snapshot::{Blueprint, Snapshot, SnapshotCell};
 use crate::stats::Registry;
 use crate::store::{Contents, Store};
@@ -26,7 +26,8 @@ use super::handover::Handover;
 use super::keys::KeyRing;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
-use super::status::StoreHealth;
+use super::sessions::Keeper;
+use super::status::{Status, StoreHealth};
 use super::steps::Moment;
 use super::timestamp::Timestamp;
 
@@ -48,6 +49,8 @@ pub struct ControlOptions {
     pub certificates: Certificates,
     /// What is known of the endpoints.
     pub conditions: Arc<Conditions>,
+    /// What the clients' sessions were opened with.
+    pub sessions: Arc<SessionTable>,
 }
 
 /// Control, ready to run.
@@ -110,7 +113,7 @@ fn start_of_time() -> (Instant, Moment) {
 /// where snapshots go.
 pub(super) fn assemble<T>(
     options: &ControlOptions,
-    (store, contents): (Store, Contents),
+    (store, mut contents): (Store, Contents),
     start: impl FnOnce(&Blueprint) -> (T, Publisher),
 ) -> Result<(Control, ControlHandle, T), ControlError> {
     let (started, moment) = start_of_time();
@@ -121,23 +124,8 @@ pub(super) fn assemble<T>(
     let keys = KeyRing::default();
     keys.prepare(&config);
     let (events, _) = broadcast::channel(EVENTS);
-    let readings = Readings::default();
-    let picture = Sitters {
-        desired: &desired,
-        config: &config,
-        registry: &options.registry,
-        certificates: &options.certificates,
-        keys: &keys,
-        readings: &readings,
-        conditions: &options.conditions,
-        moment,
-        started_at: at,
-        loaded_at: at,
-        refusal: None,
-        pending: None,
-        store: &StoreHealth::Healthy,
-    };
-    let (status, status_reader) = watch::channel(Arc::new(picture.draw()));
+    let picture = first_picture(options, (&desired, &config), &keys, moment);
+    let (status, status_reader) = watch::channel(Arc::new(picture));
     let own = (&store, Inspector::new(&options.conditions));
     let handle = ControlHandle::new((command_sender, status_reader), &events, own);
     let mut control = Control {
@@ -149,6 +137,13 @@ pub(super) fn assemble<T>(
         refusal: None,
         pending: None,
         evidence: BTreeMap::new(),
+        keeper: Keeper::new(
+            Arc::clone(&options.sessions),
+            std::mem::take(&mut contents.sessions),
+            (options.config.spec().limits.session_age, started),
+        ),
+        published_at: at,
+        drain_at: None,
         ledger: Ledger::new(store, contents.last_sequence),
         registry: Arc::clone(&options.registry),
         certificates: options.certificates.clone(),
@@ -161,7 +156,7 @@ pub(super) fn assemble<T>(
         events,
         started,
         started_at: at,
-        readings,
+        readings: Readings::default(),
         conditions: Arc::clone(&options.conditions),
         told: Told::default(),
         queue: VecDeque::new(),
@@ -175,6 +170,33 @@ pub(super) fn assemble<T>(
     Ok((control, handle, cell))
 }
 
+/// How things are before anything has happened.
+fn first_picture(
+    options: &ControlOptions,
+    (desired, config): (&Desired, &Arc<Config>),
+    keys: &KeyRing,
+    moment: Moment,
+) -> Status {
+    let sitters = Sitters {
+        desired,
+        config,
+        registry: &options.registry,
+        certificates: &options.certificates,
+        keys,
+        readings: &Readings::default(),
+        conditions: &options.conditions,
+        moment,
+        started_at: moment.at,
+        loaded_at: moment.at,
+        refusal: None,
+        pending: None,
+        store: &StoreHealth::Healthy,
+        census: &Census::new(),
+        published_at: moment.at,
+    };
+    sitters.draw()
+}
+
 /// Gives the workers what they are to run by from the start.
 fn begin<T>(
     control: &mut Control,
@@ -182,6 +204,7 @@ fn begin<T>(
     start: impl FnOnce(&Blueprint) -> (T, Publisher),
 ) -> T {
     control.begin_trials(&BTreeMap::new());
+    control.is_publishing();
     let (cell, publisher) = start(&control.blueprint());
     control.publisher = publisher;
     for draft in drafts {
@@ -213,6 +236,7 @@ fn under_file(
     let drafts = adopted.drafts(moment);
     let mut desired = saved.clone();
     desired.routes = adopted.routes;
+    desired.note_idle(saved, moment.at);
     // A new store is a change too: generation 0 is never in force.
     let differs = desired.to_bytes().ok() != saved.to_bytes().ok();
     if differs || saved.generation == crate::model::Generation::default() {

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Diagnostics};
+use crate::mcp::Census;
 use crate::model::{BackendName, Role, RouteName};
+use crate::proxy::snapshot::Standing;
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
-
 use crate::rollout::Phase;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
 use crate::upstream::Conditions;
 
 use super::certificates::Certificates;
 use super::desired::{Desired, RouteState, Run};
+use super::drains;
 use super::fitness;
 use super::keys::KeyRing;
 use super::shares;
 use super::status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, ConfigStatus, PendingFile,
-    RolloutPhase, RolloutStatus, RouteStatus, ShadowStatus, Status, StoreHealth,
+    RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers, ShadowStatus, Status, StoreHealth,
 };
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -83,6 +85,9 @@ pub(super) struct Sitters<'a> {
     pub(super) refusal: Option<&'a Arc<Diagnostics>>,
     pub(super) pending: Option<&'a PendingFile>,
     pub(super) store: &'a StoreHealth,
+    pub(super) census: &'a Census,
+    /// What open sessions may expect is what was published, not what would be now.
+    pub(super) published_at: Timestamp,
 }
 
 impl Sitters<'_> {
@@ -125,6 +130,7 @@ impl Sitters<'_> {
             endpoints: spec.endpoints.iter().map(ToString::to_string).collect(),
             routes: routes_to(name, &file.routes),
             calls: CallNumbers::from(&self.calls_of(name)),
+            sessions: self.sessions_of(name),
             fitness: fitness::status_of(self.conditions, name, &spec.endpoints),
         });
         drawn.collect()
@@ -149,7 +155,8 @@ impl Sitters<'_> {
                 weight: *weight,
                 percent: f64::from(weight.share()) * 100.0 / all,
                 role: role(state, backend),
-                standing: standing(state, backend),
+                standing: self.standing(spec, state, backend),
+                sessions: self.sessions(spec, state, backend),
                 calls,
                 recent,
             }
@@ -169,6 +176,49 @@ impl Sitters<'_> {
                 .as_deref()
                 .map(|run| self.rollout(&spec.name, run)),
         }
+    }
+
+    fn standing(&self, spec: &RouteSpec, state: &RouteState, backend: &BackendName) -> ArmStanding {
+        match drains::standing(spec, state, backend, self.published_at) {
+            Standing::Open => ArmStanding::Open,
+            Standing::Draining => ArmStanding::Draining,
+            Standing::Drained => ArmStanding::Drained,
+            Standing::Reverted => ArmStanding::Reverted,
+        }
+    }
+
+    fn sessions(
+        &self,
+        spec: &RouteSpec,
+        state: &RouteState,
+        backend: &BackendName,
+    ) -> Option<SessionNumbers> {
+        if spec.protocol == ProtocolSpec::Http {
+            return None;
+        }
+        let counts = self.registry.sessions(&spec.name, Some(backend));
+        let here = self.census.get(&(spec.name.clone(), backend.clone()));
+        let here = here.copied().unwrap_or(0);
+        let (open, draining) = match self.standing(spec, state, backend) {
+            ArmStanding::Open => (here, 0),
+            ArmStanding::Draining | ArmStanding::Drained | ArmStanding::Reverted => (0, here),
+        };
+        Some(SessionNumbers {
+            open,
+            draining,
+            rehomed: counts.rehomed(),
+            lost: counts.lost(),
+        })
+    }
+
+    fn sessions_of(&self, backend: &BackendName) -> Option<SessionNumbers> {
+        let routes = self.config.spec().routes.iter();
+        let with = routes.filter(|spec| spec.split.contains_key(backend));
+        let each = with.filter_map(|spec| {
+            let state = self.desired.routes.get(&spec.name)?;
+            self.sessions(spec, state, backend)
+        });
+        each.reduce(SessionNumbers::and)
     }
 
     fn auth(&self, spec: &RouteSpec) -> Option<AuthStatus> {
@@ -254,13 +304,6 @@ fn role(state: &RouteState, backend: &BackendName) -> Option<Role> {
         return Some(Role::Candidate);
     }
     (*backend == run.stable).then_some(Role::Stable)
-}
-
-fn standing(state: &RouteState, backend: &BackendName) -> ArmStanding {
-    if state.reverted.contains(backend) {
-        return ArmStanding::Reverted;
-    }
-    ArmStanding::Open
 }
 
 fn in_words(spec: &RouteSpec) -> String {

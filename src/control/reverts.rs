@@ -184,7 +184,14 @@ impl Control {
     }
 
     /// Publishes first and leaves the disk for later: a revert waits for nothing.
-    fn go_back(&mut self, route: &RouteName, state: RouteState, stepped: Stepped, asked: Asked) {
+    fn go_back(
+        &mut self,
+        route: &RouteName,
+        mut state: RouteState,
+        stepped: Stepped,
+        asked: Asked,
+    ) {
+        state.note_idle(self.desired.routes.get(route), self.moment().at);
         self.desired.routes.insert(route.clone(), state);
         self.desired.generation = self.desired.generation.next();
         self.evidence.remove(route);

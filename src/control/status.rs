@@ -122,8 +122,10 @@ pub struct ArmStatus {
     pub percent: f64,
     /// Its role in the rollout that runs.
     pub role: Option<Role>,
-    /// Whether its open sessions are re-homed, after a revert, or stay.
+    /// What its open sessions may expect.
     pub standing: ArmStanding,
+    /// Its MCP sessions; `None` on a route that has none.
+    pub sessions: Option<SessionNumbers>,
     /// Calls since the start of the process.
     pub calls: CallNumbers,
     /// Calls that ended in about the last ten seconds.
@@ -135,8 +137,38 @@ pub struct ArmStatus {
 pub enum ArmStanding {
     /// They stay, whatever the weight.
     Open,
-    /// The backend was reverted: their next call is re-homed.
+    /// The backend gets no new ones: they stay until the route's limit.
+    Draining,
+    /// That limit is over: they leave at their next call.
+    Drained,
+    /// The backend was reverted: they leave at their next call.
     Reverted,
+}
+
+/// MCP sessions, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionNumbers {
+    /// Recorded ones that live here and stay.
+    pub open: u64,
+    /// Recorded ones that live here and have to leave.
+    pub draining: u64,
+    /// Those that came here from other backends since the process started.
+    pub rehomed: u64,
+    /// Those that lived here and are gone for their clients since then.
+    pub lost: u64,
+}
+
+impl SessionNumbers {
+    /// The sum of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            open: self.open + other.open,
+            draining: self.draining + other.draining,
+            rehomed: self.rehomed + other.rehomed,
+            lost: self.lost + other.lost,
+        }
+    }
 }
 
 /// Where a share of a route's calls is mirrored to.
@@ -298,6 +330,8 @@ pub struct BackendStatus {
     pub routes: Vec<RouteName>,
     /// Its real calls on all routes since the start of the process.
     pub calls: CallNumbers,
+    /// Its MCP sessions on all routes; `None` when no such route has it.
+    pub sessions: Option<SessionNumbers>,
     /// How fit it is; `None` until its conditions are known.
     pub fitness: Option<FitnessStatus>,
 }

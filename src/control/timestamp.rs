@@ -38,6 +38,11 @@ impl Timestamp {
         }
     }
 
+    /// Whole seconds since 1970.
+    pub fn unix_seconds(self) -> u64 {
+        self.unix_ms / 1000
+    }
+
     /// How long after `earlier` this is; zero when it is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.unix_ms.saturating_sub(earlier.unix_ms))

@@ -16,6 +16,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod json;
+mod lists;
 mod messages;
 mod method;
 mod mints;
@@ -30,6 +31,7 @@ mod revision;
 mod scan;
 pub mod sealed;
 mod session;
+mod stored;
 mod tie;
 mod word;
 
@@ -39,6 +41,7 @@ pub use catalogue::{PagePlace, ToolCatalogue, ToolHints, ToolPage};
 pub use effects::Effects;
 pub use facts::{Kind, RequestFacts};
 pub use format::{Format, accepts_event_stream};
+pub use lists::Lists;
 pub use method::Method;
 pub use mints::MintScanner;
 pub use mirrored::{Mirrored, Mismatch};
@@ -51,5 +54,5 @@ pub use replay::{
 pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
-pub use session::{Home, Session, SessionBounds, SessionTable};
+pub use session::{Census, Home, Origin, Session, SessionBounds, SessionTable};
 pub use tie::{Tie, TieKind};

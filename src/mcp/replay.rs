@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::body::{BodyError, Reply, reply_to};
 use super::format::Format;
+use super::lists::Lists;
 use super::record::SessionRecord;
 
 /// The replay of one record, a request at a time: send [`Replay::request`], hand the answer
@@ -21,6 +22,7 @@ pub struct Replay {
     record: Arc<SessionRecord>,
     step: Step,
     skipped: usize,
+    lists: Lists,
 }
 
 /// One request of a replay.
@@ -101,6 +103,7 @@ impl Replay {
             record,
             step: Step::Initialize,
             skipped: 0,
+            lists: Lists::NONE,
         }
     }
 
@@ -144,6 +147,11 @@ impl Replay {
         self.skipped
     }
 
+    /// The lists of whose changes the server says that it tells.
+    pub fn lists(&self) -> Lists {
+        self.lists
+    }
+
     /// The protocol version of the session, for the header of every request after the first.
     pub fn version(&self) -> &str {
         self.record.version()
@@ -174,7 +182,7 @@ impl Replay {
         Some(request.to_string().into())
     }
 
-    fn check_opening(&self, reply: ReplayReply<'_>) -> Result<(), ReplayError> {
+    fn check_opening(&mut self, reply: ReplayReply<'_>) -> Result<(), ReplayError> {
         let request: Value =
             serde_json::from_slice(self.record.initialize()).map_err(|_| ReplayError::Record)?;
         let id = request.get("id").ok_or(ReplayError::Record)?;
@@ -195,6 +203,7 @@ impl Replay {
                     .into(),
             });
         }
+        self.lists = Lists::declared(&result);
         Ok(())
     }
 }

@@ -3,33 +3,55 @@
 //! Routing needs no table, since a sealed id names its home itself. An entry is only needed
 //! when that home is gone: it keeps what the session was opened with and, once re-homed,
 //! where it lives now. An entry that is evicted costs its session that chance, nothing else.
+//!
+//! The table notes which entries have changed, for whoever writes them down ([`super::stored`]).
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use papaya::HashMap;
 
-use super::record::{SessionRecord, Wish};
-use super::sealed::{BackendTag, EndpointTag};
+use crate::model::{BackendName, RouteName};
 
-/// Where a re-homed session lives.
+use super::lists::Lists;
+use super::record::{SessionRecord, Wish};
+
+/// Where a re-homed session lives. By name and not by tag, so that it outlives the key that
+/// sealed the session's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// The backend.
-    pub backend: BackendTag,
-    /// The endpoint.
-    pub endpoint: EndpointTag,
+    pub backend: BackendName,
+    /// The endpoint, as `http://host:port`.
+    pub endpoint: Arc<str>,
     /// The session's id there; `None` when that server opened none.
     pub id: Option<Box<str>>,
+    /// The lists that may differ there from what the session's client knows.
+    pub lists: Lists,
+}
+
+/// Where a session was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The route.
+    pub route: RouteName,
+    /// The backend.
+    pub backend: BackendName,
 }
 
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     record: ArcSwap<SessionRecord>,
+    /// `None` for a session that is nobody's but this process's.
+    origin: Option<Origin>,
     home: ArcSwapOption<Home>,
+    /// What its client has not been told of its new home yet, as [`Lists`].
+    untold: AtomicU8,
+    /// Its client was told that there is no such session.
+    lost: AtomicBool,
     /// Where its failed calls are answered while it lives on a candidate.
     stand_in: ArcSwapOption<Home>,
     gate: tokio::sync::Mutex<()>,
@@ -39,19 +61,30 @@ pub struct Session {
     serial: u64,
     /// The tick of the last call; written by workers, read at eviction.
     seen: AtomicU64,
+    /// What [`Session::seen`] was when the session was last written down.
+    written: AtomicU64,
 }
 
 impl Session {
-    fn new(record: SessionRecord, serial: u64, tick: u64) -> Self {
+    fn new(record: SessionRecord, origin: Option<Origin>, serial: u64, tick: u64) -> Self {
         Self {
             record: ArcSwap::from_pointee(record),
+            origin,
             home: ArcSwapOption::empty(),
+            untold: AtomicU8::new(0),
+            lost: AtomicBool::new(false),
             stand_in: ArcSwapOption::empty(),
             gate: tokio::sync::Mutex::new(()),
             failures: AtomicU64::new(0),
             serial,
             seen: AtomicU64::new(tick),
+            written: AtomicU64::new(tick),
         }
+    }
+
+    /// Where the session was opened.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// What the session was opened with.
@@ -64,9 +97,34 @@ impl Session {
         self.home.load_full()
     }
 
-    /// The session has been opened elsewhere. Called by the holder of the gate alone.
+    /// The session has been opened elsewhere. Called by the holder of the gate alone; whoever
+    /// wants it written down says so to the table ([`SessionTable::note`]).
     pub fn set_home(&self, home: impl Into<Arc<Home>>) {
-        self.home.store(Some(home.into()));
+        let home = home.into();
+        let lists = home.lists;
+        self.home.store(Some(home));
+        self.untold.store(lists.bits(), Ordering::Relaxed);
+        self.lost.store(false, Ordering::Relaxed);
+    }
+
+    /// The session is gone for its client, as far as is known. Tells whether that is news.
+    pub fn lose(&self) -> bool {
+        !self.lost.swap(true, Ordering::Relaxed)
+    }
+
+    /// What its client is to be told of its new home, as long as nobody has.
+    pub fn untold(&self) -> Lists {
+        Lists::from_bits(self.untold.load(Ordering::Relaxed))
+    }
+
+    /// The same, to tell it now: the next one to ask gets nothing.
+    pub fn take_untold(&self) -> Lists {
+        Lists::from_bits(self.untold.swap(0, Ordering::Relaxed))
+    }
+
+    /// The tick of the last call.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
     }
 
     /// Where the session was opened a second time, to answer for the backend that it lives on.
@@ -114,7 +172,11 @@ pub struct SessionTable {
     ledger: Mutex<Ledger>,
     bounds: SessionBounds,
     evicted: AtomicU64,
+    unwritten: AtomicU64,
 }
+
+/// How many sessions of a route live at a backend.
+pub type Census = BTreeMap<(RouteName, BackendName), u64>;
 
 /// How much a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +192,16 @@ impl SessionBounds {
     pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
 }
 
+impl Default for SessionTable {
+    /// An empty table for 10,000 sessions.
+    fn default() -> Self {
+        Self::new(SessionBounds {
+            sessions: 10_000,
+            bytes: SessionBounds::DEFAULT_BYTES,
+        })
+    }
+}
+
 #[derive(Debug, Default)]
 struct Ledger {
     /// The sessions in the order in which they were last put at the back. May name some that
@@ -137,6 +209,8 @@ struct Ledger {
     order: VecDeque<Place>,
     bytes: usize,
     opened: u64,
+    /// The sessions that are not as they were last written down; those that are gone included.
+    changed: HashSet<Arc<str>>,
 }
 
 /// A session's place in the order.
@@ -159,17 +233,53 @@ impl SessionTable {
             ledger: Mutex::default(),
             bounds,
             evicted: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
         }
     }
 
-    /// A session was opened under this id. Old idle sessions make room for it.
+    /// A session was opened under this id, for this process alone. Old idle sessions make room
+    /// for it.
     pub fn open(&self, id: &str, record: SessionRecord, tick: u64) -> Arc<Session> {
+        self.enter(id, record, None, tick)
+    }
+
+    /// A client's session was opened under this id; it is to be written down.
+    pub fn open_at(
+        &self,
+        id: &str,
+        record: SessionRecord,
+        origin: Origin,
+        tick: u64,
+    ) -> Arc<Session> {
+        let session = self.enter(id, record, Some(origin), tick);
+        self.note(id);
+        session
+    }
+
+    /// A session as it was written down.
+    pub(super) fn restore(
+        &self,
+        id: &str,
+        record: SessionRecord,
+        origin: Origin,
+        seen: u64,
+    ) -> Arc<Session> {
+        self.enter(id, record, Some(origin), seen)
+    }
+
+    fn enter(
+        &self,
+        id: &str,
+        record: SessionRecord,
+        origin: Option<Origin>,
+        tick: u64,
+    ) -> Arc<Session> {
         let id: Arc<str> = id.into();
         let size = cost(&id, &record);
         let mut ledger = self.ledger();
         ledger.opened += 1;
         let serial = ledger.opened;
-        let session = Arc::new(Session::new(record, serial, tick));
+        let session = Arc::new(Session::new(record, origin, serial, tick));
         let before = self.sessions.pin().get(&*id).cloned();
         if let Some(before) = before {
             ledger.bytes -= cost(&id, &before.record.load());
@@ -200,9 +310,101 @@ impl SessionTable {
         };
         let before = session.record.load_full();
         let after = before.with(wish);
+        if after == *before {
+            return;
+        }
         ledger.bytes = ledger.bytes + after.size_bytes() - before.size_bytes();
         session.record.store(Arc::new(after));
+        self.note_in(&mut ledger, &session, id);
         self.make_room(&mut ledger);
+    }
+
+    /// The session of this id is not as it was last written down.
+    pub fn note(&self, id: &str) {
+        let mut ledger = self.ledger();
+        if let Some(session) = self.sessions.pin().get(id) {
+            self.note_in(&mut ledger, session, id);
+        }
+    }
+
+    fn note_in(&self, ledger: &mut Ledger, session: &Session, id: &str) {
+        if session.origin.is_none() || ledger.changed.contains(id) {
+            return;
+        }
+        // Nobody may be writing; then rows of sessions that are gone are left to their age.
+        if ledger.changed.len() > self.bounds.sessions.saturating_mul(2) {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        ledger.changed.insert(id.into());
+    }
+
+    /// At most so many ids of sessions that are not as they were last written down, each told
+    /// once.
+    pub fn take_changed(&self, most: usize) -> Vec<Arc<str>> {
+        let mut ledger = self.ledger();
+        if ledger.changed.len() <= most {
+            return std::mem::take(&mut ledger.changed).into_iter().collect();
+        }
+        let some: Vec<_> = ledger.changed.iter().take(most).cloned().collect();
+        for id in &some {
+            ledger.changed.remove(id);
+        }
+        some
+    }
+
+    /// These could not be written down.
+    pub fn put_back(&self, ids: impl IntoIterator<Item = Arc<str>>) {
+        self.ledger().changed.extend(ids);
+    }
+
+    /// Nothing is known of what is written down: everything has changed.
+    pub fn put_back_all(&self) {
+        let mut ledger = self.ledger();
+        for (id, session) in &self.sessions.pin() {
+            if session.origin.is_some() {
+                ledger.changed.insert(Arc::clone(id));
+            }
+        }
+    }
+
+    /// The session of this id, if it is to be written down, and nothing more is known of it.
+    pub(super) fn look(&self, id: &str) -> Option<Arc<Session>> {
+        let session = self.sessions.pin().get(id).cloned()?;
+        session.written.store(session.seen(), Ordering::Relaxed);
+        session.origin.is_some().then_some(session)
+    }
+
+    /// Drops what was last used before the tick `since`, and has those written down anew that
+    /// were used since they were, so that they do not look older than they are.
+    pub fn sweep(&self, since: u64, rewrite_after: u64) {
+        let mut old = Vec::new();
+        let mut used = Vec::new();
+        for (id, session) in &self.sessions.pin() {
+            let (seen, written) = (session.seen(), session.written.load(Ordering::Relaxed));
+            if seen < since {
+                old.push(Arc::clone(id));
+            } else if seen.saturating_sub(written) > rewrite_after {
+                used.push(Arc::clone(id));
+            }
+        }
+        old.iter().for_each(|id| self.close(id));
+        used.iter().for_each(|id| self.note(id));
+    }
+
+    /// Where the sessions live.
+    pub fn census(&self) -> Census {
+        let mut census = Census::new();
+        for (_, session) in &self.sessions.pin() {
+            let Some(origin) = &session.origin else {
+                continue;
+            };
+            let home = session.home.load();
+            let backend = home.as_ref().map_or(&origin.backend, |home| &home.backend);
+            let key = (origin.route.clone(), backend.clone());
+            *census.entry(key).or_default() += 1;
+        }
+        census
     }
 
     /// The session of this id is over.
@@ -226,6 +428,11 @@ impl SessionTable {
         self.evicted.load(Ordering::Relaxed)
     }
 
+    /// How many changes were not noted, since nobody wrote them down.
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // The ledger holds sums and an order, both usable whatever interrupted their holder.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
@@ -238,6 +445,7 @@ impl SessionTable {
         };
         let size = cost(id, &session.record.load());
         ledger.bytes = ledger.bytes.saturating_sub(size);
+        self.note_in(ledger, session, id);
         true
     }
 

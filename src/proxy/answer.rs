@@ -127,10 +127,17 @@ impl Relayed {
             Some(Err(error)) => self.call.end(self.blame(error)),
         }
         match frame {
+            // What a session's stream says next, it says after a reconnect: half an event is none.
+            Some(Err(_)) if self.is_of_session() => Poll::Ready(None),
             Some(Err(error)) => self.cut(error, cx),
             Some(Ok(frame)) => Poll::Ready(Some(Ok(passed_on(frame)))),
             None => Poll::Ready(None),
         }
+    }
+
+    fn is_of_session(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(StreamEntry::is_of_session)
     }
 
     /// Breaks the answer off at the next poll. hyper writes what it holds in between; told at

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 
@@ -9,13 +10,15 @@ use crate::mcp::{self, Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
 use crate::upstream::{
-    self, Again, AnswerBody, Attempt, Kept, Pace, Repeats, RequestBody, Unanswered, UpstreamError,
+    self, Again, AnswerBody, Attempt, Kept, LAST_EVENT_ID, MCP_SESSION_ID, Pace, Repeats,
+    RequestBody, Template, Unanswered, UpstreamError,
 };
 
 use super::call::{Call, Latency, Part};
 use super::error::ProxyError;
 use super::pipeline::{Decided, Subject};
 use super::retry::{Failed, Tries};
+use super::session;
 use super::shield;
 use super::view::RouteView;
 use super::worker::Worker;
@@ -124,6 +127,11 @@ async fn try_again(
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let mut tries = Tries::first(call.began(), decided);
+    if let (Some(_), true) = (&decided.session, failure.is_refusal())
+        && tries.away(worker, decided).is_some()
+    {
+        return go_with_session(worker, decided, request, pace).await;
+    }
     loop {
         let next = failure
             .kind()
@@ -152,7 +160,46 @@ async fn try_again(
     }
 }
 
+/// Takes a session to another place, and its request with it: nobody listens any more where it
+/// lived, so that nothing was sent, and nothing of the session is left there.
+async fn go_with_session(
+    worker: &Rc<Worker>,
+    decided: &mut Decided,
+    mut request: Request<RequestBody>,
+    pace: &Rc<Pace>,
+) -> Result<Answered, ProxyError> {
+    let template = Template::of(&request, decided.route.route().patience.head);
+    let pinned = session::flee(worker, decided, &template).await?;
+    let fields = request.headers_mut();
+    match &pinned.backend_id {
+        Some(id) => fields.insert(MCP_SESSION_ID, id.clone()),
+        None => fields.remove(MCP_SESSION_ID),
+    };
+    // It names an event of the server that is gone.
+    fields.remove(LAST_EVENT_ID);
+    (decided.place, decided.endpoint) = (pinned.place, Rc::clone(&pinned.endpoint));
+    decided.session = Some(pinned);
+    pace.again(Duration::MAX);
+    // Like any second try, the judge does not hear of it.
+    let mut call = begin(worker, (decided, pace), None)?;
+    let sending = (&mut request, Repeats::Unsent);
+    match upstream_send(decided, &mut call, sending, pace).await {
+        Ok(answer) => Ok((answer, call)),
+        Err(unanswered) => Err(unanswered.error.into()),
+    }
+}
+
 impl Failure {
+    /// Whether nobody listens where it was tried.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Error(unanswered) => {
+                unanswered.again == Again::Unsent && unanswered.error.is_refusal()
+            }
+            Self::Answer(..) => false,
+        }
+    }
+
     /// What kind of failure this is, if another try is sound.
     fn kind(&self) -> Option<Failed> {
         match self {

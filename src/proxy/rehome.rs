@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Version;
 use http::header::HeaderMap;
+use tokio::time::Instant;
 
 use crate::deadline::Elapsed;
 use crate::mcp::{Home, Session};
@@ -15,9 +16,9 @@ use super::auth::Principal;
 use super::choice;
 use super::fields::MCP_SESSION_ID;
 use super::head::Head;
-use super::pipeline::Downstream;
+use super::pipeline::{Decided, Downstream};
 use super::request;
-use super::session::home_tags;
+use super::retry::Tries;
 use super::view::RouteView;
 use super::worker::Worker;
 
@@ -46,6 +47,13 @@ pub(super) enum RehomeError {
     Elapsed(#[from] Elapsed),
 }
 
+impl RehomeError {
+    /// Whether nobody listens where it was tried.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Open(OpenError::Upstream(error)) if error.is_refusal())
+    }
+}
+
 /// Opens a session on the backend that the split gives it now. Nothing has changed when it fails.
 pub(super) async fn open_elsewhere(
     worker: &Worker,
@@ -64,7 +72,43 @@ pub(super) async fn open_elsewhere(
         fields: sent,
         patience,
     };
-    open_at(worker, route, session, at, &template).await
+    let first = open_at(worker, route, session, at.clone(), &template).await;
+    match first {
+        Err(error) if error.is_refusal() => {
+            let decided = Decided {
+                route: route.clone(),
+                place: at.0,
+                endpoint: at.1,
+                key,
+                session: None,
+                alone: None,
+                owner: None,
+            };
+            let elsewhere = open_away(worker, &decided, session, &template).await;
+            elsewhere.map_err(|_| error)
+        }
+        done => done,
+    }
+}
+
+/// Opens a session anywhere but where it was decided, since nobody listens there: at the first
+/// place where somebody does.
+pub(super) async fn open_away(
+    worker: &Worker,
+    decided: &Decided,
+    session: &Session,
+    template: &Template,
+) -> Result<Home, RehomeError> {
+    let mut tries = Tries::first(Instant::now(), decided);
+    let mut last = RehomeError::NoBackend;
+    // Every place is tried once at most.
+    while let Some(to) = tries.next_away(worker, decided) {
+        match open_at(worker, &decided.route, session, to, template).await {
+            Err(error) if error.is_refusal() => last = error,
+            done => return done,
+        }
+    }
+    Err(last)
 }
 
 /// Opens a session at an arm's endpoint. Nothing has changed when it fails.
@@ -75,16 +119,16 @@ pub(super) async fn open_at(
     (place, endpoint): (usize, Rc<Endpoint>),
     template: &Template,
 ) -> Result<Home, RehomeError> {
-    let (backend, endpoint_tag) =
-        home_tags(route, place, &endpoint).ok_or(RehomeError::NoBackend)?;
+    let (arm, _) = route.arm(place).ok_or(RehomeError::NoBackend)?;
     let deadline = worker.deadlines().deadline();
     deadline.set(template.patience);
     let opening = upstream::open_session(&endpoint, session.record(), template, worker.deadlines());
-    let id = deadline.guard(pin!(opening)).await??;
-    let id = id.and_then(|id| id.to_str().ok().map(Into::into));
+    let opened = deadline.guard(pin!(opening)).await??;
+    let id = opened.id;
     Ok(Home {
-        backend,
-        endpoint: endpoint_tag,
-        id,
+        backend: arm.backend.clone(),
+        endpoint: Arc::clone(endpoint.name()),
+        id: id.and_then(|id| id.to_str().ok().map(Into::into)),
+        lists: opened.lists,
     })
 }

@@ -1,12 +1,13 @@
 //! From a backend's answer to ours.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
-use http_body::Body;
+use http_body::{Body, Frame};
 
-use crate::mcp::{self, Format, SessionRecord, Wish};
+use crate::mcp::{self, Format, Origin, SessionRecord, Wish};
 use crate::model::Outcome;
 use crate::upstream::{self, AnswerBody};
 
@@ -18,7 +19,7 @@ use super::farewell::Farewell;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
-use super::streams::Kind;
+use super::streams::{Kind, OfSession};
 use super::watch::{Kept, Watch};
 use super::worker::Worker;
 
@@ -128,7 +129,9 @@ fn watch_mcp(
     match subject.method {
         Method::GET if fine && format == Some(Format::EventStream) => {
             relayed.call.becomes_stream(Counts::No);
-            open_stream(worker, &decided, relayed, Kind::Session);
+            let kind = kind_of(worker, &decided);
+            open_stream(worker, &decided, relayed, kind);
+            tell_of_new_home(worker, &decided, relayed);
         }
         Method::DELETE if fine => {
             if let Some(Ok(id)) = decided
@@ -175,6 +178,37 @@ fn enter_stream(worker: &Worker, decided: &Decided, relayed: &mut Relayed, kind:
     }
 }
 
+/// Whose a GET stream is.
+fn kind_of(worker: &Worker, decided: &Decided) -> Kind {
+    let pinned = decided.session.as_deref();
+    Kind::Session(Box::new(OfSession {
+        endpoint: Rc::clone(&decided.endpoint),
+        session: pinned.and_then(|pinned| session::record_of(worker, pinned)),
+        home: pinned.and_then(|pinned| pinned.home.clone()),
+    }))
+}
+
+/// The first stream at a session's new home begins with the news that its lists may differ.
+fn tell_of_new_home(worker: &Worker, decided: &Decided, relayed: &mut Relayed) {
+    let moved = decided.session.as_deref().filter(|p| p.home.is_some());
+    let Some(pinned) = moved else {
+        return;
+    };
+    // An answer whose length is known has no room for more.
+    if relayed.body.size_hint().exact().is_some() {
+        return;
+    }
+    let untold = session::record_of(worker, pinned).map(|session| session.take_untold());
+    let Some(lists) = untold.filter(|lists| !lists.is_empty()) else {
+        return;
+    };
+    if let Ok(id) = pinned.client_id.to_str() {
+        worker.sessions().note(id);
+    }
+    let news = Frame::data(lists.events());
+    relayed.body.put_back(VecDeque::from([news]));
+}
+
 /// What is to be kept of an answer, if anything is.
 fn keep(
     worker: &Rc<Worker>,
@@ -185,9 +219,15 @@ fn keep(
     let facts = subject.facts?;
     if facts.opens_session() {
         let (opened_with, id) = (subject.kept?, session_id?);
+        let (arm, _) = decided.route.arm(decided.place)?;
+        let origin = Origin {
+            route: decided.route.route().name.clone(),
+            backend: arm.backend.clone(),
+        };
         let worker = Rc::clone(worker);
-        let reader =
-            move |format, body: &[u8]| remember(&worker, &opened_with, &id, (format, body));
+        let reader = move |format, body: &[u8]| {
+            remember(&worker, (&opened_with, origin), &id, (format, body));
+        };
         return Some(Kept::new(MAX_KEPT_BYTES, reader));
     }
     if facts.method != mcp::Method::ToolsList {
@@ -202,7 +242,7 @@ fn keep(
 /// A session has been opened: keeps how, so that it can be opened again elsewhere.
 fn remember(
     worker: &Worker,
-    opened_with: &[u8],
+    (opened_with, origin): (&[u8], Origin),
     id: &HeaderValue,
     (format, body): (Format, &[u8]),
 ) {
@@ -210,7 +250,8 @@ fn remember(
     if let (Ok(Some(version)), Ok(id)) = (version, id.to_str())
         && let Ok(record) = SessionRecord::new(opened_with, &version)
     {
-        worker.sessions().open(id, record, worker.tick());
+        let tick = worker.tick();
+        worker.sessions().open_at(id, record, origin, tick);
     }
 }
 

@@ -1,20 +1,18 @@
 //! The request that goes to the backend, built from validated parts.
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
 use http::{Method, Request, Version};
 use http_body::Body;
 
-use crate::upstream::RequestBody;
+use crate::upstream::{LAST_EVENT_ID, RequestBody};
 
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::head::Head;
 use super::pipeline::{Decided, Downstream};
 use super::upgrade;
 use super::view::RouteView;
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The fields that go to the backend.
 pub(super) fn fields(
@@ -36,7 +34,7 @@ pub(super) fn fields(
             Some(id) => sent.insert(MCP_SESSION_ID, id.clone()),
             None => sent.remove(MCP_SESSION_ID),
         };
-        if session.rehomed {
+        if session.home.is_some() {
             // It names an event of the server that is gone.
             sent.remove(LAST_EVENT_ID);
         }

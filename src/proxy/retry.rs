@@ -34,7 +34,7 @@ pub(super) struct Tries {
 }
 
 /// An arm, and one of its endpoints.
-type Place = (usize, Rc<Endpoint>);
+pub(super) type Place = (usize, Rc<Endpoint>);
 /// Which endpoints come into question.
 type Allowed = fn(&Rc<Endpoint>) -> bool;
 
@@ -86,9 +86,7 @@ impl Tries {
         if is_pinned || self.retries >= spec.attempts || elapsed > spec.within + LEAST_CONNECT {
             return None;
         }
-        let elsewhere = self
-            .elsewhere(worker, decided, choice::is_fit)
-            .or_else(|| self.elsewhere(worker, decided, |_| true));
+        let elsewhere = self.away(worker, decided);
         let is_same = elsewhere.is_none();
         // A server that answers may answer better in a moment; one that does not is left alone.
         let here = || (failed == Failed::Refused).then(|| decided.at());
@@ -105,6 +103,19 @@ impl Tries {
             pause: self.pause(worker, spec, is_same),
             connect_within: spec.within.saturating_sub(elapsed).max(LEAST_CONNECT),
         })
+    }
+
+    /// Where nothing was tried yet, fit if any is; once each.
+    pub(super) fn next_away(&mut self, worker: &Worker, decided: &Decided) -> Option<Place> {
+        let to = self.away(worker, decided)?;
+        self.tried.push((to.0, Rc::clone(&to.1)));
+        Some(to)
+    }
+
+    /// Another place than where it was tried, fit if any is.
+    pub(super) fn away(&self, worker: &Worker, decided: &Decided) -> Option<Place> {
+        self.elsewhere(worker, decided, choice::is_fit)
+            .or_else(|| self.elsewhere(worker, decided, |_| true))
     }
 
     /// Another endpoint among those that are `allowed`.

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::HeaderMap;
 
-use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, sealed};
+use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Opened, Session, sealed};
+use crate::model::RouteName;
 use crate::upstream::{Endpoint, Template};
 
 use super::choice;
 use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
 use super::pipeline::Decided;
-use super::rehome::{self, Asks};
-use super::snapshot::Standing;
+use super::rehome::{self, Asks, RehomeError};
+use super::spec::LossSpec;
 use super::view::RouteView;
 use super::worker::Worker;
 
@@ -30,8 +31,8 @@ pub(super) struct Pinned {
     pub(super) client_id: HeaderValue,
     /// Its id as the backend knows it; a re-homed session may have none.
     pub(super) backend_id: Option<HeaderValue>,
-    /// The session was opened elsewhere: what it was told there means nothing here.
-    pub(super) rehomed: bool,
+    /// Its new home, if it was opened elsewhere: what it was told there means nothing here.
+    pub(super) home: Option<Arc<Home>>,
 }
 
 /// The one session id of a request.
@@ -57,63 +58,118 @@ pub(super) async fn find(
 ) -> Result<Box<Pinned>, ProxyError> {
     let client_id = id_of(asks.fields)?;
     let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
-    let keys = &route.snapshot().session_keys;
     let belongs = Belongs {
         route: &route.route().name,
         owner: asks.principal.map(|principal| &*principal.owner),
     };
+    let keys = &route.snapshot().session_keys;
     let opened = sealed::open(keys, belongs, text).map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
-    let mut home = session.as_ref().and_then(|session| session.home());
-    let first = match &home {
+    let home = session.as_ref().and_then(|session| session.home());
+    let known = match &home {
         Some(home) => home_at(route, home),
-        None => lives_at(route, opened.key, (opened.backend, opened.endpoint)),
+        None => sealed_at(route, &opened),
     };
-    let place = match (first, session) {
-        // What is dead holds no session; but if no other server takes it, this one is tried.
-        (Some(place), Some(session)) if choice::is_lost(route, &place.1) => {
-            match move_to_new_home(worker, route, &session, home.as_ref(), asks).await {
-                Ok(()) => {
-                    home = session.home();
-                    home.as_ref().and_then(|home| home_at(route, home))
-                }
-                Err(_) => Some(place),
-            }
-        }
-        (Some(place), _) => Some(place),
-        (None, None) => None,
-        (None, Some(session)) => {
-            move_to_new_home(worker, route, &session, home.as_ref(), asks).await?;
-            home = session.home();
-            home.as_ref().and_then(|home| home_at(route, home))
+    let ((place, endpoint), home) = match known {
+        Some(at) if may_stay(route, &at) => (at, home),
+        Some(_) | None => {
+            let lost = Lost {
+                id: text,
+                session,
+                home,
+                place: known.map(|(place, _)| place),
+            };
+            move_on(worker, route, &lost, asks).await?
         }
     };
-    let (place, endpoint) = place.ok_or(ProxyError::UnknownSession)?;
     let id = match &home {
         Some(home) => home.id.as_deref(),
         None => Some(opened.id),
     };
-    let backend_id = id
-        .map(HeaderValue::from_str)
-        .transpose()
-        .map_err(|_| ProxyError::UnknownSession)?;
     Ok(Box::new(Pinned {
         place,
         endpoint,
         key: route.route().keys.hash(client_id.as_bytes()),
         client_id: client_id.clone(),
-        backend_id,
-        rehomed: home.is_some(),
+        backend_id: field_of(id)?,
+        home,
     }))
+}
+
+fn field_of(id: Option<&str>) -> Result<Option<HeaderValue>, ProxyError> {
+    let field = id.map(HeaderValue::from_str).transpose();
+    field.map_err(|_| ProxyError::UnknownSession)
+}
+
+/// Whether a session may stay where it is: its backend has not had to give its sessions up, and
+/// its endpoint lives, or nothing else does.
+fn may_stay(route: &RouteView, (place, endpoint): &Place) -> bool {
+    let arm = route.arm(*place);
+    arm.is_some_and(|(arm, _)| arm.standing.may_stay()) && !choice::is_lost(route, endpoint)
+}
+
+/// A session whose home is gone.
+struct Lost<'a> {
+    /// Its id as the client knows it.
+    id: &'a str,
+    session: Option<Arc<Session>>,
+    /// Where it was re-homed before, if it was.
+    home: Option<Arc<Home>>,
+    /// The arm that it lives on, if the route still has that.
+    place: Option<usize>,
+}
+
+/// Gives a session another home, where the route wants that and it can be done.
+async fn move_on(
+    worker: &Worker,
+    route: &RouteView,
+    lost: &Lost<'_>,
+    asks: Asks<'_>,
+) -> Result<(Place, Option<Arc<Home>>), ProxyError> {
+    let session = lost.session.as_ref();
+    let session = session.filter(|_| route.route().on_loss != LossSpec::Sever);
+    let moved = match session {
+        None => Err(ProxyError::UnknownSession),
+        Some(session) => {
+            let open = rehome::open_elsewhere(worker, route, session, asks);
+            move_to_new_home(worker, route, (lost.id, session, lost.home.as_ref()), open).await
+        }
+    };
+    let home = session.and_then(|session| session.home());
+    let at = home.as_ref().and_then(|home| home_at(route, home));
+    match (moved, at.filter(|at| may_stay(route, at))) {
+        (Ok(()), Some(at)) => Ok((at, home)),
+        (Ok(()) | Err(_), _) => {
+            lose(worker, route, lost);
+            Err(ProxyError::UnknownSession)
+        }
+    }
+}
+
+/// A session is gone for its client. One that is known is counted once.
+fn lose(worker: &Worker, route: &RouteView, lost: &Lost<'_>) {
+    if lost.session.as_ref().is_some_and(|known| !known.lose()) {
+        return;
+    }
+    if let Some((_, arm)) = lost.place.and_then(|place| route.arm(place)) {
+        arm.sessions.lose_one();
+        return;
+    }
+    let origin = lost.session.as_ref().and_then(|known| known.origin());
+    let backend = match &lost.home {
+        Some(home) => Some(&home.backend),
+        None => origin.map(|origin| &origin.backend),
+    };
+    let registry = &worker.shared().registry;
+    registry.sessions(&route.route().name, backend).lose_one();
 }
 
 /// One caller opens the session elsewhere; those that come meanwhile wait for it.
 async fn move_to_new_home(
     worker: &Worker,
     route: &RouteView,
-    session: &Arc<Session>,
-    old: Option<&Arc<Home>>,
-    asks: Asks<'_>,
+    (id, session, old): (&str, &Arc<Session>, Option<&Arc<Home>>),
+    open: impl Future<Output = Result<Home, RehomeError>>,
 ) -> Result<(), ProxyError> {
     let failures = session.failures();
     let _gate = session.gate().lock().await;
@@ -124,27 +180,76 @@ async fn move_to_new_home(
         // Else each of those who wait would wait for one more failure than the one before.
         return Err(ProxyError::UnknownSession);
     }
-    if let Some(known) = session
-        .stand_in()
-        .filter(|known| home_at(route, known).is_some())
-    {
-        session.set_home(known);
-        metrics::counter!("switchback_sessions_rehomed_total").increment(1);
-        return Ok(());
-    }
-    match rehome::open_elsewhere(worker, route, session, asks).await {
+    let ready = known_stand_in(route, session).map(|(_, home)| home);
+    let home = match ready {
+        Some(home) => Ok(home),
+        None => open.await.map(Arc::new),
+    };
+    match home {
         Ok(home) => {
+            let registry = &worker.shared().registry;
+            let backend = Some(&home.backend);
+            registry.sessions(&route.route().name, backend).rehome_one();
             session.set_home(home);
-            metrics::counter!("switchback_sessions_rehomed_total").increment(1);
+            worker.sessions().note(id);
             Ok(())
         }
         Err(error) => {
             session.home_failed();
-            metrics::counter!("switchback_sessions_lost_total").increment(1);
-            tracing::warn!(route = %route.route().name, error = &error as &dyn std::error::Error, "a session could not be re-homed");
+            say_lost(&route.route().name, &error);
             Err(ProxyError::UnknownSession)
         }
     }
+}
+
+fn say_lost(route: &RouteName, error: &RehomeError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(%route, error, "a session could not be re-homed");
+}
+
+/// Takes the session of a request to another place, since nobody listens where it lived, and tells
+/// where it lives now.
+///
+/// # Errors
+/// [`ProxyError::UnknownSession`] where nothing can carry it on.
+pub(super) async fn flee(
+    worker: &Worker,
+    decided: &Decided,
+    template: &Template,
+) -> Result<Box<Pinned>, ProxyError> {
+    let (route, pinned) = (&decided.route, &decided.session);
+    let pinned = pinned.as_ref().ok_or(ProxyError::UnknownSession)?;
+    let id = pinned.client_id.to_str();
+    let id = id.map_err(|_| ProxyError::UnknownSession)?;
+    let lost = Lost {
+        id,
+        session: record_of(worker, pinned),
+        home: pinned.home.clone(),
+        place: Some(pinned.place),
+    };
+    let session = lost.session.as_ref();
+    let session = session.filter(|_| route.route().on_loss != LossSpec::Sever);
+    let moved = match session {
+        None => Err(ProxyError::UnknownSession),
+        Some(session) => {
+            let open = rehome::open_away(worker, decided, session, template);
+            move_to_new_home(worker, route, (id, session, lost.home.as_ref()), open).await
+        }
+    };
+    let home = session.and_then(|session| session.home());
+    let at = home.as_ref().and_then(|home| home_at(route, home));
+    let Some(((place, endpoint), home)) = at.zip(home).filter(|_| moved.is_ok()) else {
+        lose(worker, route, &lost);
+        return Err(ProxyError::UnknownSession);
+    };
+    Ok(Box::new(Pinned {
+        place,
+        endpoint,
+        key: pinned.key,
+        client_id: pinned.client_id.clone(),
+        backend_id: field_of(home.id.as_deref())?,
+        home: Some(home),
+    }))
 }
 
 /// An arm of a route, and an endpoint of it.
@@ -183,39 +288,40 @@ pub(super) async fn stand_in(
 
 fn known_stand_in(route: &RouteView, session: &Session) -> Option<(Place, Arc<Home>)> {
     let home = session.stand_in()?;
-    home_at(route, &home).map(|at| (at, home))
+    let at = home_at(route, &home).filter(|at| may_stay(route, at));
+    at.map(|at| (at, home))
 }
 
-/// What is known of how a session was opened; nothing of one that is older than this process.
+/// What is known of how a session was opened; nothing of one whose record made room for others.
 pub(super) fn record_of(worker: &Worker, pinned: &Pinned) -> Option<Arc<Session>> {
     let id = pinned.client_id.to_str().ok()?;
     worker.sessions().find(id, worker.tick())
 }
 
-/// The arm and endpoint of a session's new home, if it may stay there. The key that named the
-/// home was the current one then, and may be an older one now.
+/// The arm and endpoint of a session's new home, if the route has them.
 fn home_at(route: &RouteView, home: &Home) -> Option<Place> {
-    (0..route.snapshot().session_keys.len())
-        .find_map(|key| lives_at(route, key, (home.backend, home.endpoint)))
+    let arms = &route.route().arms;
+    let place = arms.iter().position(|arm| arm.backend == home.backend)?;
+    let (_, view) = route.arm(place)?;
+    let mut endpoints = view.endpoints.iter();
+    let endpoint = endpoints.find(|endpoint| *endpoint.name() == home.endpoint)?;
+    Some((place, Rc::clone(endpoint)))
 }
 
-/// The arm and endpoint of these tags, if the session may stay there.
-fn lives_at(route: &RouteView, key: usize, tags: (BackendTag, EndpointTag)) -> Option<Place> {
+/// The arm and endpoint that a sealed id names, if the route has them.
+fn sealed_at(route: &RouteView, opened: &Opened<'_>) -> Option<Place> {
     let arms = &route.route().arms;
     let place = arms.iter().position(|arm| {
         arm.tags
-            .get(key)
-            .is_some_and(|known| known.backend == tags.0)
+            .get(opened.key)
+            .is_some_and(|known| known.backend == opened.backend)
     })?;
     let (arm, view) = route.arm(place)?;
-    if arm.standing == Standing::Reverted {
-        return None;
-    }
-    let known = arm.tags.get(key)?;
+    let known = arm.tags.get(opened.key)?;
     let endpoint = known
         .endpoints
         .iter()
-        .position(|endpoint| *endpoint == tags.1)?;
+        .position(|endpoint| *endpoint == opened.endpoint)?;
     Some((place, Rc::clone(view.endpoints.get(endpoint)?)))
 }
 
@@ -233,7 +339,7 @@ pub(super) fn seal(decided: &Decided, id: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// How an arm and an endpoint are named by the current key.
-pub(super) fn home_tags(
+fn home_tags(
     route: &RouteView,
     place: usize,
     endpoint: &Rc<Endpoint>,

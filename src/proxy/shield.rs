@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -213,11 +212,7 @@ async fn ask_stable(
             choice::in_arm(worker, &decided.route, trusted, decided.key)?
         }
         Some(pinned) => {
-            let template = Template {
-                target: target_of(&request),
-                fields: request.headers().clone(),
-                patience: decided.route.route().patience.head,
-            };
+            let template = Template::of(&request, decided.route.route().patience.head);
             let at = session::stand_in(worker, &decided.route, pinned, &template).await?;
             let fields = request.headers_mut();
             match &pinned.backend_id {
@@ -234,9 +229,4 @@ async fn ask_stable(
     // With stable's other endpoints behind it, as if it had been asked at first.
     let repeats = attempt::repeats_of(&decided.route, subject);
     attempt::send_on(worker, decided, call, (request, repeats), pace).await
-}
-
-fn target_of(request: &Request<RequestBody>) -> PathAndQuery {
-    let target = request.uri().path_and_query();
-    target.map_or_else(|| PathAndQuery::from_static("/"), PathAndQuery::clone)
 }

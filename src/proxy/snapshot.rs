@@ -27,7 +27,8 @@ use super::guard::Guard;
 use super::metadata::{self, Document};
 use super::pages::Pages;
 use super::spec::{
-    ForwardingSpec, LimitsSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec, UpgradeSpec,
+    ForwardingSpec, LimitsSpec, LossSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec,
+    UpgradeSpec,
 };
 
 /// What control wants: plain values, from which [`Snapshot::compile`] makes the runtime form.
@@ -83,7 +84,11 @@ pub struct ArmBlueprint {
 pub enum Standing {
     /// They stay, whatever the weight.
     Open,
-    /// The backend was reverted: their next call is re-homed.
+    /// The backend gets no new ones: they stay until the route's limit is over.
+    Draining,
+    /// That limit is over: they leave at their next call.
+    Drained,
+    /// The backend was reverted: they leave at their next call.
     Reverted,
 }
 
@@ -91,8 +96,8 @@ impl Standing {
     /// Whether who is there may stay.
     pub fn may_stay(self) -> bool {
         match self {
-            Self::Open => true,
-            Self::Reverted => false,
+            Self::Open | Self::Draining => true,
+            Self::Drained | Self::Reverted => false,
         }
     }
 }
@@ -156,6 +161,7 @@ pub(super) struct Route {
     pub(super) upgrades: Box<[UpgradeSpec]>,
     pub(super) retries: RetriesSpec,
     pub(super) shield: Option<ShieldSpec>,
+    pub(super) on_loss: LossSpec,
     pub(super) bad_outcomes: OutcomeSet,
 }
 
@@ -285,6 +291,7 @@ impl Route {
             upgrades: spec.upgrades.as_slice().into(),
             retries: spec.retries.clone(),
             shield: spec.shield.clone(),
+            on_loss: spec.session.on_loss,
             bad_outcomes: spec.bad(),
         }
     }

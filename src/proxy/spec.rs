@@ -2,10 +2,12 @@
 
 mod contract;
 mod retries;
+mod session;
 mod shield;
 
 pub use contract::{ContractPolicySpec, ContractSpec};
 pub use retries::RetriesSpec;
+pub use session::{LossSpec, SessionSpec};
 pub use shield::ShieldSpec;
 
 mod limits;
@@ -82,6 +84,9 @@ pub struct RouteSpec {
     /// What is done about what a candidate promises less than stable does; of MCP routes only.
     #[serde(default)]
     pub contract: ContractSpec,
+    /// What becomes of open MCP sessions when their backend goes.
+    #[serde(default)]
+    pub session: SessionSpec,
     /// Longest wait for the head of an answer, 1ms to 1h. Default 60s.
     #[serde(default = "default_response_head", with = "duration_text")]
     #[schemars(with = "String")]
@@ -167,6 +172,7 @@ impl RouteSpec {
                 "only routes with `protocol: mcp` have a contract",
             );
         }
+        problems.add_all("session", self.session.problems());
         match self.bad_outcomes.as_deref() {
             Some([]) => problems.add("bad_outcomes", "no outcome would count against a backend"),
             Some(bad) if bad.contains(&Outcome::Success) => {

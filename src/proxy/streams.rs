@@ -2,13 +2,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::mcp::{Home, Session};
 use crate::model::{BackendName, RouteName};
-use crate::upstream::Pace;
+use crate::upstream::{Endpoint, Pace};
 
+use super::choice;
 use super::snapshot::Snapshot;
+use super::view::View;
 
 /// The open streams of one worker.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +29,31 @@ struct Stream {
 }
 
 /// Whose a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Kind {
     /// An MCP session's, which follows it to a new home.
-    Session,
+    Session(Box<OfSession>),
     /// One of an MCP request without session, whose client asks for another one.
     Alone,
     /// Any other: no revert cuts it.
     Plain,
+}
+
+/// Whose stream it is, and where the session lived when it was opened.
+#[derive(Debug)]
+pub(super) struct OfSession {
+    pub(super) endpoint: Rc<Endpoint>,
+    /// Nothing of a session whose record is gone.
+    pub(super) session: Option<Arc<Session>>,
+    pub(super) home: Option<Arc<Home>>,
+}
+
+impl OfSession {
+    /// Whether the session has moved since.
+    fn has_moved(&self) -> bool {
+        let home = self.session.as_ref().map(|session| session.home());
+        home.is_some_and(|home| home != self.home)
+    }
 }
 
 /// A stream's place on the list; leaves it when dropped.
@@ -75,7 +96,7 @@ impl Streams {
     /// open them again and are let in where they belong now.
     pub(super) fn end_homeless(&self, snapshot: &Snapshot) {
         let open = self.open.borrow();
-        let of_callers = open.iter().filter(|(_, s)| s.kind != Kind::Plain);
+        let of_callers = open.iter().filter(|(_, s)| !matches!(s.kind, Kind::Plain));
         for (_, stream) in of_callers {
             let route = snapshot
                 .routes
@@ -87,6 +108,33 @@ impl Streams {
                 stream.pace.end();
             }
         }
+    }
+
+    /// Ends the streams of sessions that have moved since, and of those whose endpoint has died
+    /// while another one could take them.
+    pub(super) fn end_left(&self, view: &Rc<View>) {
+        let open = self.open.borrow();
+        for (_, stream) in open.iter() {
+            let Kind::Session(of) = &stream.kind else {
+                continue;
+            };
+            let is_lost = || {
+                let route = view.named(&stream.route);
+                route.is_some_and(|route| choice::is_lost(&route, &of.endpoint))
+            };
+            if of.has_moved() || (of.endpoint.is_dead() && is_lost()) {
+                stream.pace.end();
+            }
+        }
+    }
+}
+
+impl StreamEntry {
+    /// Whether the stream is a session's.
+    pub(super) fn is_of_session(&self) -> bool {
+        let open = self.streams.open.borrow();
+        let stream = open.get(self.key);
+        stream.is_some_and(|stream| matches!(stream.kind, Kind::Session(_)))
     }
 }
 

@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::Role;
+use crate::model::{Role, RouteName};
 use crate::shadow::{Mirror, MirrorOptions};
-use crate::stats::{CallKey, CallStats, GateKey, GateStats, Traffic};
+use crate::stats::{CallKey, CallStats, GateKey, GateStats, SessionStats, Traffic};
 use crate::tls::BackendTls;
 use crate::upstream::Endpoint;
 
@@ -37,6 +37,8 @@ pub(super) struct View {
 pub(super) struct ArmView {
     pub(super) endpoints: Vec<Rc<Endpoint>>,
     pub(super) stats: Arc<CallStats>,
+    /// What became of its sessions.
+    pub(super) sessions: Arc<SessionStats>,
     /// What the backend says of its tools, where a shadow needs to know.
     pub(super) tools: Option<Tools>,
 }
@@ -108,6 +110,16 @@ impl View {
 }
 
 impl View {
+    /// The route of this name.
+    pub(super) fn named(self: &Rc<Self>, name: &RouteName) -> Option<RouteView> {
+        let mut routes = self.snapshot.routes.iter();
+        let place = routes.position(|route| route.name == *name)?;
+        (place < self.routes.len()).then(|| RouteView {
+            view: Rc::clone(self),
+            place,
+        })
+    }
+
     /// What a route says of itself at this place, and the route.
     pub(super) fn document(
         self: &Rc<Self>,
@@ -147,6 +159,7 @@ impl ArmView {
                 .pools()
                 .of_backend(&arm.backend, &arm.spec, tls.get(&arm.backend)),
             stats: shared.registry.calls(worker.number(), &key),
+            sessions: shared.registry.sessions(&route.name, Some(&arm.backend)),
             tools,
         }
     }

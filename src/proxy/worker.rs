@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slab::Slab;
 use tokio::net::TcpListener;
@@ -111,8 +111,10 @@ pub(super) struct Worker {
     edition: Cell<u64>,
     shared: Shared,
     streams: Streams,
-    /// When the worker began: what coarse ticks count from.
+    /// When the worker began, ...
     began: Instant,
+    /// ... and in seconds since 1970: what coarse ticks count from.
+    began_unix: Cell<u64>,
     pools: Pools,
     /// Connections to shadows are never those of real calls.
     shadow_pools: Pools,
@@ -131,6 +133,11 @@ pub(super) struct Worker {
 /// When the runtime cannot be made or a socket cannot be used.
 pub fn run(options: WorkerOptions) -> io::Result<()> {
     runtime()?.block_on(work(options))
+}
+
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// A worker's runtime: one thread, and a task that panics ends alone.
@@ -156,6 +163,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         shared: options.shared,
         streams: Streams::default(),
         began: Instant::now(),
+        began_unix: Cell::new(unix_now()),
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
@@ -232,6 +240,8 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
         if round.is_multiple_of(POOL_SWEEP) {
             worker.pools.sweep();
             worker.shadow_pools.sweep();
+            worker.streams.end_left(&worker.view());
+            worker.keep_time();
         }
     }
 }
@@ -298,9 +308,15 @@ impl Worker {
         &self.streams
     }
 
-    /// Seconds since the worker began: coarse, and never going back.
+    /// Seconds since 1970: coarse, never going back, and known to the process after this one.
     pub(super) fn tick(&self) -> u64 {
-        self.began.elapsed().as_secs()
+        self.began_unix.get() + self.began.elapsed().as_secs()
+    }
+
+    /// Goes forward with the wall clock: ours stands still while the machine sleeps.
+    fn keep_time(&self) {
+        let began = unix_now().saturating_sub(self.began.elapsed().as_secs());
+        self.began_unix.set(self.began_unix.get().max(began));
     }
 
     /// The view of the snapshot in force: the one that a request starts with and keeps.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::deadline::Deadlines;
-use crate::mcp::{BackendTag, EndpointTag, Home, SessionRecord, SessionTable};
+use crate::mcp::{Home, Lists, SessionRecord, SessionTable};
 use crate::stats::MirrorDrop;
 use crate::upstream::{self, Endpoint, Template};
 
@@ -55,11 +55,12 @@ pub(super) async fn session_at(
             );
             MirrorDrop::NoSession
         })?;
-        let id = opened.and_then(|id| id.to_str().ok().map(Into::into));
+        let id = opened.id.and_then(|id| id.to_str().ok().map(Into::into));
         session.set_home(Home {
-            backend: BackendTag::default(),
-            endpoint: EndpointTag::default(),
+            backend: endpoint.backend_name().clone(),
+            endpoint: Arc::clone(endpoint.name()),
             id,
+            lists: Lists::NONE,
         });
     }
     let home = session.home();

@@ -13,6 +13,7 @@ mod gate;
 mod histogram;
 mod mirror;
 mod registry;
+mod sessions;
 mod trial;
 mod window;
 
@@ -22,5 +23,6 @@ pub use gate::{AuthResult, GateKey, GateStats};
 pub use histogram::{Histogram, Latencies};
 pub use mirror::{Comparison, MirrorDrop, MirrorStats};
 pub use registry::{CallKey, Registry, Traffic};
+pub use sessions::SessionStats;
 pub use trial::{ArmCounts, BadCall, LIMITS, Marks, Trial, TrialArm};
 pub use window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};

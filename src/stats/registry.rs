@@ -8,6 +8,7 @@ use crate::model::{BackendName, RouteName};
 use super::calls::{CallStats, CallSummary};
 use super::gate::{GateKey, GateStats};
 use super::mirror::MirrorStats;
+use super::sessions::SessionStats;
 
 /// Whether calls were real or mirrored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,7 @@ pub struct CallKey {
     pub traffic: Traffic,
 }
 
+type Sessions = BTreeMap<(RouteName, Option<BackendName>), Arc<SessionStats>>;
 type Gates = BTreeMap<GateKey, BTreeMap<usize, Arc<GateStats>>>;
 type Shards = BTreeMap<CallKey, BTreeMap<usize, Arc<CallStats>>>;
 
@@ -39,6 +41,7 @@ pub struct Registry {
     shards: Mutex<Shards>,
     mirrors: Mutex<BTreeMap<RouteName, Arc<MirrorStats>>>,
     gates: Mutex<Gates>,
+    sessions: Mutex<Sessions>,
 }
 
 impl Registry {
@@ -70,6 +73,22 @@ impl Registry {
     pub fn mirror(&self, route: &RouteName) -> Arc<MirrorStats> {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(mirrors.entry(route.clone()).or_default())
+    }
+
+    /// What became of the sessions of a route's backend, or of those whose backend nobody knows
+    /// any more; the same counts for all workers.
+    pub fn sessions(&self, route: &RouteName, backend: Option<&BackendName>) -> Arc<SessionStats> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (route.clone(), backend.cloned());
+        Arc::clone(sessions.entry(key).or_default())
+    }
+
+    /// Every route and backend whose sessions are counted, in order.
+    pub fn all_sessions(&self) -> Vec<((RouteName, Option<BackendName>), Arc<SessionStats>)> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = sessions.iter();
+        each.map(|(key, counts)| (key.clone(), Arc::clone(counts)))
+            .collect()
     }
 
     /// The shard of `worker` for what became of those who wanted in at a gate, the same one each

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::disk::{self, Folder};
 use super::error::StoreError;
 use super::salvage::{Salvage, Sound};
-use super::schema::{self, OLDEST, SCHEMA};
+use super::schema::{self, FRAMED, OLDEST, SCHEMA};
 use super::tables;
 
 /// Largest damaged file that is searched, in bytes; what is beyond is given up.
@@ -72,7 +72,7 @@ pub fn inspect(folder: &Path) -> Result<Inspection, StoreError> {
     guarded(&file, || {
         let database = disk::open(&file)?;
         let schema = read(&file, schema::of(&database))?;
-        if schema < SCHEMA {
+        if schema < FRAMED {
             // An older schema has no checksums to look at.
             return Ok(Inspection {
                 file: file.clone(),

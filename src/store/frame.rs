@@ -21,6 +21,8 @@ pub(super) enum Kind {
     State = 2,
     /// An event; its number is its sequence number.
     Event = 3,
+    /// A client's session; its number is a digest of its id.
+    Session = 4,
 }
 
 /// A sound value.
@@ -85,7 +87,7 @@ impl<'a> Frame<'a> {
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Self::SealKey, Self::State, Self::Event]
+        [Self::SealKey, Self::State, Self::Event, Self::Session]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

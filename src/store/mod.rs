@@ -1,4 +1,5 @@
-//! What survives a restart: desired state, history and the seal key, in one embedded database.
+//! What survives a restart: desired state, history, sessions and the seal key, in one embedded
+//! database.
 //!
 //! The state folder (mode 0700) holds `state.redb` (mode 0600), a redb database, and `lock`,
 //! which names the process that has the folder.
@@ -30,6 +31,7 @@ mod frame;
 pub mod fuzzing;
 mod salvage;
 mod schema;
+mod sessions;
 pub mod spec;
 mod tables;
 #[cfg(test)]
@@ -38,5 +40,6 @@ mod thread;
 
 pub use care::{Inspection, Migration, Recovery, inspect, migrate, recover};
 pub use error::StoreError;
+pub use sessions::{SessionRow, SessionRows};
 pub use tables::{Batch, Contents, HISTORY_MAX, Keep, Query, Row};
 pub use thread::{Store, StoreReader};

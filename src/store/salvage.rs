@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use redb::{Database, TableDefinition};
 
 use super::frame::{self, Frame, Kind};
+use super::sessions::{self, SESSIONS};
 use super::tables::{HISTORY, HISTORY_MAX, META, META_SEAL_KEY, STATE, STATE_DESIRED};
 
 /// The latest sound value of everything.
@@ -18,6 +19,8 @@ pub(super) struct Sound<'a> {
     state: Option<Frame<'a>>,
     /// By sequence number.
     events: BTreeMap<u64, Frame<'a>>,
+    /// By the digests of their ids. Some may be over; nobody asks for those.
+    sessions: BTreeMap<u64, Frame<'a>>,
 }
 
 /// How much that is.
@@ -36,12 +39,8 @@ impl<'a> Sound<'a> {
             match frame.kind {
                 Kind::SealKey => later(&mut sound.seal_key, frame),
                 Kind::State => later(&mut sound.state, frame),
-                Kind::Event => {
-                    let known = sound.events.entry(frame.number).or_insert(frame);
-                    if known.commit <= frame.commit {
-                        *known = frame;
-                    }
-                }
+                Kind::Event => latest(&mut sound.events, frame),
+                Kind::Session => latest(&mut sound.sessions, frame),
             }
         }
         sound.forget_what_is_over();
@@ -78,6 +77,14 @@ impl<'a> Sound<'a> {
                 history.insert(number, frame.to_bytes().as_slice())?;
             }
         }
+        {
+            let mut sessions = transaction.open_table(SESSIONS)?;
+            for frame in self.sessions.values() {
+                if let Some(id) = sessions::id_of(frame) {
+                    sessions.insert(id, frame.to_bytes().as_slice())?;
+                }
+            }
+        }
         transaction.commit()?;
         Ok(())
     }
@@ -97,6 +104,13 @@ impl<'a> Sound<'a> {
             rows,
             rows_lost: expected.saturating_sub(rows),
         }
+    }
+}
+
+fn latest<'a>(known: &mut BTreeMap<u64, Frame<'a>>, frame: Frame<'a>) {
+    let slot = known.entry(frame.number).or_insert(frame);
+    if slot.commit <= frame.commit {
+        *slot = frame;
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 1 | bare values |
 //! | 2 | every value in a frame with a checksum, and `least` in `meta` |
+//! | 3 | `sessions`, which versions that know only 2 leave alone |
 //!
 //! A new schema is one more step here, with the way back. When versions that know only the
 //! schema before can go on using the file, `least` stays as it was, and they do.
@@ -13,14 +14,17 @@ use std::cmp::Ordering;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::frame::{Frame, Kind};
+use super::sessions;
 use super::tables::{
     HISTORY, META, META_LEAST, META_SCHEMA, META_SEAL_KEY, STATE, STATE_DESIRED, Unreadable, schema,
 };
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 /// The oldest schema whose versions can use what this version writes.
 pub(super) const LEAST: u64 = 2;
+/// The oldest schema whose values have checksums.
+pub(super) const FRAMED: u64 = 2;
 /// The oldest schema that this version can read and write back.
 pub(super) const OLDEST: u64 = 1;
 
@@ -28,7 +32,10 @@ pub(super) const OLDEST: u64 = 1;
 type Way = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// From the schema of this place, counted from [`OLDEST`], to the next, and back.
-const STEPS: [(Way, Way); (SCHEMA - OLDEST) as usize] = [(frame_all, unframe_all)];
+const STEPS: [(Way, Way); (SCHEMA - OLDEST) as usize] = [
+    (frame_all, unframe_all),
+    (sessions::make, sessions::drop_all),
+];
 
 /// The schema of a file.
 pub(super) fn of(database: &Database) -> Result<u64, Unreadable> {

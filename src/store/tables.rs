@@ -9,6 +9,7 @@ use redb::{
 
 use super::frame::{Frame, Kind};
 use super::schema::{LEAST, SCHEMA};
+use super::sessions::{self, SessionRow};
 
 /// Most events the history keeps; older ones are dropped as new ones come.
 pub const HISTORY_MAX: u64 = 10_000;
@@ -24,7 +25,7 @@ pub(super) const META_LEAST: &str = "least";
 pub(super) const META_SEAL_KEY: &str = "seal_key";
 pub(super) const STATE_DESIRED: &str = "desired";
 
-const UNSOUND: &str = "switchback_state_rows_unsound_total";
+pub(super) const UNSOUND: &str = "switchback_state_rows_unsound_total";
 
 /// What is written in one commit: all of it or nothing.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,8 @@ pub struct Contents {
     pub last_sequence: u64,
     /// 32 random bytes, made with the store.
     pub seal_key: [u8; 32],
+    /// The sessions that were kept; empty but when a store is opened.
+    pub sessions: Vec<SessionRow>,
     /// The number of the last commit.
     pub(super) commit: u64,
 }
@@ -110,6 +113,7 @@ pub(super) fn initialize(database: &Database) -> Result<(), redb::Error> {
         transaction.open_table(STATE)?;
         transaction.open_table(HISTORY)?;
     }
+    sessions::make(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
@@ -144,6 +148,7 @@ pub(super) fn contents(database: &Database) -> Result<Contents, Unreadable> {
         state: None,
         last_sequence: 0,
         seal_key,
+        sessions: Vec::new(),
         commit: 0,
     };
     if let Some(value) = transaction.open_table(STATE)?.get(STATE_DESIRED)? {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::care;
 use super::disk::{self, Folder, Opener};
 use super::error::StoreError;
+use super::sessions::{self, SessionRow, SessionRows};
 use super::tables::{self, Batch, Contents, Query, Row};
 
 /// Reads and writes that may wait for the disk.
@@ -33,6 +34,7 @@ pub struct StoreReader {
 
 enum Job {
     Save(Batch, oneshot::Sender<Result<(), StoreError>>),
+    Keep(SessionRows, oneshot::Sender<Result<(), StoreError>>),
     Read(Query, oneshot::Sender<Result<Vec<Row>, StoreError>>),
     Release(oneshot::Sender<()>),
     Reclaim(oneshot::Sender<Result<(), StoreError>>),
@@ -71,8 +73,10 @@ impl Store {
             folder,
             released: false,
         };
-        let contents = worker.contents()?;
-        worker.commit = contents.commit;
+        let mut contents = worker.contents()?;
+        let (sessions, latest) = worker.sessions()?;
+        contents.sessions = sessions;
+        worker.commit = contents.commit.max(latest);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -90,14 +94,26 @@ impl Store {
     ///
     /// Batches are written in the order of the calls, also when nobody waits for the answer.
     pub fn save(&self, batch: Batch) -> oneshot::Receiver<Result<(), StoreError>> {
+        self.write(|reply| Job::Save(batch, reply))
+    }
+
+    /// Asks for rows of sessions to be written, in the same order and with the same answer.
+    pub fn keep(&self, rows: SessionRows) -> oneshot::Receiver<Result<(), StoreError>> {
+        self.write(|reply| Job::Keep(rows, reply))
+    }
+
+    fn write(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Job,
+    ) -> oneshot::Receiver<Result<(), StoreError>> {
         let (reply, answer) = oneshot::channel();
         let refused = match &self.jobs {
-            Some(jobs) => jobs.try_send(Job::Save(batch, reply)).err(),
+            Some(jobs) => jobs.try_send(job(reply)).err(),
             None => None,
         };
         if let Some(
-            mpsc::error::TrySendError::Full(Job::Save(_, reply))
-            | mpsc::error::TrySendError::Closed(Job::Save(_, reply)),
+            mpsc::error::TrySendError::Full(Job::Save(_, reply) | Job::Keep(_, reply))
+            | mpsc::error::TrySendError::Closed(Job::Save(_, reply) | Job::Keep(_, reply)),
         ) = refused
         {
             let path = self.path.clone();
@@ -216,6 +232,9 @@ impl Worker {
                 Job::Save(batch, reply) => {
                     let _ = reply.send(self.save(&batch));
                 }
+                Job::Keep(rows, reply) => {
+                    let _ = reply.send(self.keep(&rows));
+                }
                 Job::Read(query, reply) => {
                     let rows = self.with("reading", |database| tables::history(database, &query));
                     let _ = reply.send(rows);
@@ -239,6 +258,20 @@ impl Worker {
         self.with("writing", |database| tables::save(database, batch, commit))?;
         self.commit = commit;
         Ok(())
+    }
+
+    fn keep(&mut self, rows: &SessionRows) -> Result<(), StoreError> {
+        self.is_in_place()?;
+        let commit = self.commit + 1;
+        self.with("writing", |database| sessions::keep(database, rows, commit))?;
+        self.commit = commit;
+        Ok(())
+    }
+
+    fn sessions(&mut self) -> Result<(Vec<SessionRow>, u64), StoreError> {
+        let path = self.path.clone();
+        let read = self.with("reading", |database| Ok(sessions::all(database)))?;
+        read.map_err(|unreadable| StoreError::unreadable(&path, unreadable))
     }
 
     /// Whoever had the folder in between may have written, or made the file anew.

@@ -101,12 +101,20 @@ const KNOWN: &[(&str, &str)] = &[
         "Requests refused because of the web page they came from, or of a host that loopback does not go by",
     ),
     (
-        "switchback_sessions_rehomed_total",
-        "MCP sessions that were moved to another backend after a revert or a death",
+        "switchback_session_records_written_total",
+        "Records of MCP sessions that were written to the state folder",
     ),
     (
-        "switchback_sessions_lost_total",
-        "MCP sessions that could not be moved and were answered 404",
+        "switchback_session_records_failed_total",
+        "Records of MCP sessions that could not be written; they are tried again",
+    ),
+    (
+        "switchback_session_records_evicted_total",
+        "Records of MCP sessions that made room for others",
+    ),
+    (
+        "switchback_session_records_unnoted_total",
+        "Changes of MCP sessions that were not noted because nobody wrote them down",
     ),
     (
         "switchback_header_mismatches_total",

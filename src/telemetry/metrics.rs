@@ -10,6 +10,7 @@ use super::counters::Counters;
 use super::gates::render_gates;
 use super::page::Page;
 use super::process::{render_process, started_at};
+use super::sessions::render_sessions;
 
 /// Renders everything there is to know about the process in numbers.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ impl Metrics {
         render_calls(&self.registry, &mut page);
         render_copies(&self.registry, &mut page);
         render_gates(&self.registry, &mut page);
+        render_sessions(&self.registry, &mut page);
         render_process(&mut page);
         page.finish(&self.counters.render())
     }

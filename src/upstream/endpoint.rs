@@ -86,6 +86,11 @@ impl Endpoint {
         self.dial.name()
     }
 
+    /// The backend that it is an address of.
+    pub fn backend_name(&self) -> &BackendName {
+        self.backend.name()
+    }
+
     /// What the host of a request that goes there is replaced by, if it is.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
         self.host.as_ref()

@@ -114,6 +114,11 @@ impl UpstreamError {
         matches!(self, Self::Exhausted { .. })
     }
 
+    /// Whether nobody listens at the endpoint: the process that did is gone, with all it knew.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// How this counts. A fault of the client's body counts as its leaving.
     pub fn outcome(&self) -> Outcome {
         match self {

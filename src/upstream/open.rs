@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 
 use crate::deadline::Deadlines;
 use crate::mcp::{
-    AnswerScanner, Format, Replay, ReplayAnswer, ReplayError, ReplayReply, SessionRecord,
+    AnswerScanner, Format, Lists, Replay, ReplayAnswer, ReplayError, ReplayReply, SessionRecord,
 };
 
 use super::answer::{AnswerBody, format_of};
@@ -28,7 +28,8 @@ use super::pace::{Pace, Patience};
 /// The id of an MCP session.
 pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The last event of a stream that its client has.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Longest answer to a replayed request that is read, in bytes.
@@ -45,6 +46,18 @@ pub struct Template {
     pub patience: Duration,
 }
 
+impl Template {
+    /// What a request that was about to be sent has in common with those of a replay.
+    pub fn of(request: &Request<RequestBody>, patience: Duration) -> Self {
+        let target = request.uri().path_and_query();
+        Self {
+            target: target.map_or_else(|| PathAndQuery::from_static("/"), PathAndQuery::clone),
+            fields: request.headers().clone(),
+            patience,
+        }
+    }
+}
+
 /// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -59,7 +72,16 @@ pub enum OpenError {
     Replay(#[from] ReplayError),
 }
 
-/// Opens a session like the recorded one; returns its id there, if the server gave one.
+/// A session that was opened by a replay.
+#[derive(Clone, Debug)]
+pub struct OpenedSession {
+    /// Its id, if the server gave one.
+    pub id: Option<HeaderValue>,
+    /// The lists of whose changes the server says that it tells.
+    pub lists: Lists,
+}
+
+/// Opens a session like the recorded one.
 ///
 /// # Errors
 /// [`OpenError`]; a session that was half open is then left to the server's own time-out.
@@ -68,7 +90,7 @@ pub async fn open_session(
     record: Arc<SessionRecord>,
     template: &Template,
     deadlines: &Deadlines,
-) -> Result<Option<HeaderValue>, OpenError> {
+) -> Result<OpenedSession, OpenError> {
     let mut replay = Replay::new(record);
     let mut id = None;
     while let Some(step) = replay.request() {
@@ -88,7 +110,8 @@ pub async fn open_session(
             body: &body,
         })?;
     }
-    Ok(id)
+    let lists = replay.lists();
+    Ok(OpenedSession { id, lists })
 }
 
 /// A request of the replay; all but the first carry the version and the new session's id.

@@ -97,6 +97,7 @@ impl Fixture {
             registry: Arc::clone(&registry),
             certificates: Certificates::default(),
             conditions: Arc::default(),
+            sessions: Arc::default(),
         };
         let Opened {
             control, handle, ..

@@ -32,7 +32,7 @@ pub use rollout::{
 };
 pub use status::{
     ArmBody, AuthBody, BackendBody, BackendsBody, CallsBody, JwksBody, Lifecycle, RouteBody,
-    RoutesBody, ShadowBody, StandingBody, StatusBody, StoreBody, WeightsReply,
+    RoutesBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody, WeightsReply,
 };
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change

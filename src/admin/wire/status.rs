@@ -144,6 +144,9 @@ pub struct ArmBody {
     pub role: Option<Role>,
     /// What its open sessions may expect.
     pub standing: StandingBody,
+    /// Its MCP sessions; absent on a route that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionsBody>,
     /// Its calls on this route since the process started.
     pub calls: CallsBody,
     /// Its calls on this route that ended in about the last ten seconds.
@@ -156,8 +159,26 @@ pub struct ArmBody {
 pub enum StandingBody {
     /// They stay, whatever the weight.
     Open,
-    /// The backend was reverted: their next call is re-homed.
+    /// The backend gets no new ones: they stay until the route's limit.
+    Draining,
+    /// That limit is over: they leave at their next call.
+    Drained,
+    /// The backend was reverted: they leave at their next call.
     Reverted,
+}
+
+/// MCP sessions, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionsBody {
+    /// Recorded ones that live here and stay.
+    pub open: u64,
+    /// Recorded ones that live here and have to leave: when the route's limit is over, or at
+    /// their next call.
+    pub draining: u64,
+    /// Those that came here from other backends since the process started.
+    pub rehomed: u64,
+    /// Those that lived here and are gone for their clients since then.
+    pub lost: u64,
 }
 
 /// Where a route's calls are mirrored to.
@@ -222,6 +243,9 @@ pub struct BackendBody {
     pub routes: Vec<RouteName>,
     /// Its calls on all routes since the process started, copies left out.
     pub calls: CallsBody,
+    /// Its MCP sessions on all routes; absent where no such route has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionsBody>,
     /// How fit it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fitness: Option<FitnessBody>,

@@ -23,6 +23,7 @@ fn options(folder: &Path) -> ControlOptions {
         registry: Arc::new(Registry::default()),
         certificates: Certificates::default(),
         conditions: Arc::default(),
+        sessions: Arc::default(),
     }
 }
 

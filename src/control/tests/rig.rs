@@ -79,6 +79,7 @@ impl Rig {
             registry: Arc::clone(&registry),
             certificates: Certificates::default(),
             conditions: Arc::default(),
+            sessions: Arc::default(),
         };
         let published = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&published);

@@ -1,7 +1,5 @@
 //! The table holds what it may and no more.
 
-use crate::mcp::sealed::SealKey;
-
 use super::*;
 
 fn record(bytes: usize) -> SessionRecord {
@@ -99,7 +97,6 @@ fn opening_an_id_again_replaces_its_session() {
 
 #[test]
 fn a_home_is_seen_by_everybody_who_holds_the_session() {
-    let key = SealKey::new(&[1; 32]);
     let table = table(10, 10_000);
     let session = table.open("a", record(10), 0);
     let other = table.find("a", 1).unwrap();
@@ -108,9 +105,10 @@ fn a_home_is_seen_by_everybody_who_holds_the_session() {
     let held = session.gate().try_lock().unwrap();
     assert!(other.gate().try_lock().is_err());
     let home = Home {
-        backend: key.backend_tag(&"v1".parse().unwrap()),
-        endpoint: key.endpoint_tag("http://127.0.0.1:1"),
+        backend: "v1".parse().unwrap(),
+        endpoint: "http://127.0.0.1:1".into(),
         id: Some("new".into()),
+        lists: Lists::NONE,
     };
     session.set_home(home.clone());
     drop(held);

@@ -122,6 +122,10 @@ pub struct LimitsSpec {
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub tie_idle: Duration,
+    /// How long the opening of an MCP session that nobody uses is kept, 1m to 365d. Default 7d.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub session_age: Duration,
     /// Most checked tokens that each worker remembers, so that a caller pays for one signature
     /// and not for one a request, 0 to 1,000,000. Default 10,000.
     pub checked_tokens: usize,
@@ -187,6 +191,8 @@ impl LimitsSpec {
             Duration::ZERO..=Duration::from_hours(1),
         );
         problems.number("session_records", self.session_records, 0..=10_000_000);
+        let year = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
+        problems.duration("session_age", self.session_age, year);
         problems.number("checked_tokens", self.checked_tokens, 0..=1_000_000);
         self.add_problems_of_bonds(&mut problems);
         problems.into_vec()
@@ -236,6 +242,7 @@ impl Default for LimitsSpec {
             held_idle: Duration::from_mins(10),
             ties: 100_000,
             tie_idle: Duration::from_hours(1),
+            session_age: Duration::from_hours(7 * 24),
             checked_tokens: 10_000,
         }
     }

@@ -13,6 +13,7 @@ use super::{
 };
 
 mod damage;
+mod sessions;
 mod versions;
 
 /// Names the folder in which a child process writes until it is killed.

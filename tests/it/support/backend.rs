@@ -119,6 +119,15 @@ impl Backend {
 
     /// Dies as a killed process does: every connection ends, new ones are refused.
     pub fn stop(&mut self) {
+        self.stop_but(|_| false);
+    }
+
+    /// The same, but what a GET is answered on goes on.
+    pub fn stop_but_streams(&mut self) {
+        self.stop_but(|request| request.method == "GET");
+    }
+
+    fn stop_but(&mut self, spared: fn(&Request) -> bool) {
         let Some(acceptor) = self.acceptor.take() else {
             return;
         };
@@ -126,8 +135,11 @@ impl Backend {
         let _wakes_accept = TcpStream::connect(self.address);
         let _unused = acceptor.join();
         self.recorder.0.read(|log| {
-            for (_, stream) in &log.open {
-                let _unused = stream.shutdown(Shutdown::Both);
+            for (connection, stream) in &log.open {
+                let current = log.current.iter().find(|(c, _)| c == connection);
+                if !current.is_some_and(|(_, index)| spared(&log.requests[*index])) {
+                    let _unused = stream.shutdown(Shutdown::Both);
+                }
             }
         });
     }

@@ -22,6 +22,7 @@ pub mod gateway;
 pub mod h2_backend;
 pub mod h2_script;
 pub mod hostile;
+pub mod house;
 pub mod issuer;
 pub mod load;
 pub mod mcp_client;
