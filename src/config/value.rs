@@ -105,10 +105,10 @@ impl<'a> Reader<'a> {
 
     /// The hint for a text that would fit if it were not one.
     fn unquoted(self, fits: impl Fn(&str) -> bool) -> Option<&'static str> {
-        match &self.node.value {
-            Value::Text(text) if fits(text) => Some("write it without quotes"),
-            _ => None,
-        }
+        let Value::Text(text) = &self.node.value else {
+            return None;
+        };
+        fits(text).then_some("write it without quotes")
     }
 
     fn entries(self, known: Option<&'static [&'static str]>) -> Result<Entries<'a>, Problem> {

@@ -100,7 +100,7 @@ impl Side<'_> {
                 // What is expected is met here, or refused; who asked is written anew. `Proxy`
                 // becomes HTTP_PROXY in programs that get fields as variables (CVE-2016-5385).
                 b"expect" | b"forwarded" | b"proxy" => true,
-                bytes if !bytes.iter().all(is_plain) => is_alias(name, keys),
+                bytes if !bytes.iter().copied().all(is_plain) => is_alias(name, keys),
                 [b'x', b'-', ..] if name.starts_with(OURS) => true,
                 [b'x', b'-', ..] | [b't' | b'f' | b'c', ..] => {
                     word == Word::Doubted && is_forwarding(name)
@@ -121,7 +121,7 @@ impl Side<'_> {
 }
 
 /// What most names are made of, in lower case.
-fn is_plain(byte: &u8) -> bool {
+fn is_plain(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'-' | b'0'..=b'9')
 }
 

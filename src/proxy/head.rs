@@ -110,8 +110,13 @@ impl Head {
 /// TRACE; TRACK is another name of it; PRI is how a connection over HTTP/2 begins.
 fn is_forwarded(method: &Method) -> bool {
     match *method {
-        Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD => true,
-        Method::OPTIONS | Method::PATCH => true,
+        Method::GET
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::HEAD
+        | Method::OPTIONS
+        | Method::PATCH => true,
         _ => {
             let is = |other: &&str| method.as_str().eq_ignore_ascii_case(other);
             !["CONNECT", "TRACE", "TRACK", "PRI"].iter().any(is)

@@ -62,10 +62,9 @@ impl Pages {
 
     /// Whether the file lists a page.
     fn lists(&self, page: &HeaderValue) -> bool {
-        let same = |listed: &Box<str>| {
-            &**listed == ANY || page.as_bytes().eq_ignore_ascii_case(listed.as_bytes())
-        };
-        self.listed.iter().flatten().any(same)
+        let same =
+            |listed: &str| listed == ANY || page.as_bytes().eq_ignore_ascii_case(listed.as_bytes());
+        self.listed.iter().flatten().any(|listed| same(listed))
     }
 }
 
@@ -85,10 +84,8 @@ pub(super) fn check(
     let (page, another) = (told.next(), told.next());
     let checked = match page {
         Some(_) if another.is_some() => Err(ProxyError::Page),
-        Some(page) if pages.listed.is_some() => match pages.lists(page) {
-            true => Ok(Some(page.clone())),
-            false => Err(ProxyError::Page),
-        },
+        Some(page) if pages.lists(page) => Ok(Some(page.clone())),
+        Some(_) if pages.listed.is_some() => Err(ProxyError::Page),
         Some(_) | None => Ok(None),
     };
     let checked = checked.and_then(|listed| {

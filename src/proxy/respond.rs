@@ -33,10 +33,12 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// The answer to a request that went wrong, in the words of its caller.
 pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
-    match error {
-        ProxyError::Head(HeadError::Fields) => Limit::RequestFields.hit(),
-        ProxyError::Head(_) => count_malformed(),
-        _ => {}
+    if let ProxyError::Head(fault) = error {
+        if *fault == HeadError::Fields {
+            Limit::RequestFields.hit();
+        } else {
+            count_malformed();
+        }
     }
     let (kind, text) = if caller.json_rpc {
         ("application/json", as_json_rpc(error, caller))

@@ -168,11 +168,12 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     if size <= CHECKED_MAX_BYTES {
         let mut bytes = Vec::new();
         (&file).read_to_end(&mut bytes).map_err(opened)?;
-        check(bytes).map_err(|error| match error {
-            // In memory nothing else can be the matter.
-            redb::Error::Io(_) => StoreError::corrupt(path, "it names pages that it does not have"),
-            redb::Error::Corrupted(why) => StoreError::corrupt(path, why),
-            error => StoreError::database("opening", path, error),
+        check(bytes).map_err(|error| {
+            if matches!(error, redb::Error::Io(_)) {
+                // In memory nothing else can be the matter.
+                return StoreError::corrupt(path, "it names pages that it does not have");
+            }
+            StoreError::database("opening", path, error)
         })?;
     }
     builder()

@@ -37,8 +37,9 @@ fn led_to(address: IpAddr) -> [Option<IpAddr>; 2] {
 fn inside(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = || Ipv4Addr::from_bits(v6.to_bits() as u32);
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(last()),
-        [0x64, 0xff9b, 1, ..] => Some(last()),
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => {
+            Some(last())
+        }
         [0, 0, 0, 0, 0, 0, ..] if !v6.is_loopback() => Some(last()),
         [0x2002, high, low, ..] => {
             Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))

@@ -200,7 +200,7 @@ impl Dial {
         let found = match (host.parse::<IpAddr>(), self.condition.addresses()) {
             (Ok(ip), _) => vec![SocketAddr::new(ip, port)],
             (Err(_), Some(known)) => race::order(&known, turn),
-            (Err(_), None) => race::order(&*self.look_up(host, port).await?, turn),
+            (Err(_), None) => race::order(&self.look_up(host, port).await?, turn),
         };
         let allowed: Vec<_> = found
             .into_iter()

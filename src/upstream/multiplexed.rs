@@ -352,17 +352,14 @@ pub(super) async fn deliver(
         }
         let unsent = refused.take_message();
         let error = refused.into_error();
-        let (end, again) = match unsent {
-            Some(unsent) => {
-                *request = unsent;
-                take_authority(request);
-                (End::Unsent, Again::Unsent)
-            }
-            None => {
-                let end = End::of(&error);
-                let may_repeat = end.is_untouched() || repeats == Repeats::Safe;
-                (end, restore(request, kept, may_repeat))
-            }
+        let (end, again) = if let Some(unsent) = unsent {
+            *request = unsent;
+            take_authority(request);
+            (End::Unsent, Again::Unsent)
+        } else {
+            let end = End::of(&error);
+            let may_repeat = end.is_untouched() || repeats == Repeats::Safe;
+            (end, restore(request, kept, may_repeat))
         };
         let is_once_more = connections.ended(&shared, end, (was_used, repeated));
         if again == Again::Never || !is_once_more || tries_left == 0 {

@@ -4,6 +4,7 @@
 //! says that all below it are taken, and what is above can be kept from traffic without counting
 //! anything: the admin API, health checks and the disk go on when traffic has used its part up.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
@@ -60,7 +61,9 @@ pub(super) fn is_own(error: &io::Error) -> bool {
     const OWN: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     let raw = error.raw_os_error();
     OWN.iter().any(|own| raw == Some(own.raw_os_error()))
-        || error.get_ref().is_some_and(|inner| inner.is::<Own>())
+        || error
+            .get_ref()
+            .is_some_and(<dyn Error + Send + Sync>::is::<Own>)
 }
 
 /// The same error, marked as this process's own.

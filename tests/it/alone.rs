@@ -69,14 +69,14 @@ impl House {
             .post(&path, &json!({ "reason": "a test" }));
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    fn metric(&self, name: &str) -> u64 {
         let text = self.gateway.admin.text("/metrics");
         let line = text.lines().find(|line| line.starts_with(name));
         let value = line.and_then(|line| line.rsplit(' ').next());
-        value.map_or(0.0, |value| value.parse().unwrap())
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
-    fn wait_for_metric(&self, name: &str, wanted: f64) {
+    fn wait_for_metric(&self, name: &str, wanted: u64) {
         let until = Instant::now() + PATIENCE;
         while self.metric(name) != wanted {
             assert!(Instant::now() < until, "{name} never came to {wanted}");
@@ -115,7 +115,7 @@ fn headers_that_contradict_the_body_are_refused_here() {
         ("mcp-name", Some("=?base64?d2hvYW1p?=")),
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(house.metric("switchback_header_mismatches_total") >= 5.0);
+    assert!(house.metric("switchback_header_mismatches_total") >= 5);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn callers_leave_at_once_in_a_revert() {
 
     assert!(late.iter_mut().all(|c| c.call("whoami") == "v1"));
     assert!(early.iter_mut().all(|c| c.call("whoami") == "v1"));
-    assert!(house.metric("switchback_callers_redrawn_total") >= late.len() as f64);
+    assert!(house.metric("switchback_callers_redrawn_total") >= late.len() as u64);
 }
 
 #[test]
@@ -220,8 +220,8 @@ fn a_caller_who_was_silent_for_long_is_drawn_anew() {
     house.shift(0, 1);
     assert_eq!(client.call("whoami"), "v1");
 
-    house.wait_for_metric("switchback_callers_held ", 1.0);
-    house.wait_for_metric("switchback_callers_held ", 0.0);
+    house.wait_for_metric("switchback_callers_held ", 1);
+    house.wait_for_metric("switchback_callers_held ", 0);
 
     assert_eq!(client.call("whoami"), "v2");
 }
@@ -293,7 +293,7 @@ fn tasks_states_and_pages_lead_back_to_their_server_on_either_wire() {
         let page = other.reply("tools/list", json!({ "cursor": cursor }));
         assert_eq!(page["result"]["tools"][0]["name"], "last-v1", "{page}");
         assert_eq!(other.call("whoami"), "v2", "a tie moves nobody");
-        assert!(house.metric("switchback_ties_followed_total") >= 5.0);
+        assert!(house.metric("switchback_ties_followed_total") >= 5);
     }
 }
 
@@ -371,7 +371,7 @@ fn a_client_that_thinks_the_server_is_modern_is_told_how_to_fall_back() {
             assert_eq!(data["supported"][0], "2025-11-25");
             assert!(body["id"].is_number());
         }
-        assert!(house.metric("switchback_fallbacks_total") >= 2.0);
+        assert!(house.metric("switchback_fallbacks_total") >= 2);
     }
 }
 
@@ -465,8 +465,8 @@ fn a_listening_client_is_no_call_and_told_of_the_end_in_a_revert() {
         let lines = text.lines().filter(|line| {
             line.starts_with("switchback_calls_total{") && line.contains("backend=\"v2\"")
         });
-        let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
-        counts.sum::<f64>()
+        let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        counts.sum::<u64>()
     };
     let before = calls(&house);
     let mut streams: Vec<_> = clients.iter_mut().map(ModernClient::listen).collect();
@@ -481,7 +481,7 @@ fn a_listening_client_is_no_call_and_told_of_the_end_in_a_revert() {
         );
         while stream.read_piece().is_some() {}
     }
-    assert!(before >= clients.len() as f64);
+    assert!(before >= clients.len() as u64);
     assert_eq!(calls(&house), before, "streams are no calls");
     let _again = clients[0].listen();
     assert_eq!(clients[0].call("whoami"), "v1");

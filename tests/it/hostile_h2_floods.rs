@@ -92,7 +92,7 @@ fn bomb(name: &str, references: usize) -> Vec<u8> {
     bytes.extend([0x40, name.len() as u8]);
     bytes.extend(name.as_bytes());
     bytes.extend([1, b'a']);
-    bytes.extend(vec![0x80 | 62; references]);
+    bytes.extend(vec![0x80 | 0x3E; references]);
     bytes
 }
 
@@ -154,7 +154,7 @@ fn of_heads() -> Vec<Flood> {
     vec![
         flood("long continuations", next(long)).after(open()),
         flood("empty continuations", next(Vec::new())).after(open()),
-        flood("short continuations", next(vec![0x80 | 62])).after(open()),
+        flood("short continuations", next(vec![0x80 | 0x3E])).after(open()),
         flood("thousands of fields", |n| packed(nth(n), &bomb("a", 4000))).without_room(),
         flood("thousands of crumbs", |n| {
             packed(nth(n), &bomb("cookie", 8000))

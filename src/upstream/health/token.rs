@@ -20,14 +20,14 @@ pub(in crate::upstream) async fn read_token(
     name: HeaderName,
 ) -> io::Result<(HeaderName, HeaderValue)> {
     // A disk may be slow, and this thread has more to do.
-    let text = tokio::task::spawn_blocking(move || text_of(file)).await;
+    let text = tokio::task::spawn_blocking(move || text_of(&file)).await;
     let text = text.map_err(io::Error::other)??;
     value(&name, &text).map(|value| (name, value))
 }
 
-fn text_of(file: PathBuf) -> io::Result<String> {
+fn text_of(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open::<&Path>(&file)?
+    File::open(file)?
         .take(MAX_BYTES + 1)
         .read_to_string(&mut text)?;
     Ok(text)
