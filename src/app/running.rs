@@ -94,17 +94,10 @@ impl Gateway {
         if let (Some(asked), Some(kept)) = (admin.port(), kept) {
             doors.keep_admin(asked, kept);
         }
-        let own = (workers, spec.listeners.len());
-        if let Some(first) = limits::reserved_from(own) {
-            conditions.descriptors().reserve_from(first);
-        }
-        let caps = limits::caps(&spec.limits, own);
+        let caps = caps(&spec, workers, &conditions);
         let known = (&registry, conditions, &certificates);
-        let shared = shared(
-            opened.snapshots,
-            known,
-            (options.sessions, &spec.limits, caps),
-        );
+        let bounds = (options.sessions, &spec.limits, caps);
+        let shared = shared(opened.snapshots, known, bounds);
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
@@ -304,6 +297,15 @@ impl Drop for Running {
             let _ = control.join();
         }
     }
+}
+
+/// How much the workers take on at once; the last descriptors are kept from them.
+fn caps(spec: &ConfigSpec, workers: usize, conditions: &Conditions) -> Caps {
+    let own = (workers, spec.listeners.len());
+    if let Some(first) = limits::reserved_from(own) {
+        conditions.descriptors().reserve_from(first);
+    }
+    limits::caps(&spec.limits, own)
 }
 
 fn bounds(sessions: usize) -> SessionBounds {

@@ -15,6 +15,7 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod home;
 mod json;
 mod lists;
 mod messages;
@@ -41,6 +42,7 @@ pub use catalogue::{PagePlace, ToolCatalogue, ToolHints, ToolPage};
 pub use effects::Effects;
 pub use facts::{Kind, RequestFacts};
 pub use format::{Format, accepts_event_stream};
+pub use home::{Home, Origin};
 pub use lists::Lists;
 pub use method::Method;
 pub use mints::MintScanner;
@@ -54,5 +56,5 @@ pub use replay::{
 pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
-pub use session::{Census, Home, Origin, Session, SessionBounds, SessionTable};
+pub use session::{Census, Session, SessionBounds, SessionTable};
 pub use tie::{Tie, TieKind};

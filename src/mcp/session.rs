@@ -15,31 +15,9 @@ use papaya::HashMap;
 
 use crate::model::{BackendName, RouteName};
 
+use super::home::{Home, Origin};
 use super::lists::Lists;
 use super::record::{SessionRecord, Wish};
-
-/// Where a re-homed session lives. By name and not by tag, so that it outlives the key that
-/// sealed the session's id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home {
-    /// The backend.
-    pub backend: BackendName,
-    /// The endpoint, as `http://host:port`.
-    pub endpoint: Arc<str>,
-    /// The session's id there; `None` when that server opened none.
-    pub id: Option<Box<str>>,
-    /// The lists that may differ there from what the session's client knows.
-    pub lists: Lists,
-}
-
-/// Where a session was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The route.
-    pub route: RouteName,
-    /// The backend.
-    pub backend: BackendName,
-}
 
 /// One session.
 #[derive(Debug)]
@@ -388,8 +366,12 @@ impl SessionTable {
                 used.push(Arc::clone(id));
             }
         }
-        old.iter().for_each(|id| self.close(id));
-        used.iter().for_each(|id| self.note(id));
+        for id in &old {
+            self.close(id);
+        }
+        for id in &used {
+            self.note(id);
+        }
     }
 
     /// Where the sessions live.

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{BackendName, RouteName};
 
+use super::home::{Home, Origin};
 use super::lists::Lists;
 use super::record::{SessionRecord, Wish};
-use super::session::{Home, Origin, Session, SessionTable};
+use super::session::{Session, SessionTable};
 
 /// A session as it is written down. New fields have defaults, so that older rows can be read.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,8 +116,8 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
-    use crate::mcp::SessionBounds;
     use super::*;
+    use crate::mcp::SessionBounds;
 
     fn table() -> SessionTable {
         SessionTable::new(SessionBounds {

@@ -137,13 +137,12 @@ async fn move_on(
     };
     let home = session.and_then(|session| session.home());
     let at = home.as_ref().and_then(|home| home_at(route, home));
-    match (moved, at.filter(|at| may_stay(route, at))) {
-        (Ok(()), Some(at)) => Ok((at, home)),
-        (Ok(()) | Err(_), _) => {
-            lose(worker, route, lost);
-            Err(ProxyError::UnknownSession)
-        }
-    }
+    let at = at.filter(|at| moved.is_ok() && may_stay(route, at));
+    let Some(at) = at else {
+        lose(worker, route, lost);
+        return Err(ProxyError::UnknownSession);
+    };
+    Ok((at, home))
 }
 
 /// A session is gone for its client. One that is known is counted once.

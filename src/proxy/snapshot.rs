@@ -231,6 +231,15 @@ fn intake_of(spec: &RouteSpec, limits: &LimitsSpec) -> IntakeBounds {
     }
 }
 
+/// How long a call may take.
+fn patience_of(spec: &RouteSpec) -> Patience {
+    Patience {
+        head: spec.response_head_timeout,
+        idle: spec.idle_timeout,
+        total: spec.total_timeout,
+    }
+}
+
 impl Route {
     fn compile(blueprint: &RouteBlueprint, whole: &Blueprint) -> Self {
         let backends = &whole.backends;
@@ -282,11 +291,7 @@ impl Route {
                 .map(|trial| Arc::clone(&trial.trial)),
             shadow,
             trusted,
-            patience: Patience {
-                head: spec.response_head_timeout,
-                idle: spec.idle_timeout,
-                total: spec.total_timeout,
-            },
+            patience: patience_of(spec),
             intake: intake_of(spec, &whole.limits),
             upgrades: spec.upgrades.as_slice().into(),
             retries: spec.retries.clone(),

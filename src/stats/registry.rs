@@ -30,7 +30,9 @@ pub struct CallKey {
     pub traffic: Traffic,
 }
 
-type Sessions = BTreeMap<(RouteName, Option<BackendName>), Arc<SessionStats>>;
+/// A route, and one of its backends, or none that anybody knows any more.
+type SessionKey = (RouteName, Option<BackendName>);
+type Sessions = BTreeMap<SessionKey, Arc<SessionStats>>;
 type Gates = BTreeMap<GateKey, BTreeMap<usize, Arc<GateStats>>>;
 type Shards = BTreeMap<CallKey, BTreeMap<usize, Arc<CallStats>>>;
 
@@ -84,7 +86,7 @@ impl Registry {
     }
 
     /// Every route and backend whose sessions are counted, in order.
-    pub fn all_sessions(&self) -> Vec<((RouteName, Option<BackendName>), Arc<SessionStats>)> {
+    pub fn all_sessions(&self) -> Vec<(SessionKey, Arc<SessionStats>)> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let each = sessions.iter();
         each.map(|(key, counts)| (key.clone(), Arc::clone(counts)))

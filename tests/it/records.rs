@@ -94,10 +94,10 @@ fn a_session_that_has_ended_leaves_no_record() {
 #[cfg(target_os = "linux")]
 #[test]
 fn records_that_a_full_disk_refused_are_written_when_there_is_room() {
+    const FAILED: &str = "switchback_session_records_failed_total ";
     let mut house = house((1, 0), "");
     house.gateway.fill_disk();
     let mut client = house.open();
-    const FAILED: &str = "switchback_session_records_failed_total ";
     house.gateway.admin.wait_for("/v1/status", |_| {
         (metric(&house.gateway, FAILED) > 0).then_some(())
     });

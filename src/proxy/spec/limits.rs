@@ -190,9 +190,6 @@ impl LimitsSpec {
             self.drain_idle,
             Duration::ZERO..=Duration::from_hours(1),
         );
-        problems.number("session_records", self.session_records, 0..=10_000_000);
-        let year = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
-        problems.duration("session_age", self.session_age, year);
         problems.number("checked_tokens", self.checked_tokens, 0..=1_000_000);
         self.add_problems_of_bonds(&mut problems);
         problems.into_vec()
@@ -200,6 +197,9 @@ impl LimitsSpec {
 
     fn add_problems_of_bonds(&self, problems: &mut Problems) {
         let most = 0..=10_000_000;
+        problems.number("session_records", self.session_records, most.clone());
+        let year = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
+        problems.duration("session_age", self.session_age, year);
         problems.number("held_callers", self.held_callers, most.clone());
         problems.number("ties", self.ties, most);
         let day = Duration::from_secs(1)..=Duration::from_hours(24);
