@@ -73,6 +73,10 @@ pub struct Connection {
     unread: Cell<usize>,
     /// Answers that go on when it has been read.
     held: RefCell<Vec<Waker>>,
+    /// The end of the answer under way is told by the end of the connection alone.
+    unframed: Cell<bool>,
+    /// The answer under way breaks off.
+    broken_off: Cell<bool>,
 }
 
 /// Bytes of one HTTP/2 connection that are read in one go.
@@ -112,6 +116,8 @@ impl Connection {
             buffered: Rc::clone(buffered),
             unread: Cell::new(0),
             held: RefCell::default(),
+            unframed: Cell::new(false),
+            broken_off: Cell::new(false),
         }
     }
 
@@ -141,6 +147,22 @@ impl Connection {
         if !self.closing.get() && !self.in_block.get() {
             self.deadline.clear();
         }
+    }
+
+    /// The end of the answer under way is told by the end of the connection alone: the client
+    /// speaks HTTP/1.0, and nobody knows how long the answer is.
+    pub fn answers_to_its_end(&self) {
+        self.unframed.set(true);
+    }
+
+    /// The answer under way breaks off.
+    pub fn breaks_off(&self) {
+        self.broken_off.set(true);
+    }
+
+    /// Whether an ordinary close would make an answer look whole that is not.
+    pub fn must_reset(&self) -> bool {
+        self.unframed.get() && self.broken_off.get()
     }
 
     /// A request's answer has been handed over, or given up.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::deadline::{Allowance, Deadline, UsedUp};
@@ -93,6 +94,11 @@ impl ClientStream {
         self.screen.off();
         self.first = early;
         Some(self)
+    }
+
+    /// Closes the connection so that nobody takes it for an end.
+    pub fn reset(self) -> io::Result<()> {
+        SockRef::from(self.socket.socket()).set_linger(Some(Duration::ZERO))
     }
 
     /// What it is called where addresses are: `http` or `https`.

@@ -24,6 +24,15 @@ pub enum Transport {
     Tls(Box<ServerTlsStream<Below>>),
 }
 
+impl Transport {
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.get_ref().0.socket,
+        }
+    }
+}
+
 /// The socket below TLS. What TLS has taken may still wait here, where nobody above sees it: a
 /// client that reads nothing is found out here.
 #[derive(Debug)]

@@ -145,6 +145,7 @@ impl Relayed {
     /// take its request for unread and send it again.
     fn cut<T>(&mut self, error: BodyError, cx: &Context<'_>) -> Poll<T> {
         self.cut = Some(error);
+        self.guard.connection.breaks_off();
         cx.waker().wake_by_ref();
         Poll::Pending
     }

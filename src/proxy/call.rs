@@ -23,6 +23,8 @@ pub(super) struct Call {
     trial: Option<Watched>,
     /// The copy of the call that its shadow gets.
     twin: Option<Twin>,
+    /// The head of its answer says nothing bad.
+    well_begun: bool,
     state: State,
 }
 
@@ -150,6 +152,7 @@ impl Call {
             clock,
             trial,
             twin: None,
+            well_begun: false,
             state: State::Open,
         }
     }
@@ -178,9 +181,11 @@ impl Call {
     }
 
     /// The head of the answer has come.
-    pub(super) fn answered(&self, status: u16) {
+    pub(super) fn answered(&mut self, status: u16) {
         if let Some(attempt) = &self.attempt {
-            attempt.ended(Ended::of_status(status));
+            let ended = Ended::of_status(status);
+            self.well_begun = ended == Ended::Answered;
+            attempt.ended(ended);
         }
         if let Some(twin) = &self.twin {
             twin.answered(status);
@@ -227,6 +232,9 @@ impl Call {
         if let Some(attempt) = self.attempt.take() {
             // Told before, unless there was no answer.
             attempt.ended(Ended::of_outcome(outcome));
+            if self.well_begun && matches!(outcome, Outcome::Broken | Outcome::Timeout) {
+                attempt.broke_off();
+            }
         }
         if let Some(watched) = self.trial.take() {
             watched.end(outcome, latency);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use crate::listener::Connection;
@@ -92,6 +92,7 @@ pub(super) async fn answer(
     request: Request<ClientBody>,
 ) -> Result<Response<Answer>, Infallible> {
     let mut caller = Caller::default();
+    let is_old = request.version() == Version::HTTP_10;
     let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
     let answered = if guard.is_let_in() {
         proxy(&downstream, request, guard, &mut caller).await
@@ -104,6 +105,9 @@ pub(super) async fn answer(
     });
     if let Some(page) = caller.page {
         pages::let_read(response.headers_mut(), page);
+    }
+    if is_old && response.body().size_hint().exact().is_none() {
+        downstream.connection.answers_to_its_end();
     }
     if downstream.connection.answers_last() && !response.status().is_informational() {
         let close = HeaderValue::from_static("close");

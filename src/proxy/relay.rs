@@ -51,7 +51,7 @@ pub(super) fn relay(
     worker: &Rc<Worker>,
     decided: Decided,
     subject: Subject,
-    (response, call): (Response<AnswerBody>, Call),
+    (response, mut call): (Response<AnswerBody>, Call),
     guard: RequestGuard,
 ) -> Response<Answer> {
     let (parts, body) = response.into_parts();

@@ -219,7 +219,10 @@ async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &Limits
     )
     .await;
     let tunnel = downstream.tunnel.take();
-    if let Some(tunnel) = tunnel {
+    if connection.must_reset() {
+        // It may be gone already.
+        let _ = served.into_parts().io.into_inner().reset();
+    } else if let Some(tunnel) = tunnel {
         let parts = served.into_parts();
         Box::pin(tunnel.run(parts.io.into_inner(), parts.read_buf)).await;
     }

@@ -40,6 +40,11 @@ impl Attempt {
         &self.endpoint
     }
 
+    /// The answer, whose head was told already, broke off before its end by the endpoint's fault.
+    pub fn broke_off(&self) {
+        self.endpoint.shard().broke_off();
+    }
+
     /// What the head of the answer, or its absence, says about the endpoint. Later calls are ignored.
     pub fn ended(&self, ended: Ended) {
         if self.told.replace(true) {

@@ -161,7 +161,11 @@ async fn deliver_alone(
     repeats: Repeats,
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
-    let mut pooled_tries = POOLED_TRIES;
+    // A connection that switches is lost to the pool, and the wish to is not sent twice.
+    let mut pooled_tries = match request.body().upgrade() {
+        Some(_) => 0,
+        None => POOLED_TRIES,
+    };
     loop {
         let pooled = match pooled_tries {
             0 => None,

@@ -11,6 +11,8 @@ use super::ended::{Ended, Failure};
 pub(super) struct Shard {
     answered: Counter,
     failed: [Counter; Failure::COUNT],
+    /// Those of the answered whose answer broke off.
+    broken_off: Counter,
     in_flight: Gauge,
     connects: Counter,
     forced: Counter,
@@ -21,6 +23,8 @@ pub(super) struct Shard {
 pub struct Tally {
     /// Attempts with an answer whose status is below 500.
     pub answered: u64,
+    /// Those of them whose answer broke off later.
+    pub broken_off: u64,
     /// Attempts that failed, by [`Failure::index`].
     pub failed: [u64; Failure::COUNT],
     /// Attempts under way.
@@ -73,8 +77,14 @@ impl Shard {
         }
     }
 
+    /// An answer that was counted breaks off.
+    pub(super) fn broke_off(&self) {
+        self.broken_off.add(1);
+    }
+
     fn add_to(&self, sum: &mut Tally) {
         sum.answered += self.answered.read();
+        sum.broken_off += self.broken_off.read();
         for (total, counter) in sum.failed.iter_mut().zip(&self.failed) {
             *total += counter.read();
         }
@@ -87,17 +97,18 @@ impl Shard {
 impl Tally {
     /// Attempts that failed, in whatever way.
     pub fn failures(&self) -> u64 {
-        self.failed.iter().sum()
+        self.failed.iter().sum::<u64>() + self.broken_off
     }
 
     /// Attempts that came to an end which says something.
     pub fn attempts(&self) -> u64 {
-        self.answered + self.failures()
+        self.answered + self.failed.iter().sum::<u64>()
     }
 
     /// The same with another endpoint's.
     pub fn add(&mut self, other: &Self) {
         self.answered += other.answered;
+        self.broken_off += other.broken_off;
         for (total, more) in self.failed.iter_mut().zip(&other.failed) {
             *total += more;
         }
@@ -147,11 +158,14 @@ mod tests {
         two.count(Ended::Unknown);
         two.connects();
 
+        one.count(Ended::Answered);
+        one.broke_off();
+
         shards.leave(&one);
         shards.leave(&one);
 
         let sum = shards.sum();
-        assert_eq!((sum.attempts(), sum.failures(), sum.connects), (2, 1, 1));
+        assert_eq!((sum.attempts(), sum.failures(), sum.connects), (3, 2, 1));
         assert_eq!(sum.in_flight, 0);
     }
 }

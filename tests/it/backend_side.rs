@@ -1,14 +1,17 @@
 //! Small print between us and backends: tokens of checks, copies and stand-ins that find a fit
 //! endpoint, addresses that are denied however they are written, and ends that are none.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::backend::Backend;
 use crate::support::certs::{Desk, quoted};
 use crate::support::client::Raw;
@@ -304,4 +307,143 @@ fn a_connection_switches_protocols_where_requests_go_over_http2() {
     let gateway = Gateway::start(&only(&backend.url(), "http2: true"));
 
     echoes(&mut gateway.connect());
+}
+
+#[test]
+fn a_client_of_http_1_0_sees_that_an_answer_was_cut() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let whole = format!("{chunked}4\r\nfine\r\n0\r\n\r\n");
+    let cut = format!("{chunked}4\r\nhalf\r\n");
+    for (answer, is_whole) in [(whole, true), (cut, false)] {
+        let backend = Backend::start(move |exchange: &mut Exchange| {
+            exchange.raw(&answer);
+            exchange.cut();
+        });
+        let gateway = Gateway::start(&only(&backend.url(), ""));
+        let mut client = TcpStream::connect(gateway.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+
+        client
+            .write_all(b"GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+            .unwrap();
+        let mut read = Vec::new();
+        let ended = client.read_to_end(&mut read);
+
+        assert_eq!(
+            ended.is_ok(),
+            is_whole,
+            "{}",
+            String::from_utf8_lossy(&read)
+        );
+    }
+}
+
+#[test]
+fn an_answer_is_whole_or_seen_to_be_cut_wherever_it_ends() {
+    let framed = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n6\r\nefghij\r\n0\r\n\r\n";
+    let cuts = [framed, chunked].into_iter().flat_map(|whole| {
+        (0..whole.len()).flat_map(move |at| [false, true].map(|resets| (&whole[..at], resets)))
+    });
+    let cuts: Vec<(&str, bool)> = cuts.collect();
+    let next = AtomicUsize::new(0);
+    let script = cuts.clone();
+    let backend = Backend::start(move |exchange: &mut Exchange| {
+        let (part, resets) = script[next.fetch_add(1, Ordering::SeqCst)];
+        exchange.raw(part);
+        if resets {
+            exchange.reset()
+        } else {
+            exchange.cut()
+        }
+    });
+    let gateway = Gateway::start_with_workers(1, &only(&backend.url(), ""));
+
+    for (part, resets) in cuts {
+        let mut client = gateway.connect();
+        client.send("POST", "/", &[("connection", "close")], b"");
+        let head = client.read_head("POST");
+        let whole = loop {
+            match client.try_read_piece() {
+                Ok(Some(_)) => {}
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        let seen = (head.status, whole);
+        // A reset may overtake what was sent before it.
+        let is_right = seen == (502, true) || (part.contains("\r\n\r\n") && seen == (200, false));
+        assert!(is_right, "{part:?} {resets}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_wish_to_switch_goes_over_a_connection_of_its_own() {
+    // Every connection but a new one is dead.
+    let seen = Mutex::new(HashSet::new());
+    let backend = Backend::start(move |exchange: &mut Exchange| {
+        if !seen.lock().unwrap().insert(exchange.request.connection) {
+            return exchange.reset();
+        }
+        if exchange.request.fields.get("upgrade").is_none() {
+            return exchange.answer(200, &[], "fine");
+        }
+        exchange.raw(AGREE);
+        while let Some(bytes) = exchange.read_bytes() {
+            exchange.raw(bytes.to_ascii_uppercase());
+        }
+        exchange.cut();
+    });
+    let gateway = Gateway::start_with_workers(1, &only(&backend.url(), ""));
+    assert_eq!(gateway.get("/").status, 200);
+
+    echoes(&mut gateway.connect());
+}
+
+#[test]
+fn answers_that_break_off_open_the_breaker() {
+    let backend = Backend::start(|exchange: &mut Exchange| {
+        exchange.begin(200, &[]);
+        exchange.chunk("half");
+        exchange.cut();
+    });
+    let breaker =
+        "breaker: { failure_percent: 50, min_calls: 20, open_time: 1m, max_open_time: 1m }";
+    let gateway = Gateway::start(&only(&backend.url(), breaker));
+    let is_refused = || {
+        let mut client = gateway.connect();
+        client.send("GET", "/", &[], b"");
+        client.read_head("GET").status == 503
+    };
+
+    let until = std::time::Instant::now() + PATIENCE;
+    while !is_refused() {
+        assert!(std::time::Instant::now() < until, "it never opens");
+    }
+}
+
+#[test]
+fn nothing_is_unpacked_to_be_looked_at() {
+    // A few bytes that would be a thousand times as many.
+    let packed: Vec<u8> = [0x1f, 0x8b, 8, 0]
+        .into_iter()
+        .chain((0..100_000).map(|n| n as u8))
+        .collect();
+    let sent = packed.clone();
+    let backend = Backend::start(move |exchange: &mut Exchange| {
+        exchange.read_body();
+        let fields = [
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ];
+        exchange.answer(200, &fields, &sent);
+    });
+    let config = only(&backend.url(), "").replace("name: all,", "name: all, protocol: mcp,");
+    let gateway = Gateway::start(&config);
+
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call" }).to_string();
+    let fields = [("content-type", "application/json")];
+    let answer = gateway.connect().ask("POST", "/", &fields, call.as_bytes());
+
+    assert_eq!((answer.status, answer.body), (200, packed));
 }

@@ -16,7 +16,7 @@ pub struct BreakerSpec {
     /// Most connections being made at once, over all workers, 1 to 1,000,000. Default 10000.
     pub max_connecting: u32,
     /// Opens the breaker when at least this share of the calls within `window` failed: no
-    /// connection, no answer, or a status of 500 or above. 1 to 100. Default none: never.
+    /// connection, no answer, half an answer, or a status of 500 or above. 1 to 100. Default none: never.
     pub failure_percent: Option<Percent>,
     /// Least calls within `window` for that, 1 to 1,000,000. Default 20.
     pub min_calls: u32,
