@@ -352,9 +352,9 @@ fn an_answer_is_whole_or_seen_to_be_cut_wherever_it_ends() {
         let (part, resets) = script[next.fetch_add(1, Ordering::SeqCst)];
         exchange.raw(part);
         if resets {
-            exchange.reset()
+            exchange.reset();
         } else {
-            exchange.cut()
+            exchange.cut();
         }
     });
     let gateway = Gateway::start_with_workers(1, &only(&backend.url(), ""));
