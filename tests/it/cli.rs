@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use crate::support::routes::route_with;
+
 fn switchback(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchback"));
     command
@@ -119,4 +121,36 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
 
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn mistakes_about_who_is_let_in_are_told() {
+    let said = check(
+        "auth: { jwt: { issuer: \"https://id\", audiences: [\"https://m\"], jwks: { url: \"http://id/jwks\" } } }",
+    );
+    assert!(said.contains("http is for loopback alone"), "{said}");
+    let said = check(
+        "auth: { jwt: { issuer: \"https://id\", audiences: [\"https://m\"], jwks: { file: k }, algorithms: [HS256] } }",
+    );
+    assert!(said.contains("HS256"), "{said}");
+    let said = check("sticky: [{ claim: sub }]");
+    assert!(said.contains("only on a route with `auth`"), "{said}");
+    let said = check("deny: [\"10.1.2.3/8\"]");
+    assert!(said.contains("10.0.0.0/8"), "{said}");
+    let said = check("allow: []");
+    assert!(said.contains("nobody would be let in"), "{said}");
+}
+
+/// What `check` says of a config whose route has this line.
+fn check(line: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("switchback.yaml");
+    let config = route_with("http", &[("only", "http://127.0.0.1:1", 1)], &[line]);
+    let text = format!("listeners: [{{ address: \"127.0.0.1:1\" }}]\n{config}");
+    std::fs::write(&file, text).unwrap();
+
+    let (code, stdout, stderr) = run(&["check", "-c", file.to_str().unwrap()]);
+
+    assert_eq!(code, Some(2));
+    stdout + &stderr
 }

@@ -346,7 +346,6 @@ fn methods_and_versions_that_are_none_are_refused() {
         "GET: /x HTTP/1.1",
         "GET /x HTTP/1.1 HTTP/1.1",
         "PRI * HTTP/2.0",
-        "PRI * HTTP/1.1",
         "",
         "\0",
         "\u{16}\u{3}\u{1}",
@@ -355,7 +354,7 @@ fn methods_and_versions_that_are_none_are_refused() {
             house.refuses("\n\n", &[400]);
             continue;
         }
-        house.refuses(line(start), &[400, 405, 505]);
+        house.refuses(line(start), &[400]);
     }
     house.refuses("GET /x HTTP/1.1\nHost: h\n\n", &[400]);
     house.refuses("GET /x HTTP/1.1\r\nHost: h\r\n\n", &[400]);
@@ -378,10 +377,11 @@ fn tunnels_and_mirrors_are_refused() {
         "Trace /x HTTP/1.1",
         "TRACK /x HTTP/1.1",
         "PRI /x HTTP/1.1",
+        "PRI * HTTP/1.1",
     ] {
         house.refuses(
             format!("{start}\r\nHost: h\r\nAuthorization: x\r\n\r\n"),
-            &[405, 400, 501],
+            &[405],
         );
     }
     for method in ["PUT", "DELETE", "PATCH", "PROPFIND", "M-SEARCH", "get", "X"] {

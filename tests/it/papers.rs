@@ -88,3 +88,25 @@ fn the_pinned_toolchain_is_the_one_that_the_image_builds_with() {
     assert!(dockerfile.contains(&format!("FROM rust:{version}-alpine")));
     assert!(dockerfile.contains(&format!("RUSTUP_TOOLCHAIN={version}")));
 }
+
+#[test]
+fn every_variable_that_the_binary_reads_is_in_the_docs() {
+    let help = run(&["status", "--help"], &root());
+    let help = String::from_utf8(help.stdout).unwrap();
+    let from = |text: &str| {
+        let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        let ours = words.filter(|word| word.starts_with("SWITCHBACK_"));
+        ours.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let read_by_it = from(&read("src/app/process.rs"))
+        .into_iter()
+        .chain(from(&read("src/cli/args.rs")))
+        .chain(from(&help));
+    let docs = read("docs/cli.md") + &read("docs/operations.md");
+
+    let untold: Vec<_> = read_by_it
+        .filter(|name| !docs.contains(name.as_str()))
+        .collect();
+
+    assert_eq!(untold, Vec::<String>::new());
+}

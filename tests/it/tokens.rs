@@ -1,7 +1,7 @@
 //! Routes that ask for a token: who gets through, what the others are told, where keys come from.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -468,43 +468,4 @@ fn a_bad_server_of_keys_changes_nothing() {
     published.change(Exchange::reset);
     still_good("asking for the keys");
     assert_eq!(evil.requests().len(), 0, "a redirect is not followed");
-}
-
-#[test]
-fn mistakes_in_the_section_are_told_at_their_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let check = |lines: &str| check(folder.path(), lines);
-
-    let said = check(
-        "auth: { jwt: { issuer: \"https://id\", audiences: [\"https://m\"], jwks: { url: \"http://id/jwks\" } } }",
-    );
-    assert!(said.contains("http is for loopback alone"), "{said}");
-    let said = check(
-        "auth: { jwt: { issuer: \"https://id\", audiences: [\"https://m\"], jwks: { file: k }, algorithms: [HS256] } }",
-    );
-    assert!(said.contains("HS256"), "{said}");
-    let said = check("sticky: [{ claim: sub }]");
-    assert!(said.contains("only on a route with `auth`"), "{said}");
-    let said = check("deny: [\"10.1.2.3/8\"]");
-    assert!(said.contains("10.0.0.0/8"), "{said}");
-    let said = check("allow: []");
-    assert!(said.contains("nobody would be let in"), "{said}");
-}
-
-/// What `switchback check` says of a config whose route has this line.
-fn check(folder: &Path, line: &str) -> String {
-    let file = folder.join("switchback.yaml");
-    let config = one_route("http", "http://127.0.0.1:1", &[line]);
-    fs::write(
-        &file,
-        format!("listeners: [{{ address: \"127.0.0.1:1\" }}]\n{config}"),
-    )
-    .unwrap();
-    let output = std::process::Command::new(crate::support::gateway::BINARY)
-        .args(["check", "-c"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }

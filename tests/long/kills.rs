@@ -22,6 +22,8 @@ const SEED: u64 = 0x5EED_0000_C0FF_EE01;
 struct Changer {
     acknowledged: Arc<Board<u64>>,
     asked: Arc<AtomicU64>,
+    /// A rollout whose start was acknowledged and whose end has not been asked for.
+    running: Arc<Board<Option<String>>>,
     thread: JoinHandle<()>,
 }
 
@@ -29,16 +31,20 @@ impl Changer {
     fn start(gateway: &Gateway, from: u64) -> Self {
         let acknowledged = Arc::new(Board::new(from));
         let asked = Arc::new(AtomicU64::new(from));
-        let (told, asks) = (Arc::clone(&acknowledged), Arc::clone(&asked));
+        let running = Arc::new(Board::new(None));
+        let (told, asks, runs) = (
+            Arc::clone(&acknowledged),
+            Arc::clone(&asked),
+            Arc::clone(&running),
+        );
         let admin = gateway.admin.0;
         let thread = thread::spawn(move || {
             let Ok(mut raw) = Raw::try_connect(admin) else {
                 return;
             };
-            let mut running = None;
             for number in from + 1.. {
                 asks.store(number, Ordering::SeqCst);
-                if !change(&mut raw, number, &mut running) {
+                if !change(&mut raw, number, &runs) {
                     return;
                 }
                 told.change(|last| *last = number);
@@ -47,14 +53,15 @@ impl Changer {
         Self {
             acknowledged,
             asked,
+            running,
             thread,
         }
     }
 }
 
 /// Tells whether everything of the change was acknowledged.
-fn change(raw: &mut Raw, number: u64, running: &mut Option<String>) -> bool {
-    if let Some(id) = running.take() {
+fn change(raw: &mut Raw, number: u64, running: &Board<Option<String>>) -> bool {
+    if let Some(id) = running.change(Option::take) {
         let path = format!("/v1/rollouts/{id}/abort");
         if ask(raw, "POST", &path, &json!({})).is_none() {
             return false;
@@ -67,13 +74,8 @@ fn change(raw: &mut Raw, number: u64, running: &mut Option<String>) -> bool {
             return false;
         };
         let id = answer.json()["id"].as_str().map(str::to_owned);
-        *running = id.or_else(|| {
-            Some(
-                answer.json()["error"]["details"]["rollout"]
-                    .as_str()?
-                    .to_owned(),
-            )
-        });
+        let old = &answer.json()["error"]["details"]["rollout"];
+        running.change(|now| *now = id.or_else(|| old.as_str().map(str::to_owned)));
     }
     let weights = json!({ "weights": { "v1": number } });
     let answer = ask(raw, "PUT", "/v1/routes/all/weights", &weights);
@@ -103,7 +105,7 @@ fn kills_lose_nothing_that_was_acknowledged_and_restarts_are_quick() {
         + "  - { name: other, match: { path: /other }, split: { v1: 1, v2: 0 } }\n";
     let mut gateway = Gateway::start(&text);
     let (mut weight, mut random) = (1, SEED);
-    let mut restarts = Vec::new();
+    let (mut restarts, mut rollouts) = (Vec::new(), 0);
     println!("{kills} kills, seed {SEED}");
 
     for kill in 0..kills {
@@ -131,8 +133,15 @@ fn kills_lose_nothing_that_was_acknowledged_and_restarts_are_quick() {
         let history = gateway.admin.get("/v1/history?route=all&limit=1");
         let last = &history["events"][0]["details"]["to"]["v1"];
         assert_eq!(*last, json!(weight), "kill {kill}: {history:#}");
+        if let Some(id) = changer.running.read(Clone::clone) {
+            let rollout = gateway.admin.get(&format!("/v1/rollouts/{id}"));
+            let goes_on = rollout["state"] == "running" || rollout["state"] == "warmup";
+            assert!(goes_on, "kill {kill}: {rollout:#}");
+            rollouts += 1;
+        }
         assert_eq!(gateway.get("/").status, 200);
     }
+    assert!(rollouts > 0, "no kill found a rollout running");
 
     restarts.sort_unstable();
     let (median, worst) = (restarts[restarts.len() / 2], restarts[restarts.len() - 1]);

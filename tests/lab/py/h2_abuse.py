@@ -383,9 +383,9 @@ FLOODS = {
     "empty data": (OPENED, lambda n: head(0, 0, 1, b""), True),
     "pings": (b"", lambda n: head(6, 0, 0, b"12345678"), True),
     "settings": (b"", lambda n: head(4, 0, 0, b""), True),
-    "priorities": (b"", lambda n: head(2, 0, 2 * (n % 1000) + 1, struct.pack(">IB", 0, 9)), False),
-    "unknown frames": (b"", lambda n: head(0x55, 0, 0, b"x" * 100), False),
-    "window updates": (b"", lambda n: head(8, 0, 0, struct.pack(">I", 1)), False),
+    "priorities": (b"", lambda n: head(2, 0, 2 * (n % 1000) + 1, struct.pack(">IB", 0, 9)), True),
+    "unknown frames": (b"", lambda n: head(0x55, 0, 0, b"x" * 100), True),
+    "window updates": (b"", lambda n: head(8, 0, 0, struct.pack(">I", 1)), True),
 }
 
 
