@@ -125,11 +125,13 @@ fn a_version_that_dies_in_its_rollout_is_reverted_and_its_clients_go_on() {
     let path = format!("/v1/rollouts/{rollout}");
 
     two.kill();
-    // Their calls are what the judge learns it from; the ones before the revert may fail.
-    for _ in 0..20 {
-        for agent in homes.get_mut("v2").into_iter().flatten() {
-            agent.ask("whoami");
-        }
+    // Nothing is sent where nobody listens, so that each session finds its new home unharmed.
+    for agent in homes.values_mut().flatten() {
+        assert_eq!(agent.call("whoami"), "v1", "{:?}", agent.sdk);
+    }
+    // That those found nobody, and that newcomers do, is what the judge learns it from.
+    for _ in 0..200 {
+        McpClient::open(gateway.address, "/mcp");
         if gateway.admin.get(&path)["state"] == "reverted" {
             break;
         }
