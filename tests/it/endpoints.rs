@@ -25,11 +25,12 @@ fn one_backend(endpoints: &[String], more: &str) -> String {
     )
 }
 
-/// What the API says of each endpoint of a backend.
+/// What the API says of each endpoint of a backend; nothing before it has looked once.
 fn endpoints(gateway: &Gateway, backend: &str) -> BTreeMap<String, Value> {
     let path = format!("/v1/backends/{backend}");
     let body = gateway.admin.get(&path);
-    let all = body["fitness"]["endpoints"].as_array().unwrap().clone();
+    let all = body["fitness"]["endpoints"].as_array().cloned();
+    let all = all.unwrap_or_default();
     let named = |endpoint: Value| (endpoint["endpoint"].as_str().unwrap().to_owned(), endpoint);
     all.into_iter().map(named).collect()
 }
@@ -39,8 +40,8 @@ fn wait_for(gateway: &Gateway, url: &str, what: &str, is_so: impl Fn(&Value) -> 
     let until = Instant::now() + PATIENCE;
     loop {
         let all = endpoints(gateway, "v1");
-        if is_so(&all[url]) {
-            return all[url].clone();
+        if let Some(endpoint) = all.get(url).filter(|endpoint| is_so(endpoint)) {
+            return endpoint.clone();
         }
         assert!(Instant::now() < until, "{url} never is {what}: {all:#?}");
         pass(Duration::from_millis(20));

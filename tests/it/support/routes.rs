@@ -13,7 +13,7 @@ pub fn route_with(protocol: &str, arms: &[Arm<'_>], more: &[&str]) -> String {
     let mut text = "backends:\n".to_owned();
     for (name, url, _) in arms {
         text.push_str(&format!(
-            "  {name}: {{ endpoints: [\"{url}\"], connect_timeout: 500ms }}\n"
+            "  {name}: {{ endpoints: [\"{url}\"], connect_timeout: 2s }}\n"
         ));
     }
     text.push_str("routes:\n  - name: all\n    protocol: ");
