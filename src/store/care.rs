@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use redb::Database;
+
 use super::disk::{self, Folder};
 use super::error::StoreError;
 use super::salvage::{Salvage, Sound};
@@ -112,20 +114,26 @@ pub fn migrate(folder: &Path, to: u64) -> Result<Migration, StoreError> {
     bring(&existing(folder)?, to)
 }
 
-/// Brings the file to the schema of this version when it has an older one.
-pub(super) fn bring_forth(folder: &Folder) -> Result<(), StoreError> {
+/// Opens the file, and brings it to the schema of this version when it has an older one.
+pub(super) fn bring_forth(folder: &Folder) -> Result<Database, StoreError> {
     let file = folder.file();
-    let from = guarded(&file, || read(&file, schema::of(&disk::open(&file)?)))?;
-    if from < SCHEMA {
-        let migration = bring(folder, SCHEMA)?;
-        tracing::warn!(
-            from,
-            to = SCHEMA,
-            backup = %migration.backup.unwrap_or_default().display(),
-            "the state file was brought to this version's schema"
-        );
+    let (database, from) = guarded(&file, || {
+        let database = disk::open(&file)?;
+        let from = read(&file, schema::of(&database))?;
+        Ok((database, from))
+    })?;
+    if from >= SCHEMA {
+        return Ok(database);
     }
-    Ok(())
+    drop(database);
+    let migration = bring(folder, SCHEMA)?;
+    tracing::warn!(
+        from,
+        to = SCHEMA,
+        backup = %migration.backup.unwrap_or_default().display(),
+        "the state file was brought to this version's schema"
+    );
+    guarded(&file, || disk::open(&file))
 }
 
 fn bring(folder: &Folder, to: u64) -> Result<Migration, StoreError> {
@@ -190,10 +198,11 @@ pub fn recover(folder: &Path) -> Result<Option<Recovery>, StoreError> {
 
 /// Reads everything there is.
 fn look_through(folder: &Folder) -> Result<(), StoreError> {
-    bring_forth(folder)?;
+    let database = bring_forth(folder)?;
     let file = folder.file();
     guarded(&file, || {
-        let database = disk::open(&file)?;
+        // Closing a damaged file may panic like reading it.
+        let database = database;
         read(&file, tables::contents(&database))?;
         let (_, unsound) = tables::count_rows(&database)
             .map_err(|error| StoreError::database("reading", &file, error))?;

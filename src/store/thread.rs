@@ -47,10 +47,11 @@ impl Store {
     pub fn open(folder: &Path) -> Result<(Self, Contents), StoreError> {
         let folder = Folder::take(folder)?;
         folder.make_file()?;
-        care::bring_forth(&folder)?;
+        let database = care::bring_forth(&folder)?;
         let path = folder.file();
         let file = path.clone();
-        Self::start(path, Box::new(move || disk::open(&file)), Some(folder))
+        let open = Box::new(move || disk::open(&file));
+        Self::start(path, open, Some((folder, database)))
     }
 
     /// A store over whatever `open` opens.
@@ -62,13 +63,14 @@ impl Store {
     fn start(
         path: PathBuf,
         open: Opener,
-        folder: Option<Folder>,
+        taken: Option<(Folder, Database)>,
     ) -> Result<(Self, Contents), StoreError> {
+        let (folder, database) = taken.unzip();
         let mut worker = Worker {
             identity: identity(&path),
             path: path.clone(),
             open,
-            database: None,
+            database,
             commit: 0,
             folder,
             released: false,
