@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
@@ -34,6 +35,25 @@ const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, te
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Longest answer to a replayed request that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// Longest wait for a server to end a session that nobody can use.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Fields of a client's request that say what that request is, or what it belongs to, and so
+/// nothing of a replayed one.
+const ITS_OWN: [HeaderName; 12] = [
+    MCP_SESSION_ID,
+    MCP_PROTOCOL_VERSION,
+    HeaderName::from_static("mcp-method"),
+    HeaderName::from_static("mcp-name"),
+    LAST_EVENT_ID,
+    ACCEPT_ENCODING,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    CONNECTION,
+    UPGRADE,
+    HeaderName::from_static("content-digest"),
+];
 
 /// What every request of a replay has in common.
 #[derive(Clone, Debug)]
@@ -84,7 +104,8 @@ pub struct OpenedSession {
 /// Opens a session like the recorded one.
 ///
 /// # Errors
-/// [`OpenError`]; a session that was half open is then left to the server's own time-out.
+/// [`OpenError`]; the server is then asked to end a session that was half open. One that does not
+/// even answer is left to its own time-out.
 pub async fn open_session(
     endpoint: &Rc<Endpoint>,
     record: Arc<SessionRecord>,
@@ -93,6 +114,27 @@ pub async fn open_session(
 ) -> Result<OpenedSession, OpenError> {
     let mut replay = Replay::new(record);
     let mut id = None;
+    let replayed = play(endpoint, (&mut replay, &mut id), template, deadlines).await;
+    if let (Err(OpenError::Replay(why)), Some(_)) = (&replayed, &id) {
+        let version = if let ReplayError::Version { offered, .. } = why {
+            offered
+        } else {
+            replay.version()
+        };
+        end(endpoint, (version, id.as_ref()), template, deadlines).await;
+    }
+    replayed?;
+    let lists = replay.lists();
+    Ok(OpenedSession { id, lists })
+}
+
+/// Sends what a replay consists of. The new session's id is told as soon as it is known.
+async fn play(
+    endpoint: &Rc<Endpoint>,
+    (replay, id): (&mut Replay, &mut Option<HeaderValue>),
+    template: &Template,
+    deadlines: &Deadlines,
+) -> Result<(), OpenError> {
     while let Some(step) = replay.request() {
         let opens = step.answer == ReplayAnswer::Session;
         let open = (!opens).then_some((replay.version(), id.as_ref()));
@@ -101,7 +143,7 @@ pub async fn open_session(
         let sent = send(endpoint, &mut request, Repeats::Unsent, &pace).await;
         let response = sent.map_err(|unanswered| unanswered.error)?;
         if opens {
-            id = response.headers().get(MCP_SESSION_ID).cloned();
+            *id = response.headers().get(MCP_SESSION_ID).cloned();
         }
         let (status, format, body) = read(response, step.answer).await?;
         replay.accept(ReplayReply {
@@ -110,8 +152,22 @@ pub async fn open_session(
             body: &body,
         })?;
     }
-    let lists = replay.lists();
-    Ok(OpenedSession { id, lists })
+    Ok(())
+}
+
+/// Asks a server to end a session; what it says to that does not matter.
+async fn end(
+    endpoint: &Rc<Endpoint>,
+    session: (&str, Option<&HeaderValue>),
+    template: &Template,
+    deadlines: &Deadlines,
+) {
+    let mut request = request_of(template, Bytes::new(), Some(session));
+    *request.method_mut() = Method::DELETE;
+    request.headers_mut().remove(CONTENT_TYPE);
+    let patience = Patience::even(FAREWELL.min(template.patience));
+    let pace = Rc::new(Pace::new(deadlines, patience));
+    let _ = send(endpoint, &mut request, Repeats::Unsent, &pace).await;
 }
 
 /// A request of the replay; all but the first carry the version and the new session's id.
@@ -121,13 +177,7 @@ fn request_of(
     open: Option<(&str, Option<&HeaderValue>)>,
 ) -> Request<RequestBody> {
     let mut sent = template.fields.clone();
-    for own in [
-        MCP_SESSION_ID,
-        MCP_PROTOCOL_VERSION,
-        LAST_EVENT_ID,
-        ACCEPT_ENCODING,
-        CONTENT_LENGTH,
-    ] {
+    for own in &ITS_OWN {
         sent.remove(own);
     }
     sent.insert(CONTENT_TYPE, JSON);

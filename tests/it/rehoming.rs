@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Answer, Raw};
 use crate::support::fake_mcp::FakeMcp;
 use crate::support::gateway::Gateway;
+use crate::support::house::{assert_unknown, house, ping};
 use crate::support::mcp_client::REVISION;
 use crate::support::routes::route;
 
@@ -46,4 +47,52 @@ fn a_session_that_was_opened_in_chunks_is_re_homed_too() {
     let fields = [("mcp-session-id", opened.as_str())];
     let answer = connection.ask("POST", "/mcp", &fields, ping.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_new_home_of_another_revision_is_left_without_a_session_that_nobody_uses() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    let before = house.v1.sessions();
+    house.v1.set_revision("2024-11-05");
+    house.revert(&path);
+
+    for id in 0..3 {
+        assert_unknown(&client.post(&ping(id)));
+    }
+
+    assert_eq!(house.v1.sessions(), before, "each was ended again");
+}
+
+#[test]
+fn what_a_call_says_of_itself_is_not_said_of_the_replay_that_it_needs() {
+    let house = house((1, 0), "");
+    let (client, path) = house.at_candidate();
+    house.revert(&path);
+    let known = house.v1.backend.requests().len();
+
+    let own = [
+        ("mcp-session-id", &*client.session),
+        ("content-encoding", "identity"),
+        ("mcp-method", "ping"),
+        ("mcp-name", "me"),
+        ("x-of-the-client", "yes"),
+    ];
+    let body = ping(1).to_string();
+    let answer = house
+        .gateway
+        .connect()
+        .ask("POST", "/mcp", &own, body.as_bytes());
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let asked = house.v1.backend.requests().split_off(known);
+    let (last, replayed) = asked.split_last().unwrap();
+    assert_eq!(last.fields.get("content-encoding"), Some("identity"));
+    assert_eq!(replayed.len(), 2);
+    for request in replayed {
+        assert_eq!(request.fields.get("x-of-the-client"), Some("yes"));
+        for name in ["content-encoding", "mcp-method", "mcp-name"] {
+            assert_eq!(request.fields.get(name), None, "{name}");
+        }
+    }
 }

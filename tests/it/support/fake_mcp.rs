@@ -48,6 +48,8 @@ struct Server {
     label: String,
     mood: Mood,
     wire: Wire,
+    /// The revision that it insists on; else whatever it is asked for.
+    revision: Option<&'static str>,
     sessions: BTreeMap<String, Session>,
     opened: usize,
     /// Sessions of the gateway's own, such as those of contract checks.
@@ -74,6 +76,7 @@ impl FakeMcp {
             label: label.to_owned(),
             mood: Mood::Fine,
             wire: Wire::Json,
+            revision: None,
             sessions: BTreeMap::new(),
             opened: 0,
             own: 0,
@@ -97,6 +100,12 @@ impl FakeMcp {
     /// From now on answers are sent like this.
     pub fn set_wire(&self, wire: Wire) {
         self.server.change(|server| server.wire = wire);
+    }
+
+    /// From now on it speaks this revision and no other.
+    pub fn set_revision(&self, revision: &'static str) {
+        self.server
+            .change(|server| server.revision = Some(revision));
     }
 
     /// How many sessions clients ever opened.
@@ -261,8 +270,9 @@ fn initialize(server: &Board<Server>, exchange: &mut Exchange, message: &Value) 
         server.sessions.insert(id.clone(), session);
         (id, server.label.clone(), server.wire)
     });
+    let version = server.read(|server| server.revision.map(Value::from));
     let result = json!({
-        "protocolVersion": params["protocolVersion"],
+        "protocolVersion": version.unwrap_or_else(|| params["protocolVersion"].clone()),
         "capabilities": { "tools": { "listChanged": true }, "logging": {} },
         "serverInfo": { "name": format!("fake-{label}"), "version": "1.0.0" },
     });
