@@ -2,143 +2,25 @@
 //!
 //! Routing needs no table, since a sealed id names its home itself. An entry is only needed
 //! when that home is gone: it keeps what the session was opened with and, once re-homed,
-//! where it lives now. An entry that is evicted costs its session that chance, nothing else.
+//! where it lives now. An entry that is evicted costs its session that chance, and one that was
+//! re-homed already its new home; idle ones go first.
 //!
 //! The table notes which entries have changed, for whoever writes them down ([`super::stored`]).
 
+mod entry;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use papaya::HashMap;
 
 use crate::model::{BackendName, RouteName};
 
-use super::home::{Home, Origin};
-use super::lists::Lists;
+use super::home::Origin;
 use super::record::{SessionRecord, Wish};
 
-/// One session.
-#[derive(Debug)]
-pub struct Session {
-    record: ArcSwap<SessionRecord>,
-    /// `None` for a session that is nobody's but this process's.
-    origin: Option<Origin>,
-    home: ArcSwapOption<Home>,
-    /// What its client has not been told of its new home yet, as [`Lists`].
-    untold: AtomicU8,
-    /// Its client was told that there is no such session.
-    lost: AtomicBool,
-    /// Where its failed calls are answered while it lives on a candidate.
-    stand_in: ArcSwapOption<Home>,
-    gate: tokio::sync::Mutex<()>,
-    /// How often a new home was sought in vain; written by the gate's holder.
-    failures: AtomicU64,
-    /// Tells this session from others that had the same id before.
-    serial: u64,
-    /// The tick of the last call; written by workers, read at eviction.
-    seen: AtomicU64,
-    /// What [`Session::seen`] was when the session was last written down.
-    written: AtomicU64,
-}
-
-impl Session {
-    fn new(record: SessionRecord, origin: Option<Origin>, serial: u64, tick: u64) -> Self {
-        Self {
-            record: ArcSwap::from_pointee(record),
-            origin,
-            home: ArcSwapOption::empty(),
-            untold: AtomicU8::new(0),
-            lost: AtomicBool::new(false),
-            stand_in: ArcSwapOption::empty(),
-            gate: tokio::sync::Mutex::new(()),
-            failures: AtomicU64::new(0),
-            serial,
-            seen: AtomicU64::new(tick),
-            written: AtomicU64::new(tick),
-        }
-    }
-
-    /// Where the session was opened.
-    pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
-    }
-
-    /// What the session was opened with.
-    pub fn record(&self) -> Arc<SessionRecord> {
-        self.record.load_full()
-    }
-
-    /// Where the session lives now; `None` while it lives where its sealed id says.
-    pub fn home(&self) -> Option<Arc<Home>> {
-        self.home.load_full()
-    }
-
-    /// The session has been opened elsewhere. Called by the holder of the gate alone; whoever
-    /// wants it written down says so to the table ([`SessionTable::note`]).
-    pub fn set_home(&self, home: impl Into<Arc<Home>>) {
-        let home = home.into();
-        let lists = home.lists;
-        self.home.store(Some(home));
-        self.untold.store(lists.bits(), Ordering::Relaxed);
-        self.lost.store(false, Ordering::Relaxed);
-    }
-
-    /// The session is gone for its client, as far as is known. Tells whether that is news.
-    pub fn lose(&self) -> bool {
-        !self.lost.swap(true, Ordering::Relaxed)
-    }
-
-    /// What its client is to be told of its new home, as long as nobody has.
-    pub fn untold(&self) -> Lists {
-        Lists::from_bits(self.untold.load(Ordering::Relaxed))
-    }
-
-    /// The same, to tell it now: the next one to ask gets nothing.
-    pub fn take_untold(&self) -> Lists {
-        Lists::from_bits(self.untold.swap(0, Ordering::Relaxed))
-    }
-
-    /// The tick of the last call.
-    pub(super) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
-    }
-
-    /// Where the session was opened a second time, to answer for the backend that it lives on.
-    pub fn stand_in(&self) -> Option<Arc<Home>> {
-        self.stand_in.load_full()
-    }
-
-    /// The session has been opened a second time. Called by the holder of the gate alone.
-    pub fn set_stand_in(&self, home: Home) {
-        self.stand_in.store(Some(Arc::new(home)));
-    }
-
-    /// Held by the caller that re-homes the session while the others wait; each of them looks
-    /// at [`Session::home`] again when it gets through.
-    pub fn gate(&self) -> &tokio::sync::Mutex<()> {
-        &self.gate
-    }
-
-    /// How often a new home was sought in vain. Whoever waited at the gate meanwhile need not
-    /// seek again.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// No new home was found. Called by the holder of the gate alone.
-    pub fn home_failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn touch(&self, tick: u64) {
-        // Most calls come within the tick of the one before: no store, no shared cache line.
-        if self.seen.load(Ordering::Relaxed) < tick {
-            self.seen.store(tick, Ordering::Relaxed);
-        }
-    }
-}
+pub use entry::Session;
 
 /// The sessions of all routes, shared by all workers. Looking one up takes no lock.
 ///
@@ -282,19 +164,29 @@ impl SessionTable {
 
     /// The client of this session asked for something that a re-homed one must still have.
     pub fn amend(&self, id: &str, wish: Wish) {
+        self.rewrite(id, |before| before.with(wish));
+    }
+
+    /// The client opened its open session anew, where it lives. Tells whether it is known.
+    pub fn reopen(&self, id: &str, record: &SessionRecord) -> bool {
+        self.rewrite(id, |_| record.clone())
+    }
+
+    fn rewrite(&self, id: &str, change: impl FnOnce(&SessionRecord) -> SessionRecord) -> bool {
         let mut ledger = self.ledger();
         let Some(session) = self.sessions.pin().get(id).cloned() else {
-            return;
+            return false;
         };
         let before = session.record.load_full();
-        let after = before.with(wish);
+        let after = change(&before);
         if after == *before {
-            return;
+            return true;
         }
         ledger.bytes = ledger.bytes + after.size_bytes() - before.size_bytes();
         session.record.store(Arc::new(after));
         self.note_in(&mut ledger, &session, id);
         self.make_room(&mut ledger);
+        true
     }
 
     /// The session of this id is not as it was last written down.

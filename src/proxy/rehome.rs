@@ -9,7 +9,7 @@ use http::header::HeaderMap;
 use tokio::time::Instant;
 
 use crate::deadline::Elapsed;
-use crate::mcp::{Home, Session};
+use crate::mcp::{Home, Session, SessionRecord};
 use crate::upstream::{self, Endpoint, OpenError, Template};
 
 use super::auth::Principal;
@@ -72,7 +72,7 @@ pub(super) async fn open_elsewhere(
         fields: sent,
         patience,
     };
-    let first = open_at(worker, route, session, at.clone(), &template).await;
+    let first = open_at(worker, route, session.record(), at.clone(), &template).await;
     match first {
         Err(error) if error.is_refusal() => {
             let decided = Decided {
@@ -103,7 +103,7 @@ pub(super) async fn open_away(
     let mut last = RehomeError::NoBackend;
     // Every place is tried once at most.
     while let Some(to) = tries.next_away(worker, decided) {
-        match open_at(worker, &decided.route, session, to, template).await {
+        match open_at(worker, &decided.route, session.record(), to, template).await {
             Err(error) if error.is_refusal() => last = error,
             done => return done,
         }
@@ -111,18 +111,18 @@ pub(super) async fn open_away(
     Err(last)
 }
 
-/// Opens a session at an arm's endpoint. Nothing has changed when it fails.
+/// Opens a session like the recorded one at an arm's endpoint. Nothing has changed when it fails.
 pub(super) async fn open_at(
     worker: &Worker,
     route: &RouteView,
-    session: &Session,
+    record: Arc<SessionRecord>,
     (place, endpoint): (usize, Rc<Endpoint>),
     template: &Template,
 ) -> Result<Home, RehomeError> {
     let (arm, _) = route.arm(place).ok_or(RehomeError::NoBackend)?;
     let deadline = worker.deadlines().deadline();
     deadline.set(template.patience);
-    let opening = upstream::open_session(&endpoint, session.record(), template, worker.deadlines());
+    let opening = upstream::open_session(&endpoint, record, template, worker.deadlines());
     let opened = deadline.guard(pin!(opening)).await??;
     let id = opened.id;
     Ok(Home {

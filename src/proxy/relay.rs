@@ -77,6 +77,12 @@ pub(super) fn relay(
     };
     if decided.route.is_mcp() {
         let sealed = reseal(&decided, &mut fields);
+        // Nothing is ever packed or unpacked here: to such an answer nothing can be added, and it
+        // tells no more than its head.
+        let is_packed = fields.contains_key(CONTENT_ENCODING);
+        if !is_packed && is_stream_of_session(&subject, format, parts.status) {
+            tell_of_new_home(worker, &decided, &mut relayed);
+        }
         watch_mcp(
             worker,
             (decided, subject),
@@ -84,9 +90,9 @@ pub(super) fn relay(
             parts.status,
             &mut relayed,
         );
-        if fields.contains_key(CONTENT_ENCODING) {
-            // Nothing is ever unpacked to be looked at: such an answer tells no more than its head.
+        if is_packed {
             relayed.watch = None;
+            relayed.farewell = None;
         }
     } else if endless {
         relayed.call.becomes_stream(Counts::Yes);
@@ -127,11 +133,10 @@ fn watch_mcp(
 ) {
     let fine = status.is_success();
     match subject.method {
-        Method::GET if fine && format == Some(Format::EventStream) => {
+        Method::GET if is_stream_of_session(&subject, format, status) => {
             relayed.call.becomes_stream(Counts::No);
             let kind = kind_of(worker, &decided);
             open_stream(worker, &decided, relayed, kind);
-            tell_of_new_home(worker, &decided, relayed);
         }
         Method::DELETE if fine => {
             if let Some(Ok(id)) = decided
@@ -158,6 +163,12 @@ fn watch_mcp(
         }
         _ => {}
     }
+}
+
+/// Whether an answer is the stream on which a server says what it has to say by itself.
+fn is_stream_of_session(subject: &Subject, format: Option<Format>, status: StatusCode) -> bool {
+    let is_stream = format == Some(Format::EventStream);
+    subject.method == Method::GET && status.is_success() && is_stream
 }
 
 /// The same for a stream that a revert ends, and one may have come while it was being opened.
@@ -225,8 +236,10 @@ fn keep(
             backend: arm.backend.clone(),
         };
         let worker = Rc::clone(worker);
+        let is_open = decided.session.is_some();
         let reader = move |format, body: &[u8]| {
-            remember(&worker, (&opened_with, origin), &id, (format, body));
+            let opened = (&*opened_with, is_open);
+            remember(&worker, (opened, origin), &id, (format, body));
         };
         return Some(Kept::new(MAX_KEPT_BYTES, reader));
     }
@@ -239,10 +252,11 @@ fn keep(
     Some(Kept::new(MAX_KEPT_BYTES, reader))
 }
 
-/// A session has been opened: keeps how, so that it can be opened again elsewhere.
+/// A session has been opened: keeps how, so that it can be opened again elsewhere. One that was
+/// open already stays where it lives.
 fn remember(
     worker: &Worker,
-    (opened_with, origin): (&[u8], Origin),
+    ((opened_with, is_open), origin): ((&[u8], bool), Origin),
     id: &HeaderValue,
     (format, body): (Format, &[u8]),
 ) {
@@ -250,8 +264,10 @@ fn remember(
     if let (Ok(Some(version)), Ok(id)) = (version, id.to_str())
         && let Ok(record) = SessionRecord::new(opened_with, &version)
     {
-        let tick = worker.tick();
-        worker.sessions().open_at(id, record, origin, tick);
+        let sessions = worker.sessions();
+        if !is_open || !sessions.reopen(id, &record) {
+            sessions.open_at(id, record, origin, worker.tick());
+        }
     }
 }
 

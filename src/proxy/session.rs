@@ -179,7 +179,8 @@ async fn move_to_new_home(
         // Else each of those who wait would wait for one more failure than the one before.
         return Err(ProxyError::UnknownSession);
     }
-    let ready = known_stand_in(route, session).map(|(_, home)| home);
+    let ready = session.whole_stand_in();
+    let ready = ready.filter(|home| home_at(route, home).is_some_and(|at| may_stay(route, &at)));
     let home = match ready {
         Some(home) => Ok(home),
         None => open.await.map(Arc::new),
@@ -271,11 +272,12 @@ pub(super) async fn stand_in(
         let _gate = session.gate().lock().await;
         if known_stand_in(route, &session).is_none() {
             let at = choice::in_arm(worker, route, route.route().trusted, Some(pinned.key))?;
-            let opened = rehome::open_at(worker, route, &session, at, template).await;
+            let record = session.record();
+            let opened = rehome::open_at(worker, route, Arc::clone(&record), at, template).await;
             let home = opened.inspect_err(|error| {
                 tracing::debug!(error = error as &dyn std::error::Error, "no stand-in");
             });
-            session.set_stand_in(home.map_err(|_| none())?);
+            session.set_stand_in(home.map_err(|_| none())?, record);
         }
         known = known_stand_in(route, &session);
     }

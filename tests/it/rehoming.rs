@@ -96,3 +96,38 @@ fn what_a_call_says_of_itself_is_not_said_of_the_replay_that_it_needs() {
         }
     }
 }
+
+#[test]
+fn a_session_that_is_opened_anew_at_its_new_home_stays_there() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    house.revert(&path);
+    assert_eq!(client.call_text("counter"), "1");
+    let known = house.v1.methods().len();
+    let home = house.v1.sessions().pop().unwrap();
+    house.v1.keep_session(&home);
+
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": { "protocolVersion": REVISION, "capabilities": {}, "clientInfo": {} },
+    });
+    let answer = client.post(&initialize);
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.fields.get("mcp-session-id"), Some(&*client.session));
+    assert_eq!(client.call_text("counter"), "2");
+    let asked = house.v1.methods().split_off(known);
+    assert_eq!(asked, ["initialize", "tools/call"], "nothing was replayed");
+}
+
+#[test]
+fn to_a_packed_stream_at_a_new_home_nothing_is_added() {
+    let house = house((1, 0), "");
+    let (client, path) = house.at_candidate();
+    house.revert(&path);
+    house.v1.pack_streams();
+
+    let said = client.listen().read_until("open");
+
+    assert!(!said.contains("list_changed"), "{said}");
+}

@@ -143,3 +143,30 @@ fn so_is_one_that_breaks_off_or_is_no_answer() {
     sessions_notice_nothing(Mood::Cut, Wire::Json);
     sessions_notice_nothing(Mood::Status(500), Wire::Json);
 }
+
+#[test]
+fn what_a_client_asked_for_after_its_call_was_shielded_is_known_at_its_new_home() {
+    let (v1, v2) = (FakeMcp::start("v1"), FakeMcp::start("v2"));
+    let shield = "shield: { read_only_tools: true }";
+    let (gateway, path) = on_trial("mcp", &v1.url(), &v2.url(), shield);
+    let mut client = loop {
+        let mut client = McpClient::open(gateway.address, "/mcp");
+        if client.call_text("whoami") == "v2" {
+            break client;
+        }
+    };
+    client.request("tools/list", json!({}));
+    McpClient::open(gateway.address, "/mcp").request("tools/list", json!({}));
+    v2.set_mood(Mood::ToolError);
+    while client.call_text("work") != "done" {
+        // Until stable has said of a session there which tools only read.
+        McpClient::open(gateway.address, "/mcp").request("tools/list", json!({}));
+    }
+    client.request("resources/subscribe", json!({ "uri": "file:///a" }));
+    assert!(!v1.methods().contains(&"resources/subscribe".to_owned()));
+
+    gateway.admin.post(&format!("{path}/revert"), &json!({}));
+
+    assert_eq!(client.call_text("whoami"), "v1");
+    assert!(v1.methods().contains(&"resources/subscribe".to_owned()));
+}

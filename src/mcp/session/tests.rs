@@ -1,5 +1,7 @@
 //! The table holds what it may and no more.
 
+use crate::mcp::{Home, Lists};
+
 use super::*;
 
 fn record(bytes: usize) -> SessionRecord {

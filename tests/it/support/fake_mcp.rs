@@ -50,6 +50,10 @@ struct Server {
     wire: Wire,
     /// The revision that it insists on; else whatever it is asked for.
     revision: Option<&'static str>,
+    /// The session that `initialize` names again instead of a new one.
+    kept: Option<String>,
+    /// Streams say that they are packed.
+    packs: bool,
     sessions: BTreeMap<String, Session>,
     opened: usize,
     /// Sessions of the gateway's own, such as those of contract checks.
@@ -77,6 +81,8 @@ impl FakeMcp {
             mood: Mood::Fine,
             wire: Wire::Json,
             revision: None,
+            kept: None,
+            packs: false,
             sessions: BTreeMap::new(),
             opened: 0,
             own: 0,
@@ -106,6 +112,17 @@ impl FakeMcp {
     pub fn set_revision(&self, revision: &'static str) {
         self.server
             .change(|server| server.revision = Some(revision));
+    }
+
+    /// From now on `initialize` opens no session but goes on with this one.
+    pub fn keep_session(&self, session: &str) {
+        self.server
+            .change(|server| server.kept = Some(session.to_owned()));
+    }
+
+    /// From now on GET streams say that they are packed.
+    pub fn pack_streams(&self) {
+        self.server.change(|server| server.packs = true);
     }
 
     /// How many sessions clients ever opened.
@@ -194,7 +211,12 @@ fn stream(server: &Board<Server>, exchange: &mut Exchange, session: Option<Strin
     let Some(id) = session.filter(|id| server.read(|server| known(server, id))) else {
         return exchange.answer(404, &[], "");
     };
-    exchange.begin_events(&[]);
+    let packed: &[(&str, &str)] = if server.read(|server| server.packs) {
+        &[("content-encoding", "x-none")]
+    } else {
+        &[]
+    };
+    exchange.begin_events(packed);
     exchange.chunk(": open\n\n");
     server.change(|server| server.streams += 1);
     let mut sent = 0;
@@ -255,6 +277,9 @@ fn post(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>
 fn initialize(server: &Board<Server>, exchange: &mut Exchange, message: &Value) {
     let params = message["params"].clone();
     let (id, label, wire) = server.change(|server| {
+        if let Some(kept) = &server.kept {
+            return (kept.clone(), server.label.clone(), server.wire);
+        }
         let own = params["clientInfo"]["name"] == "switchback-contract";
         let id = if own {
             server.own += 1;

@@ -1,0 +1,155 @@
+//! One session: what it was opened with, and where it lives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::mcp::home::{Home, Origin};
+use crate::mcp::lists::Lists;
+use crate::mcp::record::SessionRecord;
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) record: ArcSwap<SessionRecord>,
+    /// `None` for a session that is nobody's but this process's.
+    pub(super) origin: Option<Origin>,
+    pub(super) home: ArcSwapOption<Home>,
+    /// What its client has not been told of its new home yet, as [`Lists`].
+    untold: AtomicU8,
+    /// Its client was told that there is no such session.
+    lost: AtomicBool,
+    /// Where its failed calls are answered while it lives on a candidate.
+    stand_in: ArcSwapOption<StandIn>,
+    gate: tokio::sync::Mutex<()>,
+    /// How often a new home was sought in vain; written by the gate's holder.
+    failures: AtomicU64,
+    /// Tells this session from others that had the same id before.
+    pub(super) serial: u64,
+    /// The tick of the last call; written by workers, read at eviction.
+    pub(super) seen: AtomicU64,
+    /// What [`Session::seen`] was when the session was last written down.
+    pub(super) written: AtomicU64,
+}
+
+/// A place where a session was opened a second time.
+#[derive(Debug)]
+struct StandIn {
+    home: Arc<Home>,
+    /// What it was opened with.
+    record: Arc<SessionRecord>,
+}
+
+impl Session {
+    pub(super) fn new(
+        record: SessionRecord,
+        origin: Option<Origin>,
+        serial: u64,
+        tick: u64,
+    ) -> Self {
+        Self {
+            record: ArcSwap::from_pointee(record),
+            origin,
+            home: ArcSwapOption::empty(),
+            untold: AtomicU8::new(0),
+            lost: AtomicBool::new(false),
+            stand_in: ArcSwapOption::empty(),
+            gate: tokio::sync::Mutex::new(()),
+            failures: AtomicU64::new(0),
+            serial,
+            seen: AtomicU64::new(tick),
+            written: AtomicU64::new(tick),
+        }
+    }
+
+    /// Where the session was opened.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// What the session was opened with.
+    pub fn record(&self) -> Arc<SessionRecord> {
+        self.record.load_full()
+    }
+
+    /// Where the session lives now; `None` while it lives where its sealed id says.
+    pub fn home(&self) -> Option<Arc<Home>> {
+        self.home.load_full()
+    }
+
+    /// The session has been opened elsewhere. Called by the holder of the gate alone; whoever
+    /// wants it written down says so to the table ([`SessionTable::note`]).
+    pub fn set_home(&self, home: impl Into<Arc<Home>>) {
+        let home = home.into();
+        let lists = home.lists;
+        self.home.store(Some(home));
+        self.untold.store(lists.bits(), Ordering::Relaxed);
+        self.lost.store(false, Ordering::Relaxed);
+    }
+
+    /// The session is gone for its client, as far as is known. Tells whether that is news.
+    pub fn lose(&self) -> bool {
+        !self.lost.swap(true, Ordering::Relaxed)
+    }
+
+    /// What its client is to be told of its new home, as long as nobody has.
+    pub fn untold(&self) -> Lists {
+        Lists::from_bits(self.untold.load(Ordering::Relaxed))
+    }
+
+    /// The same, to tell it now: the next one to ask gets nothing.
+    pub fn take_untold(&self) -> Lists {
+        Lists::from_bits(self.untold.swap(0, Ordering::Relaxed))
+    }
+
+    /// The tick of the last call.
+    pub(in crate::mcp) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Where the session was opened a second time, to answer for the backend that it lives on.
+    pub fn stand_in(&self) -> Option<Arc<Home>> {
+        let stand_in = self.stand_in.load();
+        stand_in.as_ref().map(|stand_in| Arc::clone(&stand_in.home))
+    }
+
+    /// The same, if the session could live there: all that its client has asked for is known there.
+    pub fn whole_stand_in(&self) -> Option<Arc<Home>> {
+        let stand_in = self.stand_in.load_full()?;
+        let is_whole = *stand_in.record == **self.record.load();
+        is_whole.then(|| Arc::clone(&stand_in.home))
+    }
+
+    /// The session has been opened a second time, with this. Called by the holder of the gate
+    /// alone.
+    pub fn set_stand_in(&self, home: Home, record: Arc<SessionRecord>) {
+        let home = Arc::new(home);
+        self.stand_in
+            .store(Some(Arc::new(StandIn { home, record })));
+    }
+
+    /// Held by the caller that re-homes the session while the others wait; each of them looks
+    /// at [`Session::home`] again when it gets through.
+    pub fn gate(&self) -> &tokio::sync::Mutex<()> {
+        &self.gate
+    }
+
+    /// How often a new home was sought in vain. Whoever waited at the gate meanwhile need not
+    /// seek again.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// No new home was found. Called by the holder of the gate alone.
+    pub fn home_failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn touch(&self, tick: u64) {
+        // Most calls come within the tick of the one before: no store, no shared cache line.
+        if self.seen.load(Ordering::Relaxed) < tick {
+            self.seen.store(tick, Ordering::Relaxed);
+        }
+    }
+}
