@@ -20,6 +20,7 @@ mod fields;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod generations;
 mod guard;
 mod head;
 mod hops;
@@ -35,6 +36,7 @@ mod relay;
 mod request;
 mod respond;
 mod retry;
+mod seals;
 mod serve;
 mod session;
 mod shield;

@@ -13,7 +13,7 @@ use crate::listener::Connection;
 use crate::mcp::{Era, RequestFacts, Tie};
 use crate::model::Limit;
 use crate::split;
-use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, MCP_SESSION_ID, Pace};
+use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, Pace};
 
 use super::alone::{self, Alone};
 use super::answer::{Answer, RequestGuard};
@@ -250,8 +250,13 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
     } = asks;
     let worker = &downstream.worker;
     let owner = principal.map(|principal| Rc::clone(&principal.owner));
-    if route.is_mcp() && fields.contains_key(MCP_SESSION_ID) {
-        let pinned = Box::pin(session::find(worker, &route, asks)).await?;
+    let session_id = if route.is_mcp() {
+        session::id_of(fields)?
+    } else {
+        None
+    };
+    if let Some(id) = session_id {
+        let pinned = session::find(worker, &route, id, asks).await?;
         let (place, endpoint, key) = (pinned.place, Rc::clone(&pinned.endpoint), Some(pinned.key));
         return Ok(Decided {
             route,

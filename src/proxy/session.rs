@@ -15,6 +15,7 @@ use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
 use super::pipeline::Decided;
 use super::rehome::{self, Asks, RehomeError};
+use super::seals::OpenedId;
 use super::spec::LossSpec;
 use super::view::RouteView;
 use super::worker::Worker;
@@ -35,15 +36,12 @@ pub(super) struct Pinned {
     pub(super) home: Option<Arc<Home>>,
 }
 
-/// The one session id of a request.
+/// The session id of a request, if it has one.
 ///
 /// # Errors
-/// [`ProxyError::UnknownSession`] for none, or more than one.
-fn id_of(fields: &HeaderMap) -> Result<&HeaderValue, ProxyError> {
-    match only(fields, &MCP_SESSION_ID) {
-        Ok(Some(id)) => Ok(id),
-        Ok(None) | Err(Several) => Err(ProxyError::UnknownSession),
-    }
+/// [`ProxyError::UnknownSession`] for more than one.
+pub(super) fn id_of(fields: &HeaderMap) -> Result<Option<&HeaderValue>, ProxyError> {
+    only(fields, &MCP_SESSION_ID).map_err(|Several| ProxyError::UnknownSession)
 }
 
 /// Where the session of a request lives. One whose home is gone is given a new one first.
@@ -54,21 +52,18 @@ fn id_of(fields: &HeaderMap) -> Result<&HeaderValue, ProxyError> {
 pub(super) async fn find(
     worker: &Worker,
     route: &RouteView,
+    client_id: &HeaderValue,
     asks: Asks<'_>,
 ) -> Result<Box<Pinned>, ProxyError> {
-    let client_id = id_of(asks.fields)?;
+    let key = route.route().keys.hash(client_id.as_bytes());
+    let owner = asks.principal.map(|principal| &principal.owner);
+    let opened = open(route, (client_id, key), owner)?;
     let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
-    let belongs = Belongs {
-        route: &route.route().name,
-        owner: asks.principal.map(|principal| &*principal.owner),
-    };
-    let keys = &route.snapshot().session_keys;
-    let opened = sealed::open(keys, belongs, text).map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
     let home = session.as_ref().and_then(|session| session.home());
     let known = match &home {
         Some(home) => home_at(route, home),
-        None => sealed_at(route, &opened),
+        None => opened.at.clone(),
     };
     let ((place, endpoint), home) = match known {
         Some(at) if may_stay(route, &at) => (at, home),
@@ -79,21 +74,45 @@ pub(super) async fn find(
                 home,
                 place: known.map(|(place, _)| place),
             };
-            move_on(worker, route, &lost, asks).await?
+            // Boxed: few sessions ever move, and no request has to be large enough for it.
+            Box::pin(move_on(worker, route, &lost, asks)).await?
         }
     };
-    let id = match &home {
-        Some(home) => home.id.as_deref(),
-        None => Some(opened.id),
+    let backend_id = match &home {
+        Some(home) => field_of(home.id.as_deref())?,
+        None => Some(opened.backend_id.clone()),
     };
     Ok(Box::new(Pinned {
         place,
         endpoint,
-        key: route.route().keys.hash(client_id.as_bytes()),
+        key,
         client_id: client_id.clone(),
-        backend_id: field_of(id)?,
+        backend_id,
         home,
     }))
+}
+
+/// Opens the id of a session, unless that was done before.
+fn open(
+    route: &RouteView,
+    (id, hash): (&HeaderValue, u64),
+    owner: Option<&Rc<str>>,
+) -> Result<Rc<OpenedId>, ProxyError> {
+    let ids = route.opened_ids().ok_or(ProxyError::UnknownSession)?;
+    if let Some(known) = ids.find(hash, id.as_bytes(), owner) {
+        return Ok(known);
+    }
+    let text = id.to_str().map_err(|_| ProxyError::UnknownSession)?;
+    let belongs = Belongs {
+        route: &route.route().name,
+        owner: owner.map(|owner| &**owner),
+    };
+    let keys = &route.snapshot().session_keys;
+    let opened = sealed::open(keys, belongs, text).map_err(|_| ProxyError::UnknownSession)?;
+    let backend_id = HeaderValue::from_str(opened.id).map_err(|_| ProxyError::UnknownSession)?;
+    let at = sealed_at(route, &opened);
+    let opened = OpenedId::new((id.as_bytes(), owner), at, backend_id);
+    Ok(ids.keep(hash, opened))
 }
 
 fn field_of(id: Option<&str>) -> Result<Option<HeaderValue>, ProxyError> {

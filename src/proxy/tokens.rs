@@ -3,24 +3,20 @@
 //! Only tokens that were believed are here, so that nobody fills it with rubbish. They are known by
 //! their SHA-256 and kept until they expire, until the issuer's keys change, or until there are too many.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::access::jwt::KeySet;
 
 use super::auth::Principal;
+use super::generations::Generations;
 
 type Digest = [u8; 32];
 
-/// The checked tokens of one worker: two generations, of which the older one is dropped as a
-/// whole when the younger one is full.
+/// The checked tokens of one worker.
 #[derive(Debug, Default)]
 pub(super) struct TokenCache {
-    most: Cell<usize>,
-    young: RefCell<HashMap<Digest, Checked>>,
-    old: RefCell<HashMap<Digest, Checked>>,
+    checked: Generations<Digest, Checked>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +31,7 @@ struct Checked {
 impl TokenCache {
     /// From now on at most so many tokens are kept.
     pub(super) fn hold_at_most(&self, most: usize) {
-        self.most.set(most);
+        self.checked.hold_at_most(most);
     }
 
     /// Whom a token stands for, if it was checked with these keys and is still good at `now`.
@@ -45,14 +41,9 @@ impl TokenCache {
         keys: &Arc<KeySet>,
         now: u64,
     ) -> Option<Rc<Principal>> {
-        let good = |checked: &&Checked| Arc::ptr_eq(&checked.keys, keys) && now < checked.until;
-        if let Some(checked) = self.young.borrow().get(digest) {
-            return good(&checked).then(|| Rc::clone(&checked.principal));
-        }
-        let checked = self.old.borrow_mut().remove(digest)?;
-        let principal = good(&&checked).then(|| Rc::clone(&checked.principal))?;
-        self.insert(*digest, checked);
-        Some(principal)
+        let checked = self.checked.find(digest)?;
+        let good = Arc::ptr_eq(&checked.keys, keys) && now < checked.until;
+        good.then_some(checked.principal)
     }
 
     /// Keeps a token that was believed.
@@ -62,28 +53,15 @@ impl TokenCache {
         (keys, until): (Arc<KeySet>, u64),
         principal: &Rc<Principal>,
     ) {
-        let principal = Rc::clone(principal);
-        self.insert(
-            digest,
-            Checked {
-                keys,
-                until,
-                principal,
-            },
-        );
-    }
-
-    fn insert(&self, digest: Digest, checked: Checked) {
-        let half = self.most.get() / 2;
-        if half == 0 {
-            return;
-        }
-        let mut young = self.young.borrow_mut();
-        if young.len() >= half {
-            let dropped = self.old.replace(std::mem::take(&mut *young)).len();
+        let checked = Checked {
+            keys,
+            until,
+            principal: Rc::clone(principal),
+        };
+        let dropped = self.checked.insert(digest, checked);
+        if dropped > 0 {
             metrics::counter!("switchback_auth_tokens_forgotten_total").increment(dropped as u64);
         }
-        young.insert(digest, checked);
     }
 }
 
@@ -118,20 +96,6 @@ mod tests {
         assert!(cache.find(&[1; 32], &keys_then, 100).is_none());
         assert!(cache.find(&[1; 32], &keys_now, 99).is_none());
         assert!(cache.find(&[2; 32], &keys_then, 99).is_none());
-    }
-
-    #[test]
-    fn no_more_are_kept_than_there_may_be() {
-        let (cache, keys) = (cache(8), keys());
-        for number in 0..100 {
-            keep(&cache, number, &keys);
-            // Whoever comes again and again stays.
-            assert!(number == 0 || cache.find(&[0; 32], &keys, 0).is_some());
-        }
-
-        assert!(cache.young.borrow().len() + cache.old.borrow().len() <= 8);
-        assert!(cache.find(&[99; 32], &keys, 0).is_some());
-        assert!(cache.find(&[1; 32], &keys, 0).is_none());
     }
 
     #[test]

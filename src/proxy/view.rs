@@ -14,6 +14,7 @@ use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
 use super::metadata::Document;
+use super::seals::OpenedIds;
 use super::snapshot::{Door, Route, RouteArm, Snapshot};
 use super::spec::{ProtocolSpec, ShieldSpec};
 use super::worker::Worker;
@@ -30,6 +31,8 @@ pub(super) struct View {
     doors: Vec<Option<Arc<GateStats>>>,
     /// In the order of the snapshot's routes.
     mirrors: Vec<Option<Rc<Mirror>>>,
+    /// In the order of the snapshot's routes.
+    opened_ids: Vec<OpenedIds>,
 }
 
 /// A backend of a route as one worker sees it.
@@ -59,6 +62,7 @@ impl View {
             gates: Vec::new(),
             doors: Vec::new(),
             mirrors: Vec::new(),
+            opened_ids: Vec::new(),
         }
     }
 
@@ -90,7 +94,9 @@ impl View {
         };
         let gates = snapshot.routes.iter().map(gate).collect();
         let doors = snapshot.doors.iter().map(door).collect();
+        let opened_ids = snapshot.routes.iter().map(|_| OpenedIds::default());
         Self {
+            opened_ids: opened_ids.collect(),
             snapshot,
             routes,
             gates,
@@ -216,6 +222,11 @@ impl RouteView {
     /// What became of the requests of a route that not everybody may use.
     pub(super) fn gate_stats(&self) -> Option<&GateStats> {
         self.view.gates.get(self.place)?.as_deref()
+    }
+
+    /// The session ids that were opened here.
+    pub(super) fn opened_ids(&self) -> Option<&OpenedIds> {
+        self.view.opened_ids.get(self.place)
     }
 
     /// The route's mirror, if it has one.

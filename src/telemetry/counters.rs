@@ -97,6 +97,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Checked tokens that a worker forgot to make room for others",
     ),
     (
+        "switchback_session_ids_forgotten_total",
+        "Opened session ids that a worker forgot to make room for others",
+    ),
+    (
         "switchback_page_refusals_total",
         "Requests refused because of the web page they came from, or of a host that loopback does not go by",
     ),
