@@ -23,10 +23,17 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How the database file begins; the byte behind it holds the flags.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
+/// Flag: the last commit is in the second of the two slots.
+const IN_SECOND_SLOT: u8 = 1;
 /// Flag: whoever had the file did not close it.
 const RECOVERY_REQUIRED: u8 = 2;
 /// Flag: the last commit needs no checking.
 const TWO_PHASE_COMMIT: u8 = 4;
+/// Where the two slots begin, and how long one is.
+const SLOTS: [usize; 2] = [64, 192];
+const SLOT_BYTES: usize = 128;
+/// Where the number of its commit is in a slot.
+const COMMIT: std::ops::Range<usize> = 104..112;
 /// What a repair says of its progress when the last commit is not sound, and it goes on with the
 /// one before.
 const FELL_BACK: RangeInclusive<f64> = 0.2..=0.4;
@@ -186,14 +193,25 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
 ///
 /// A closed file is trusted by the database: a damaged pointer can then name a page of gigabytes,
 /// and the memory is asked for before the file is. A copy, because the database tidies even what
-/// it refuses. The flags are those of the format's description, version 3 ("god byte").
+/// it refuses. What is compared is the commit that the database will open: where its flags say that
+/// it need not look at the other slot, that one is made unreadable in the copy. Flags and places
+/// are those of the format's description, version 3 ("god byte", "commit slot").
 fn check(mut bytes: Vec<u8>) -> Result<(), redb::Error> {
-    let mut was_closed = false;
+    let mut must_be_last = false;
     if let Some((start, [flags, ..])) = bytes.split_first_chunk_mut()
         && start == MAGIC
     {
-        was_closed = *flags & RECOVERY_REQUIRED == 0;
-        *flags = (*flags | RECOVERY_REQUIRED) & !TWO_PHASE_COMMIT;
+        let found = *flags;
+        *flags = (found | RECOVERY_REQUIRED) & !TWO_PHASE_COMMIT;
+        let second = found & IN_SECOND_SLOT != 0;
+        let was_closed = found & RECOVERY_REQUIRED == 0;
+        if was_closed && number_in(&bytes, !second) > number_in(&bytes, second) {
+            return Err(damaged_commit());
+        }
+        if found & TWO_PHASE_COMMIT != 0 {
+            spoil(&mut bytes, !second);
+        }
+        must_be_last = was_closed || found & TWO_PHASE_COMMIT != 0;
     }
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
@@ -208,12 +226,28 @@ fn check(mut bytes: Vec<u8>) -> Result<(), redb::Error> {
     builder.create_with_backend(copy)?;
     // A kill may tear the last commit, and the one before is then what there is. A file that was
     // closed has no torn commit: it is damaged.
-    if was_closed && fell_back.get() {
-        return Err(redb::Error::Corrupted(
-            "its last commit is damaged".to_owned(),
-        ));
+    if must_be_last && fell_back.get() {
+        return Err(damaged_commit());
     }
     Ok(())
+}
+
+/// Number of the commit in one of the slots; 0 where the file ends before it.
+fn number_in(bytes: &[u8], second: bool) -> u64 {
+    let slot = bytes.get(SLOTS[usize::from(second)]..).unwrap_or_default();
+    let number = slot.get(COMMIT).and_then(|number| number.try_into().ok());
+    number.map_or(0, u64::from_le_bytes)
+}
+
+/// Makes a slot's checksum, its last bytes, wrong.
+fn spoil(bytes: &mut [u8], second: bool) {
+    if let Some(last) = bytes.get_mut(SLOTS[usize::from(second)] + SLOT_BYTES - 1) {
+        *last = !*last;
+    }
+}
+
+fn damaged_commit() -> redb::Error {
+    redb::Error::Corrupted("its last commit is damaged".to_owned())
 }
 
 /// How this room sets up its database.
