@@ -41,6 +41,10 @@ const KNOWN: &[(&str, &str)] = &[
         "HTTP/2 connections to backends given up because of frames that bring no answer forward",
     ),
     (
+        "switchback_idle_connections_distrusted_total",
+        "Requests that must not be sent twice and found only connections idle for too long",
+    ),
+    (
         "switchback_stale_connections_total",
         "Pooled connections that were dead under a request that was then repeated",
     ),

@@ -19,6 +19,7 @@ use super::conditions::Conditions;
 use super::dial::{Dial, Wanted};
 use super::ended::Ended;
 use super::error::UpstreamError;
+use super::kept::Repeats;
 use super::link::Link;
 use super::multiplexed::{Bounds, Multiplexed, Shared};
 use super::shard::Shard;
@@ -34,6 +35,7 @@ pub struct Endpoint {
     host_spec: HostSpec,
     max_idle: usize,
     idle_timeout: Duration,
+    trust_idle: Duration,
     /// The connections of an endpoint that speaks HTTP/2.
     multiplexed: Option<Multiplexed>,
     scheme: Scheme,
@@ -71,6 +73,7 @@ impl Endpoint {
             host_spec: backend.host.clone(),
             max_idle: usize::from(backend.max_idle),
             idle_timeout: backend.idle_timeout,
+            trust_idle: backend.trust_idle,
             multiplexed: Bounds::of(backend).map(Multiplexed::new),
             scheme: url.scheme,
             idle: RefCell::default(),
@@ -131,14 +134,23 @@ impl Endpoint {
         }
     }
 
-    /// The youngest idle connection that is still good.
-    pub(super) fn take_idle(&self) -> Option<Link> {
-        loop {
-            let mut idle = self.idle.borrow_mut().pop()?;
+    /// The youngest idle connection that is still good. A server may be about to close what has been
+    /// idle for a while, and what is lost with it cannot always be sent again.
+    pub(super) fn take_idle(&self, repeats: Repeats) -> Option<Link> {
+        let mut idle = self.idle.borrow_mut();
+        if repeats == Repeats::Unsent
+            && let Some(youngest) = idle.last()
+            && youngest.since.elapsed() >= self.trust_idle
+        {
+            metrics::counter!("switchback_idle_connections_distrusted_total").increment(1);
+            return None;
+        }
+        while let Some(mut idle) = idle.pop() {
             if idle.link.is_free() {
                 return Some(idle.link);
             }
         }
+        None
     }
 
     pub(super) fn give_back(&self, link: Link) {
@@ -356,5 +368,6 @@ impl Endpoint {
             && self.multiplexed.as_ref().map(Multiplexed::bounds) == Bounds::of(spec)
             && self.max_idle == usize::from(spec.max_idle)
             && self.idle_timeout == spec.idle_timeout
+            && self.trust_idle == spec.trust_idle
     }
 }

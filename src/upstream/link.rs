@@ -169,7 +169,7 @@ async fn deliver_alone(
     loop {
         let pooled = match pooled_tries {
             0 => None,
-            _ => endpoint.take_idle(),
+            _ => endpoint.take_idle(repeats),
         };
         let is_pooled = pooled.is_some();
         let mut link = match pooled {

@@ -39,6 +39,11 @@ pub struct BackendSpec {
     #[serde(default = "default_idle_timeout", with = "duration_text")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
+    /// How long an idle connection is trusted with a request that must not be sent twice, 0s to 24h.
+    /// Default 3s. Shorter than what the server takes before it closes an idle connection.
+    #[serde(default = "default_trust_idle", with = "duration_text")]
+    #[schemars(with = "String")]
+    pub trust_idle: Duration,
     /// The host that the backend is asked for: `keep` for the one of the request, `endpoint` for the
     /// endpoint's own, or a host such as `search.internal`. Default `keep`.
     #[serde(default)]
@@ -126,6 +131,7 @@ impl BackendSpec {
         problems.duration("connect_timeout", self.connect_timeout, short..=long);
         let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
         problems.duration("idle_timeout", self.idle_timeout, short..=long);
+        problems.duration("trust_idle", self.trust_idle, Duration::ZERO..=long);
         if self.deny.len() > MAX_DENIED {
             let many = self.deny.len();
             let message = format!("{many} networks, but a backend denies at most {MAX_DENIED}");
@@ -164,6 +170,11 @@ fn default_control_frames() -> u32 {
 
 fn default_max_idle() -> u16 {
     256
+}
+
+/// Node.js and uvicorn close after 5 s.
+fn default_trust_idle() -> Duration {
+    Duration::from_secs(3)
 }
 
 fn default_idle_timeout() -> Duration {

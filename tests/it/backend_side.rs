@@ -70,6 +70,26 @@ fn checks_show_the_token_that_the_file_has_now() {
 }
 
 #[test]
+fn what_must_not_be_sent_twice_does_not_go_where_a_server_may_be_hanging_up() {
+    let backend = Backend::fixed(200, "fine");
+    let gateway = Gateway::start_with_workers(1, &only(&backend.url(), "trust_idle: 0s"));
+    let mut client = gateway.connect();
+
+    for sent in 1..=3 {
+        assert_eq!(client.ask("POST", "/", &[], b"once").status, 200);
+        assert_eq!(backend.connections(), sent);
+    }
+    for _ in 0..3 {
+        assert_eq!(client.ask("GET", "/", &[], b"").status, 200);
+    }
+
+    assert_eq!(backend.connections(), 3, "what may be repeated takes them");
+    let page = gateway.admin.text("/metrics");
+    let line = "switchback_idle_connections_distrusted_total 2";
+    assert!(page.lines().any(|l| l == line), "{page}");
+}
+
+#[test]
 fn a_flood_in_place_of_a_checks_answer_is_a_failure() {
     let backend = Backend::start(|exchange: &mut Exchange| {
         if exchange.request.target != "/h" {
