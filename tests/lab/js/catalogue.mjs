@@ -1,5 +1,7 @@
 // What the fixture offers: tools that tell who answered, and the tools, prompts and resources
 // which the official conformance suite asks every server for, by name.
+import { randomUUID } from 'node:crypto';
+
 import {
   McpServer,
   ResourceTemplate,
@@ -8,6 +10,8 @@ import {
   inputRequired,
 } from '@modelcontextprotocol/server';
 import * as z from 'zod';
+
+import { promptInRounds, requestState, toolsInRounds } from './rounds.mjs';
 
 const PIXEL =
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==';
@@ -29,9 +33,14 @@ const WRITES = { readOnlyHint: false, destructiveHint: false };
 
 // Calls by session, for `counter`.
 const counts = new Map();
+// The same by handle, for clients without a session: `open_tally` gives a handle out, `tally` counts.
+const tallies = new Map();
 
-/** A server of its own for one session (or, without sessions, one request). */
-export function catalogue(label, era) {
+/**
+ * A server of its own for one session (or, without sessions, one request). `news` tells those who
+ * listen without a session that a list has changed.
+ */
+export function catalogue(label, era, news) {
   const server = new McpServer(
     { name: `fixture-${label}`, version: '1.0.0' },
     {
@@ -42,6 +51,7 @@ export function catalogue(label, era) {
         logging: {},
         completions: {},
       },
+      requestState,
     },
   );
   const tool = (name, run, { input, annotations } = {}) => {
@@ -51,11 +61,16 @@ export function catalogue(label, era) {
   };
 
   whoAndWhat(tool, label);
+  // Without sessions a server is made for each request; for crowds it has to be cheap.
+  if (process.env.BRIEF) return server;
   plainAnswers(tool);
   talkingTools(tool);
   askingTools(tool);
+  toolsInRounds(tool);
+  changingTools(tool, server, era === 'legacy' ? undefined : news);
   resources(server);
   prompts(server);
+  promptInRounds(server);
   if (era === 'legacy') {
     server.server.setRequestHandler('resources/subscribe', () => ({}));
     server.server.setRequestHandler('resources/unsubscribe', () => ({}));
@@ -74,6 +89,39 @@ function whoAndWhat(tool, label) {
     },
     { annotations: WRITES },
   );
+  // Both at once: who answers, and the calls of the session so far.
+  tool(
+    'visit',
+    (_, context) => {
+      const visits = (counts.get(context.sessionId) ?? 0) + 1;
+      counts.set(context.sessionId, visits);
+      return content(text(JSON.stringify({ label, count: visits })));
+    },
+    { annotations: WRITES },
+  );
+  tool(
+    'open_tally',
+    () => {
+      const handle = `${label}-${randomUUID()}`;
+      tallies.set(handle, 0);
+      return content(text(handle));
+    },
+    { annotations: WRITES },
+  );
+  tool(
+    'tally',
+    ({ handle }) => {
+      if (!tallies.has(handle)) return { ...content(text(`${label} knows no ${handle}`)), isError: true };
+      tallies.set(handle, tallies.get(handle) + 1);
+      return content(text(JSON.stringify({ label, count: tallies.get(handle) })));
+    },
+    { input: z.object({ handle: z.string() }), annotations: WRITES },
+  );
+  const region = { type: 'string', 'x-mcp-header': 'Region' };
+  tool('route_by_region', (given) => content(text(`${label} for ${given.region}`)), {
+    input: fromJsonSchema({ type: 'object', properties: { region }, required: ['region'] }),
+    annotations: READS,
+  });
   const faulty = process.env.FAULTY === '1';
   tool('work', () => ({ ...content(text(`work by ${label}`)), isError: faulty }), {
     annotations: READS,
@@ -150,6 +198,20 @@ function talkingTools(tool) {
     await pause();
     await pause();
     return content(text('Reconnection test completed.'));
+  });
+}
+
+// Tools that tell everybody who listens that a list has changed.
+function changingTools(tool, server, news) {
+  tool('test_trigger_tool_change', () => {
+    if (news) news().toolsChanged();
+    else server.sendToolListChanged();
+    return content(text('the tools changed'));
+  });
+  tool('test_trigger_prompt_change', () => {
+    if (news) news().promptsChanged();
+    else server.sendPromptListChanged();
+    return content(text('the prompts changed'));
   });
 }
 

@@ -5,7 +5,7 @@
 //
 // Listens on 127.0.0.1 and prints {"port":…}. Every answer carries `x-fixture: LABEL`. What
 // it offers is in catalogue.mjs; LABEL shows in the tool `whoami`, and with FAULTY=1 the tool
-// `work` answers `isError`. With ELDER=1 it only knows sessions.
+// `work` answers `isError`. With ELDER=1 it only knows sessions, with BRIEF=1 few tools.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
@@ -23,9 +23,11 @@ const label = process.env.LABEL ?? 'v1';
 const loopback = ['localhost', '127.0.0.1', '[::1]'];
 const validHost = hostHeaderValidation(loopback);
 const validOrigin = originValidation(loopback);
-const stateless = toNodeHandler(
-  createMcpHandler(() => catalogue(label, 'modern'), { legacy: 'reject', onerror() {} }),
-);
+const modern = createMcpHandler(() => catalogue(label, 'modern', () => modern.notify), {
+  legacy: 'reject',
+  onerror() {},
+});
+const stateless = toNodeHandler(modern);
 const transports = new Map();
 
 // Remembers a session's events, so that a client may resume after its last one.
