@@ -265,6 +265,7 @@ impl Api {
             Call::Status => Ok(read::status(self)),
             Call::Routes => Ok(read::routes(self)),
             Call::Route => read::route(self, asked.name),
+            Call::Tools => read::tools(self, asked.name),
             Call::Contract => read::contract(self, asked).await,
             Call::Backends => Ok(read::backends(self)),
             Call::Backend => read::backend(self, asked.name),

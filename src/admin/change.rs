@@ -54,7 +54,8 @@ pub(super) async fn call(
         | Call::Readyz
         | Call::Startupz
         | Call::OpenApi
-        | Call::Home => Err(Refusal::new(ErrorCode::NotFound, "this changes nothing")),
+        | Call::Home
+        | Call::Tools => Err(Refusal::new(ErrorCode::NotFound, "this changes nothing")),
     }
 }
 

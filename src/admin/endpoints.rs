@@ -11,7 +11,7 @@ use crate::access::Role;
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
     ErrorCode, HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody,
-    RoutesBody, StartRolloutBody, StatusBody, VerdictBody, WeightsBody, WeightsReply,
+    RoutesBody, StartRolloutBody, StatusBody, ToolsBody, VerdictBody, WeightsBody, WeightsReply,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -38,6 +38,7 @@ pub(super) enum Call {
     Status,
     Routes,
     Route,
+    Tools,
     Contract,
     SetWeights,
     Backends,
@@ -209,6 +210,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Call::Route,
         "One route",
         Gives::Json(shape::<RouteBody>()),
+    )
+    .or(UNKNOWN),
+    get(
+        "/v1/routes/{route}/tools",
+        Call::Tools,
+        "How the tools of an MCP route do, by backend",
+        Gives::Json(shape::<ToolsBody>()),
     )
     .or(UNKNOWN),
     // Asking costs the servers something, and may show them a token.

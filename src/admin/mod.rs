@@ -38,6 +38,7 @@ mod render;
 mod render_contract;
 mod render_fitness;
 mod render_rollout;
+mod render_tools;
 mod reply;
 mod server;
 mod stall;

@@ -17,7 +17,7 @@ use super::wire::{
     AuditBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody, RolloutsBody,
     RoutesBody,
 };
-use super::{audit, events, query, render, render_contract, render_rollout};
+use super::{audit, events, query, render, render_contract, render_rollout, render_tools};
 
 /// What the text of a config file may be labelled as.
 pub(super) const FILE_TYPES: [&str; 4] = [
@@ -59,6 +59,15 @@ pub(super) fn route(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
         .find(|route| route.name.as_str() == name);
     let body = render::route(route.ok_or_else(|| no_route(name))?, status.generation);
     Ok(tagged(json(StatusCode::OK, &body), status.generation))
+}
+
+pub(super) fn tools(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
+    let status = api.deps.control.status();
+    let mut routes = status.routes.iter();
+    let route = routes.find(|route| route.name.as_str() == name);
+    let route = route.ok_or_else(|| no_route(name))?.name.clone();
+    let tools = api.deps.control.tools(&route);
+    Ok(json(StatusCode::OK, &render_tools::tools(route, &tools)))
 }
 
 /// Compares two versions by asking both.

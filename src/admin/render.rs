@@ -196,7 +196,7 @@ fn sessions(sessions: SessionNumbers) -> SessionsBody {
     }
 }
 
-fn calls(calls: &CallNumbers) -> CallsBody {
+pub(super) fn calls(calls: &CallNumbers) -> CallsBody {
     let outcomes: BTreeMap<_, _> = calls
         .outcomes
         .iter()

@@ -25,6 +25,7 @@ mod sse;
 mod state;
 mod status;
 mod token;
+mod tools;
 mod wait;
 mod words;
 

@@ -10,7 +10,7 @@ use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::{
-    audit, backend, contract, demo, history, local, rollout, secure, state, status, token,
+    audit, backend, contract, demo, history, local, rollout, secure, state, status, token, tools,
 };
 
 /// Does what the command line says and returns how it went.
@@ -56,6 +56,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Completions { shell } => local::completions(shell, output),
         Verb::Healthcheck { url } => asking(local::healthcheck(api, url, output)),
         Verb::Status { route } => asking(status::show(api, route, output)),
+        Verb::Tools { route } => asking(tools::show(api, route, output)),
         Verb::Backend { backend } => asking(backend::show(api, backend, output)),
         Verb::Contract(args) => asking(contract::show(api, args, output)),
         Verb::Shift(args) => asking(status::shift(api, args, output)),

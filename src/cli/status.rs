@@ -224,7 +224,7 @@ fn arm_cells(arm: &ArmBody) -> [String; 10] {
 }
 
 /// Share of the calls that the server is to blame for.
-fn bad_percent(calls: &CallsBody) -> f64 {
+pub(super) fn bad_percent(calls: &CallsBody) -> f64 {
     let bad: u64 = Outcome::ALL
         .into_iter()
         .filter(|outcome| OutcomeSet::BAD.contains(*outcome))

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::model::RouteName;
+use crate::stats::Registry;
 use crate::store::{Store, StoreReader};
 
 use super::author::Author;
@@ -16,6 +18,7 @@ use super::event::Event;
 use super::history;
 use super::reload::ReloadReport;
 use super::status::Status;
+use super::tools::{self, ToolsStatus};
 
 /// Asks control for changes and reads how things are. Cheap to clone, usable from any thread.
 ///
@@ -27,6 +30,7 @@ pub struct ControlHandle {
     pub(super) events: broadcast::Sender<Arc<Event>>,
     pub(super) history: StoreReader,
     pub(super) inspector: Inspector,
+    pub(super) registry: Arc<Registry>,
 }
 
 impl ControlHandle {
@@ -34,6 +38,7 @@ impl ControlHandle {
         (commands, status): (mpsc::Sender<Command>, watch::Receiver<Arc<Status>>),
         events: &broadcast::Sender<Arc<Event>>,
         (store, inspector): (&Store, Inspector),
+        registry: &Arc<Registry>,
     ) -> Self {
         Self {
             commands,
@@ -41,6 +46,7 @@ impl ControlHandle {
             events: events.clone(),
             history: store.reader(),
             inspector,
+            registry: Arc::clone(registry),
         }
     }
 
@@ -95,7 +101,12 @@ impl ControlHandle {
         self.status.borrow().clone()
     }
 
-    /// The same, for those who want to be told of a renewal.
+    /// How the tools of a route do, summed up now.
+    pub fn tools(&self, route: &RouteName) -> ToolsStatus {
+        tools::of_route(&self.registry, route)
+    }
+
+    /// The same as [`ControlHandle::status`], for those who want to be told of a renewal.
     pub fn watch_status(&self) -> watch::Receiver<Arc<Status>> {
         self.status.clone()
     }

@@ -57,6 +57,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod tools;
 mod windows;
 
 pub use crate::mcp::contract::{Change, Severity};
@@ -80,3 +81,4 @@ pub use status::{
     StoreHealth,
 };
 pub use timestamp::Timestamp;
+pub use tools::{ToolStatus, ToolsStatus};

@@ -127,7 +127,12 @@ pub(super) fn assemble<T>(
     let picture = first_picture(options, (&desired, &config), &keys, moment);
     let (status, status_reader) = watch::channel(Arc::new(picture));
     let own = (&store, Inspector::new(&options.conditions));
-    let handle = ControlHandle::new((command_sender, status_reader), &events, own);
+    let handle = ControlHandle::new(
+        (command_sender, status_reader),
+        &events,
+        own,
+        &options.registry,
+    );
     let mut control = Control {
         desired,
         config,

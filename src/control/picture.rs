@@ -30,12 +30,16 @@ use super::timestamp::Timestamp;
 const READING_EVERY: Duration = Duration::from_secs(2);
 /// Readings that are kept: ten seconds.
 const READINGS: usize = 6;
+/// Readings between two choices of the tools that are counted apart.
+const TOOLS_TURN: u32 = 5;
 
 /// The latest readings of every count, for telling what happened of late.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
     taken: Option<Duration>,
     by_key: BTreeMap<CallKey, VecDeque<CallSummary>>,
+    /// Since the tools that are counted apart were last chosen.
+    since_turn: u32,
 }
 
 impl Readings {
@@ -48,6 +52,14 @@ impl Readings {
             return;
         }
         self.taken = Some(now);
+        self.since_turn += 1;
+        if self.since_turn >= TOOLS_TURN {
+            self.since_turn = 0;
+            registry
+                .all_tools()
+                .iter()
+                .for_each(|(_, board)| board.turn());
+        }
         for key in registry.keys() {
             let sum = registry.sum(&key);
             let readings = self.by_key.entry(key).or_default();

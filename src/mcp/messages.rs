@@ -2,6 +2,7 @@
 
 use crate::model::Outcome;
 
+use super::batch::{IdPrint, Responses};
 use super::json::{Container, Place, Token, Visitor};
 use super::word::Word;
 
@@ -25,6 +26,8 @@ pub(super) struct Messages {
     word: Word<16>,
     number: Word<32>,
     tally: Tally,
+    /// The responses one by one, where it matters which is which.
+    each: Option<Box<Responses>>,
 }
 
 /// A member of a message that matters.
@@ -33,6 +36,7 @@ enum Member {
     Result,
     Error,
     Method,
+    Id,
     Other,
 }
 
@@ -55,7 +59,30 @@ impl Messages {
             word: Word::new(),
             number: Word::new(),
             tally: Tally::default(),
+            each: None,
         }
+    }
+
+    /// From now on responses are told apart by their ids.
+    pub(super) fn tell_apart(&mut self) {
+        self.each.get_or_insert_with(|| Box::new(Responses::new()));
+    }
+
+    /// The responses so far, where they are told apart.
+    pub(super) fn each(&mut self) -> Option<&mut Responses> {
+        self.each.as_deref_mut()
+    }
+
+    /// Begins anew with another JSON text.
+    pub(super) fn renew(&mut self) {
+        let mut each = self.each.take();
+        if let Some(each) = &mut each {
+            each.clear();
+        }
+        *self = Self {
+            each,
+            ..Self::new()
+        };
     }
 
     /// What the messages so far came to.
@@ -75,11 +102,18 @@ impl Messages {
     /// Tokens at the level of messages.
     fn around(&mut self, depth: u8, token: Token<'_>) {
         match token {
-            Token::Open(Container::Object) => self.message = Some(Message::default()),
+            Token::Open(Container::Object) => {
+                self.message = Some(Message::default());
+                if let Some(each) = &mut self.each {
+                    each.begin();
+                }
+            }
             Token::Open(Container::Array) if depth == 0 => self.base = 1,
             Token::Close(Container::Object) => {
-                if let Some(message) = self.message.take() {
-                    self.tally.count(message);
+                let message = self.message.take();
+                let outcome = message.and_then(|message| self.tally.count(message));
+                if let (Some(outcome), Some(each)) = (outcome, &mut self.each) {
+                    each.end(outcome);
                 }
             }
             // Neither scalars nor arrays in a batch are messages.
@@ -104,8 +138,18 @@ impl Messages {
         };
         match token {
             Token::KeyPart(piece) => self.word.push(piece),
-            Token::Key => self.member = Member::of(self.word.get()),
-            Token::TextPart(_) | Token::NumberPart(_) | Token::Close(_) => {}
+            Token::Key => {
+                self.member = Member::of(self.word.get());
+                if let (Member::Id, Some(each)) = (self.member, &mut self.each) {
+                    each.begin_id();
+                }
+            }
+            Token::TextPart(piece) | Token::NumberPart(piece) => {
+                if let (Member::Id, Some(each)) = (self.member, &mut self.each) {
+                    each.push(piece);
+                }
+            }
+            Token::Close(_) => {}
             Token::Open(_)
             | Token::Text
             | Token::Number
@@ -113,7 +157,11 @@ impl Messages {
             | Token::False
             | Token::Null => {
                 self.watched = false;
-                message.member(self.member, token);
+                match (self.member, &mut self.each, token) {
+                    (Member::Id, Some(each), Token::Text) => each.end_id(IdPrint::of_text),
+                    (Member::Id, Some(each), Token::Number) => each.end_id(IdPrint::of_number),
+                    _ => message.member(self.member, token),
+                }
             }
         }
     }
@@ -160,9 +208,10 @@ impl Visitor for Messages {
     fn wants(&mut self, depth: u8, place: Place) -> bool {
         self.word.clear();
         let level = depth.wrapping_sub(self.base);
-        place == Place::Key
-            && self.message.is_some()
-            && (level == 1 || level == 2 && self.member.has_watched())
+        if place == Place::Value {
+            return level == 1 && self.member == Member::Id && self.each.is_some();
+        }
+        self.message.is_some() && (level == 1 || level == 2 && self.member.has_watched())
     }
 
     #[inline]
@@ -180,6 +229,7 @@ impl Member {
             Some(b"result") => Self::Result,
             Some(b"error") => Self::Error,
             Some(b"method") => Self::Method,
+            Some(b"id") => Self::Id,
             Some(_) | None => Self::Other,
         }
     }
@@ -192,7 +242,7 @@ impl Member {
         match self {
             Self::Result => name == Some(b"isError"),
             Self::Error => name == Some(b"code"),
-            Self::Method | Self::Other => false,
+            Self::Method | Self::Id | Self::Other => false,
         }
     }
 }
@@ -210,7 +260,7 @@ impl Message {
             Member::Method => self.has_method = token != Token::Null,
             // Whatever its code, which may still come.
             Member::Error => self.error = (token != Token::Null).then_some(Outcome::ProtocolError),
-            Member::Other => {}
+            Member::Id | Member::Other => {}
         }
     }
 
@@ -222,16 +272,17 @@ impl Message {
                 self.error = Some(number.map_or(Outcome::ProtocolError, class_of));
             }
             (Member::Error, _) => self.error = Some(Outcome::ProtocolError),
-            (Member::Method | Member::Other, _) => {}
+            (Member::Method | Member::Id | Member::Other, _) => {}
         }
     }
 }
 
 impl Tally {
-    /// A message is complete; requests and notifications of the server's do not count.
-    fn count(&mut self, message: Message) {
+    /// A message is complete; requests and notifications of the server's do not count. Tells how a
+    /// response went.
+    fn count(&mut self, message: Message) -> Option<Outcome> {
         if message.has_method || !message.has_result && message.error.is_none() {
-            return;
+            return None;
         }
         self.responses = self.responses.saturating_add(1);
         let mut outcome = message.error.unwrap_or(Outcome::Success);
@@ -239,6 +290,7 @@ impl Tally {
             outcome = worse(Some(outcome), Outcome::ToolError);
         }
         self.worst = Some(worse(self.worst, outcome));
+        Some(outcome)
     }
 }
 

@@ -37,6 +37,16 @@ pub enum Mismatch {
 }
 
 impl Mirrored<'_> {
+    /// The method that the header names.
+    pub fn method(&self) -> Option<Method> {
+        self.method.map(Method::parse)
+    }
+
+    /// What the header names, as it is in the body; nothing for one that cannot be read.
+    pub fn name(&self) -> Option<Cow<'_, [u8]>> {
+        decoded(self.name?)
+    }
+
     /// Whether the body of a request says what its headers say.
     ///
     /// # Errors

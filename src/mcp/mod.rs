@@ -5,6 +5,7 @@
 //! understood is told as such; the caller decides what that means.
 
 mod answer;
+mod batch;
 mod body;
 mod catalogue;
 pub mod contract;
@@ -37,6 +38,7 @@ mod tie;
 mod word;
 
 pub use answer::{Refusal, RequestId, end_of_listening, is_of_requests_era, unsupported_version};
+pub use batch::Batch;
 pub use body::{BodyError, MAX_BODY_BYTES};
 pub use catalogue::{PagePlace, ToolCatalogue, ToolHints, ToolPage};
 pub use effects::Effects;

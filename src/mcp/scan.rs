@@ -12,6 +12,7 @@
 
 use crate::model::Outcome;
 
+use super::batch::Batch;
 use super::events::{EventKind, EventReader, EventSink};
 use super::format::Format;
 use super::json::{Progress, Reader};
@@ -22,8 +23,6 @@ use super::messages::{Messages, Tally, worse};
 pub struct AnswerScanner {
     framing: Framing,
     document: Document,
-    /// How many responses an event stream owes.
-    awaited: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -53,16 +52,40 @@ impl AnswerScanner {
         Self {
             framing,
             document: Document::new(),
-            awaited: 1,
         }
     }
 
-    /// A batch of requests is answered by this many responses, in one text or in an event each,
-    /// in any order.
+    /// The answer is that to a batch of requests: a response each, by their ids, in one text or in
+    /// an event each, in any order.
     #[must_use]
-    pub fn awaiting(mut self, responses: u32) -> Self {
-        self.awaited = responses.max(1);
+    pub fn to_batch(mut self, batch: Option<Batch>) -> Self {
+        if let Some(batch) = batch {
+            self.document.messages.tell_apart();
+            self.document.batch = Some(Box::new(batch));
+        }
         self
+    }
+
+    /// What has become known of the requests of a batch since the last time, each by its place among
+    /// the batch's requests. All of them are told once the call is over: when [`Self::response_seen`]
+    /// says so, or by [`Self::end`].
+    pub fn news(&mut self) -> Vec<(usize, Outcome)> {
+        if self.document.batch.is_some() && self.response_seen() {
+            self.close(Outcome::ServerError);
+        }
+        let batch = self.document.batch.as_mut();
+        batch.map_or_else(Vec::new, |batch| batch.take_news())
+    }
+
+    /// No more responses come for a batch.
+    fn close(&mut self, unanswered: Outcome) {
+        if matches!(self.framing, Framing::Json) {
+            // A complete text was not published yet, since more than blanks could follow.
+            self.document.answer_batch();
+        }
+        if let Some(batch) = &mut self.document.batch {
+            batch.close(unanswered);
+        }
     }
 
     /// Looks at the next bytes of the body.
@@ -78,13 +101,19 @@ impl AnswerScanner {
     pub fn response_seen(&self) -> bool {
         match self.framing {
             Framing::Json => self.so_far().responses > 0,
-            Framing::EventStream(_) => self.so_far().responses >= self.awaited,
+            Framing::EventStream(_) => match &self.document.batch {
+                Some(batch) => batch.is_answered(),
+                None => self.so_far().responses > 0,
+            },
         }
     }
 
     /// The worst outcome among the responses so far.
     pub fn worst(&self) -> Option<Outcome> {
-        self.so_far().worst
+        match &self.document.batch {
+            Some(batch) => batch.worst(),
+            None => self.so_far().worst,
+        }
     }
 
     fn so_far(&self) -> Finding {
@@ -99,32 +128,45 @@ impl AnswerScanner {
 
     /// The body has ended. An event without its closing empty line is none.
     pub fn finish(mut self) -> Finding {
+        self.end_text();
+        self.document.finding
+    }
+
+    fn end_text(&mut self) {
         match self.framing {
             Framing::Json => self.document.dispatch(EventKind::Message),
             Framing::EventStream(_) => {}
         }
-        self.document.finding
     }
 
     /// The body has ended: how the call went whose whole answer it is. What holds no response
     /// is no answer, however fine its status is.
-    pub fn outcome(self) -> Outcome {
+    pub fn outcome(mut self) -> Outcome {
+        self.end().1
+    }
+
+    /// The same, and what has become known with it of the requests of a batch: those without a
+    /// response, too.
+    pub fn end(&mut self) -> (Vec<(usize, Outcome)>, Outcome) {
         let unanswered = match &self.framing {
             Framing::Json => Outcome::ServerError,
             // The response comes in another stream, when the client asks for it.
             Framing::EventStream(events) if events.can_be_resumed() => Outcome::Success,
             Framing::EventStream(_) => Outcome::Broken,
         };
-        let awaited = match &self.framing {
-            Framing::Json => 1,
-            Framing::EventStream(_) => self.awaited,
-        };
-        let found = self.finish();
-        match found.worst {
-            Some(worst) if found.responses < awaited => worse(Some(worst), unanswered),
-            Some(worst) => worst,
+        self.end_text();
+        let found = self.document.finding;
+        let unanswered = match found.worst {
             None if found.malformed => Outcome::ServerError,
-            None => unanswered,
+            Some(_) | None => unanswered,
+        };
+        match &mut self.document.batch {
+            Some(batch) => {
+                batch.close(unanswered);
+                let worst = batch.worst();
+                (batch.take_news(), worst.unwrap_or(unanswered))
+            }
+            None => (Vec::new(), found.worst.unwrap_or(unanswered)),
         }
     }
 }
@@ -135,6 +177,8 @@ struct Document {
     reader: Reader,
     messages: Messages,
     finding: Finding,
+    /// The requests that are answered, where there are several.
+    batch: Option<Box<Batch>>,
 }
 
 impl Document {
@@ -143,6 +187,7 @@ impl Document {
             reader: Reader::new(),
             messages: Messages::new(),
             finding: Finding::default(),
+            batch: None,
         }
     }
 
@@ -152,6 +197,16 @@ impl Document {
         self.finding.responses = self.finding.responses.saturating_add(responses);
         if let Some(outcome) = worst {
             self.finding.worst = Some(worse(self.finding.worst, outcome));
+        }
+        self.answer_batch();
+    }
+
+    /// The responses in a complete text are those to a batch.
+    fn answer_batch(&mut self) {
+        if let (Some(batch), Some(each)) = (&mut self.batch, self.messages.each()) {
+            for (id, outcome) in each.take() {
+                batch.hear(id, outcome);
+            }
         }
     }
 }
@@ -181,7 +236,7 @@ impl EventSink for Document {
             }
         }
         self.reader = Reader::new();
-        self.messages = Messages::new();
+        self.messages.renew();
     }
 }
 

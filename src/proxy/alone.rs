@@ -61,18 +61,25 @@ pub(super) fn era_of(route: &RouteView, fields: &HeaderMap) -> Era {
 /// # Errors
 /// [`ProxyError::Mismatch`] when they do not.
 pub(super) fn check(fields: &HeaderMap, facts: &RequestFacts) -> Result<(), ProxyError> {
+    mirrored(fields)?.check(facts).map_err(|mismatch| {
+        metrics::counter!("switchback_header_mismatches_total").increment(1);
+        ProxyError::Mismatch(mismatch)
+    })
+}
+
+/// What the headers of a request repeat of its body.
+///
+/// # Errors
+/// [`ProxyError::Mismatch`] for one that comes twice.
+pub(super) fn mirrored(fields: &HeaderMap) -> Result<Mirrored<'_>, ProxyError> {
     let value = |name: &HeaderName, mismatch| match only(fields, name) {
         Ok(value) => Ok(value.map(HeaderValue::as_bytes)),
         Err(_several) => Err(ProxyError::Mismatch(mismatch)),
     };
-    let mirrored = Mirrored {
+    Ok(Mirrored {
         version: value(&PROTOCOL_VERSION, mcp::Mismatch::Version)?,
         method: value(&METHOD, mcp::Mismatch::Method)?,
         name: value(&NAME, mcp::Mismatch::Name)?,
-    };
-    mirrored.check(facts).map_err(|mismatch| {
-        metrics::counter!("switchback_header_mismatches_total").increment(1);
-        ProxyError::Mismatch(mismatch)
     })
 }
 

@@ -175,7 +175,7 @@ impl Relayed {
         let Some((format, watch)) = &mut self.watch else {
             return;
         };
-        if let Some(outcome) = watch.pass(*format, piece) {
+        if let Some(outcome) = watch.pass(*format, piece, &mut self.call) {
             self.watch = None;
             self.call.end(outcome);
         }
@@ -183,7 +183,7 @@ impl Relayed {
 
     fn end(&mut self) {
         let outcome = match self.watch.take() {
-            Some((format, watch)) => watch.end(format),
+            Some((format, watch)) => watch.end(format, &mut self.call),
             None => self.by_status,
         };
         self.call.end(outcome);

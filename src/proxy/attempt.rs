@@ -15,6 +15,7 @@ use crate::upstream::{
 };
 
 use super::call::{Call, Latency, Part};
+use super::counted::Tally;
 use super::error::ProxyError;
 use super::pipeline::{Decided, Subject};
 use super::retry::{Failed, Tries};
@@ -270,7 +271,8 @@ pub(super) fn begin(
         route: decided.route.route().name.clone(),
     };
     let (_, view) = decided.route.arm(decided.place).ok_or_else(none)?;
-    Ok(Call::begin(&view.stats, pace, part, worker.open_calls()))
+    let tally = Tally::begin(&view.stats, (&decided.counted, decided.place));
+    Ok(Call::begin(tally, pace, part, worker.open_calls()))
 }
 
 /// Of MCP only messages within a session that want an answer tell how fast a backend is.

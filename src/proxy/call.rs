@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use crate::model::{Outcome, Role};
 use crate::shadow::Twin;
-use crate::stats::{BadCall, CallStats, Marks, Trial};
+use crate::stats::{BadCall, Marks, Trial};
 use crate::upstream::{Attempt, Ended, Pace};
+
+use super::counted::Tally;
 
 /// One call to a backend. Dropped before its end it counts as cancelled.
 #[derive(Debug)]
 pub(super) struct Call {
-    stats: Arc<CallStats>,
+    tally: Tally,
     /// The attempt that carries it.
     attempt: Option<Attempt>,
     clock: Clock,
@@ -82,6 +84,8 @@ struct Watched {
     open: OpenCalls,
     /// `None` once the call's latency is over, or if it tells nothing.
     slot: Option<usize>,
+    /// The judge has heard of the call already, since a request of its batch went badly.
+    is_told: bool,
 }
 
 /// The calls of one worker that the judge watches while they are open: a call that hangs is
@@ -138,16 +142,15 @@ pub(super) enum Latency {
 impl Call {
     /// A call begins, as part of a rollout if there is one.
     pub(super) fn begin(
-        stats: &Arc<CallStats>,
+        tally: Tally,
         pace: &Rc<Pace>,
         part: Option<Part>,
         open: &OpenCalls,
     ) -> Self {
-        stats.begin();
         let clock = Clock::start(pace);
         let trial = part.map(|part| Watched::new(part, &clock, open));
         Self {
-            stats: Arc::clone(stats),
+            tally,
             attempt: None,
             clock,
             trial,
@@ -195,7 +198,7 @@ impl Call {
     /// The answer turns out to be a stream; a call's latency is over now.
     pub(super) fn becomes_stream(&mut self, counts: Counts) {
         if self.state == State::Open {
-            self.stats.becomes_stream();
+            self.tally.becomes_stream();
             self.state = State::Stream {
                 counts,
                 latency: self.clock.elapsed(),
@@ -214,17 +217,27 @@ impl Call {
         }
     }
 
+    /// A request of the batch that the call is has its answer, though the call may go on.
+    pub(super) fn answered_one(&mut self, place: usize, outcome: Outcome) {
+        if self.state == State::Open {
+            self.tally.end_one(place, outcome, self.clock.elapsed());
+            if let Some(watched) = &mut self.trial {
+                watched.hear(outcome);
+            }
+        }
+    }
+
     /// The call has ended so. Later ends are ignored.
     pub(super) fn end(&mut self, outcome: Outcome) {
         let latency = match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => return,
             State::Open => {
                 let latency = self.clock.elapsed();
-                self.stats.end(outcome, latency);
+                self.tally.end(outcome, latency);
                 latency
             }
             State::Stream { counts, latency } => {
-                self.stats
+                self.tally
                     .end_stream((counts == Counts::Yes).then_some((outcome, latency)));
                 latency
             }
@@ -281,6 +294,7 @@ impl Watched {
             key,
             open: open.clone(),
             slot,
+            is_told: false,
         }
     }
 
@@ -296,18 +310,30 @@ impl Watched {
         self.open.calls.borrow_mut().try_remove(self.slot.take()?)
     }
 
+    /// A request of a batch has ended. The whole batch went one way by one choice, so it is one
+    /// piece of evidence: a bad one as soon as one of its requests went badly.
+    fn hear(&mut self, outcome: Outcome) {
+        if self.trial.is_bad(outcome) {
+            self.tell(outcome);
+        }
+    }
+
     fn end(mut self, outcome: Outcome, latency: Duration) {
         if !outcome.tells_nothing() {
             self.settle(latency);
         }
-        self.trial.end(
-            self.worker,
-            BadCall {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            let call = BadCall {
                 role: self.role,
                 key: self.key,
                 outcome,
-            },
-        );
+            };
+            self.trial.end(self.worker, call);
+        }
     }
 }
 
@@ -323,6 +349,7 @@ mod tests {
 
     use crate::deadline::Deadlines;
     use crate::model::OutcomeSet;
+    use crate::proxy::counted::Counted;
     use crate::stats::ArmCounts;
     use crate::upstream::Patience;
 
@@ -344,7 +371,8 @@ mod tests {
             &Deadlines::default(),
             Patience::even(Duration::MAX),
         ));
-        let call = Call::begin(&Arc::default(), &pace, Some(part), &open);
+        let tally = Tally::begin(&Arc::default(), (&Counted::default(), 0));
+        let call = Call::begin(tally, &pace, Some(part), &open);
         // Limits are in µs, and the call is to be past one of none.
         while call.began().elapsed() < Duration::from_micros(1) {}
         (call, open, trial)

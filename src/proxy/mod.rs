@@ -12,6 +12,7 @@ mod call;
 mod catalogues;
 mod choice;
 mod client;
+mod counted;
 mod door;
 mod error;
 mod fallback;

@@ -20,6 +20,7 @@ use super::answer::{Answer, RequestGuard};
 use super::attempt;
 use super::choice;
 use super::client::Peer;
+use super::counted::Counted;
 use super::error::ProxyError;
 use super::fallback;
 use super::guard;
@@ -62,6 +63,8 @@ pub(super) struct Decided {
     pub(super) alone: Option<Box<Alone>>,
     /// Who asks, where the route knows its callers: a session that is opened is theirs alone.
     pub(super) owner: Option<Rc<str>>,
+    /// What it is counted as.
+    pub(super) counted: Counted,
 }
 
 impl Decided {
@@ -165,6 +168,7 @@ async fn proxy(
         Era::Requests => decide_alone(route, asks, tie)?,
         Era::Sessions => decide(route, asks).await?,
     };
+    decided.counted = Counted::of(&decided.route, (era, &parts.headers), &subject);
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let (sent, twin) = if let Some(protocol) = upgrade {
@@ -266,6 +270,7 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
             session: Some(pinned),
             alone: None,
             owner,
+            counted: Counted::Call,
         });
     }
     let client = route
@@ -288,6 +293,7 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         session: None,
         alone: None,
         owner,
+        counted: Counted::Call,
     })
 }
 
@@ -304,5 +310,6 @@ fn decide_alone(route: RouteView, asks: Asks<'_>, tie: Option<Tie>) -> Result<De
         session: None,
         alone: Some(alone),
         owner: asks.principal.map(|principal| Rc::clone(&principal.owner)),
+        counted: Counted::Call,
     })
 }

@@ -14,6 +14,7 @@ use crate::upstream::{self, Endpoint, OpenError, Template};
 
 use super::auth::Principal;
 use super::choice;
+use super::counted::Counted;
 use super::fields::MCP_SESSION_ID;
 use super::head::Head;
 use super::pipeline::{Decided, Downstream};
@@ -83,6 +84,7 @@ pub(super) async fn open_elsewhere(
                 session: None,
                 alone: None,
                 owner: None,
+                counted: Counted::Call,
             };
             let elsewhere = open_away(worker, &decided, session, &template).await;
             elsewhere.map_err(|_| error)

@@ -7,7 +7,7 @@ use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
-use crate::mcp::{self, Format, Origin, SessionRecord, Wish};
+use crate::mcp::{self, Batch, Format, Origin, SessionRecord, Wish};
 use crate::model::Outcome;
 use crate::upstream::{self, AnswerBody};
 
@@ -150,6 +150,7 @@ fn watch_mcp(
         Method::POST if fine && status != StatusCode::ACCEPTED => {
             let facts = subject.facts.as_ref();
             let requests = facts.map_or(1, |facts| facts.requests());
+            let batch = facts.and_then(|facts| Batch::of(facts));
             if let (Some(Format::EventStream), Some(end)) = (format, Farewell::of(&subject)) {
                 relayed.call.becomes_stream(Counts::No);
                 relayed.farewell = Some(end);
@@ -157,7 +158,7 @@ fn watch_mcp(
             } else if let (1.., Some(format)) = (requests, format) {
                 let minting = Minting::of(worker, &decided, (&subject, format));
                 let kept = keep(worker, &decided, subject, session_id);
-                let awaited = (format, requests);
+                let awaited = (format, batch);
                 relayed.watch = Some((format, Watch::new(awaited, kept, minting)));
             }
         }

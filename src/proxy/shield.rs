@@ -13,7 +13,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
-use crate::mcp::{AnswerScanner, Effects, Format};
+use crate::mcp::{AnswerScanner, Batch, Effects, Format};
 use crate::model::Outcome;
 use crate::upstream::{
     self, AnswerBody, BodyError, Kept, MCP_SESSION_ID, Pace, Repeats, RequestBody, Template,
@@ -130,7 +130,9 @@ async fn try_candidate(
     let format = upstream::format_of(answer.headers());
     let scanner = match format {
         Some(format) if tells_outcome(&decided.route, subject, &answer) => {
-            Some(AnswerScanner::new(format))
+            let facts = subject.facts.as_ref();
+            let batch = facts.and_then(|facts| Batch::of(facts));
+            Some(AnswerScanner::new(format).to_batch(batch))
         }
         // Nobody knows when it ends.
         Some(Format::EventStream) => return Held::Fine(Box::new(answer)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::model::{Role, RouteName};
 use crate::shadow::{Mirror, MirrorOptions};
-use crate::stats::{CallKey, CallStats, GateKey, GateStats, SessionStats, Traffic};
+use crate::stats::{CallKey, CallStats, GateKey, GateStats, SessionStats, ToolCounts, Traffic};
 use crate::tls::BackendTls;
 use crate::upstream::Endpoint;
 
@@ -33,6 +33,8 @@ pub(super) struct View {
     mirrors: Vec<Option<Rc<Mirror>>>,
     /// In the order of the snapshot's routes.
     opened_ids: Vec<OpenedIds>,
+    /// In the order of the snapshot's routes; only where there are tools.
+    tools: Vec<Option<ToolCounts>>,
 }
 
 /// A backend of a route as one worker sees it.
@@ -63,6 +65,7 @@ impl View {
             doors: Vec::new(),
             mirrors: Vec::new(),
             opened_ids: Vec::new(),
+            tools: Vec::new(),
         }
     }
 
@@ -95,8 +98,12 @@ impl View {
         let gates = snapshot.routes.iter().map(gate).collect();
         let doors = snapshot.doors.iter().map(door).collect();
         let opened_ids = snapshot.routes.iter().map(|_| OpenedIds::default());
+        let most_tools = snapshot.limits.tools;
+        let tools = snapshot.routes.iter();
+        let tools = tools.map(|route| tools_of(worker, route, most_tools));
         Self {
             opened_ids: opened_ids.collect(),
+            tools: tools.collect(),
             snapshot,
             routes,
             gates,
@@ -142,6 +149,11 @@ impl View {
         (route.place < self.routes.len()).then_some((route, document))
     }
 
+    /// Tells which tools were called that have no counts of their own.
+    pub(super) fn report_tools(&self) {
+        self.tools.iter().flatten().for_each(ToolCounts::report);
+    }
+
     /// What became of the connections to a listener that not everybody may use.
     pub(super) fn door_stats(&self, listener: usize) -> Option<&GateStats> {
         self.doors.get(listener)?.as_deref()
@@ -169,6 +181,17 @@ impl ArmView {
             tools,
         }
     }
+}
+
+/// A worker's counts of a route by tool.
+fn tools_of(worker: &Worker, route: &Route, most: usize) -> Option<ToolCounts> {
+    if route.protocol == ProtocolSpec::Http {
+        return None;
+    }
+    let board = worker.shared().registry.tools(&route.name);
+    board.hold_at_most(most);
+    let backends = route.arms.iter().map(|arm| arm.backend.clone()).collect();
+    Some(ToolCounts::new(board, worker.number(), backends))
 }
 
 /// The mirror of a route that has a shadow.
@@ -232,6 +255,11 @@ impl RouteView {
     /// The route's mirror, if it has one.
     pub(super) fn mirror(&self) -> Option<&Rc<Mirror>> {
         self.view.mirrors.get(self.place)?.as_ref()
+    }
+
+    /// This worker's counts of the route by tool, if its callers speak MCP.
+    pub(super) fn tools(&self) -> Option<&ToolCounts> {
+        self.view.tools.get(self.place)?.as_ref()
     }
 
     /// Whether an arm is the candidate of the rollout that runs.

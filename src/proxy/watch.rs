@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::mcp::{AnswerScanner, Format};
+use crate::mcp::{AnswerScanner, Batch, Format};
 use crate::model::Outcome;
 
 use super::alone::Minting;
+use super::call::Call;
 
 /// Watches one answer. Its bytes pass untouched.
 pub(super) struct Watch {
@@ -37,23 +38,31 @@ impl Kept {
 }
 
 impl Watch {
-    /// Watches an answer in this format to so many requests.
+    /// Watches an answer in this format, to a batch if it is one.
     pub(super) fn new(
-        (format, requests): (Format, u32),
+        (format, batch): (Format, Option<Batch>),
         kept: Option<Kept>,
         minting: Option<Box<Minting>>,
     ) -> Box<Self> {
         Box::new(Self {
-            scanner: AnswerScanner::new(format).awaiting(requests),
+            scanner: AnswerScanner::new(format).to_batch(batch),
             kept,
             minting,
         })
     }
 
     /// The next bytes of the body pass. Tells the outcome once the answer is there, though the
-    /// body may go on.
-    pub(super) fn pass(&mut self, format: Format, piece: &Bytes) -> Option<Outcome> {
+    /// body may go on; the call hears of each of its requests before.
+    pub(super) fn pass(
+        &mut self,
+        format: Format,
+        piece: &Bytes,
+        call: &mut Call,
+    ) -> Option<Outcome> {
         self.scanner.feed(piece);
+        for (place, outcome) in self.scanner.news() {
+            call.answered_one(place, outcome);
+        }
         if let Some(minting) = &mut self.minting {
             minting.pass(piece);
         }
@@ -72,9 +81,13 @@ impl Watch {
     }
 
     /// The body has ended before an answer was seen.
-    pub(super) fn end(mut self: Box<Self>, format: Format) -> Outcome {
+    pub(super) fn end(mut self: Box<Self>, format: Format, call: &mut Call) -> Outcome {
         self.tell(format);
-        self.scanner.outcome()
+        let (news, outcome) = self.scanner.end();
+        for (place, outcome) in news {
+            call.answered_one(place, outcome);
+        }
+        outcome
     }
 
     fn tell(&mut self, format: Format) {

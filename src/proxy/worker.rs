@@ -242,6 +242,7 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
             worker.shadow_pools.sweep();
             worker.streams.end_left(&worker.view());
             worker.keep_time();
+            worker.view().report_tools();
         }
     }
 }

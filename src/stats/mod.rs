@@ -14,6 +14,9 @@ mod histogram;
 mod mirror;
 mod registry;
 mod sessions;
+mod strangers;
+mod tool_counts;
+mod tools;
 mod trial;
 mod window;
 
@@ -24,5 +27,7 @@ pub use histogram::{Histogram, Latencies};
 pub use mirror::{Comparison, MirrorDrop, MirrorStats};
 pub use registry::{CallKey, Registry, Traffic};
 pub use sessions::SessionStats;
+pub use tool_counts::{ToolCounts, ToolShards};
+pub use tools::{ToolBoard, ToolSum};
 pub use trial::{ArmCounts, BadCall, LIMITS, Marks, Trial, TrialArm};
 pub use window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};

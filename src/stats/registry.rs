@@ -9,6 +9,7 @@ use super::calls::{CallStats, CallSummary};
 use super::gate::{GateKey, GateStats};
 use super::mirror::MirrorStats;
 use super::sessions::SessionStats;
+use super::tools::ToolBoard;
 
 /// Whether calls were real or mirrored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +45,7 @@ pub struct Registry {
     mirrors: Mutex<BTreeMap<RouteName, Arc<MirrorStats>>>,
     gates: Mutex<Gates>,
     sessions: Mutex<Sessions>,
+    tools: Mutex<BTreeMap<RouteName, Arc<ToolBoard>>>,
 }
 
 impl Registry {
@@ -104,6 +106,20 @@ impl Registry {
                 .entry(worker)
                 .or_default(),
         )
+    }
+
+    /// The counts of a route by tool; the same for all workers.
+    pub fn tools(&self, route: &RouteName) -> Arc<ToolBoard> {
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tools.entry(route.clone()).or_default())
+    }
+
+    /// Every route whose tools are counted, in order.
+    pub fn all_tools(&self) -> Vec<(RouteName, Arc<ToolBoard>)> {
+        let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = tools.iter();
+        each.map(|(route, board)| (route.clone(), Arc::clone(board)))
+            .collect()
     }
 
     /// Every gate and the shards of its workers, in order.

@@ -202,7 +202,7 @@ impl Trial {
             arm.reached
                 .add(u64::from(call.outcome != Outcome::Unreachable));
         }
-        if !self.bad_outcomes.contains(call.outcome) {
+        if !self.is_bad(call.outcome) {
             return;
         }
         if self.bad.push(call).is_err() {
@@ -211,6 +211,11 @@ impl Trial {
         if call.role == Role::Candidate {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether an outcome counts against a backend.
+    pub fn is_bad(&self, outcome: Outcome) -> bool {
+        self.bad_outcomes.contains(outcome)
     }
 
     /// Control: the next bad call, oldest first.

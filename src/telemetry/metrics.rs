@@ -11,6 +11,7 @@ use super::gates::render_gates;
 use super::page::Page;
 use super::process::{render_process, started_at};
 use super::sessions::render_sessions;
+use super::tools::render_tools;
 
 /// Renders everything there is to know about the process in numbers.
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ impl Metrics {
         render_copies(&self.registry, &mut page);
         render_gates(&self.registry, &mut page);
         render_sessions(&self.registry, &mut page);
+        render_tools(&self.registry, &mut page);
         render_process(&mut page);
         page.finish(&self.counters.render())
     }

@@ -4,7 +4,7 @@
 //! stuck terminal stops nobody), process-wide counters (the `metrics` facade, for what happens
 //! anywhere in the code), and the page that Prometheus reads, which sums the workers' shards
 //! when it is asked. Labels come from the config file and from closed sets in the code, never
-//! from requests.
+//! from requests; the one exception are the tools of MCP routes, a bounded number of checked names.
 //!
 //! Deliberately not here: what is counted about calls (`stats`) and the state of rollouts,
 //! which `admin` adds to the page from control's status.
@@ -24,6 +24,7 @@ mod sessions;
 pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 pub use counters::{Counters, describe_counter, describe_gauge};
 pub use log::{Log, LogError, LogFormat};

@@ -81,5 +81,6 @@ mod takeover;
 mod tls;
 mod tls_backends;
 mod tokens;
+mod tools;
 mod unread;
 mod websocket;

@@ -16,6 +16,7 @@ mod fitness;
 mod request;
 mod rollout;
 mod status;
+mod tools;
 
 pub use audit::{AuditBody, AuditEntryBody};
 pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
@@ -34,6 +35,7 @@ pub use status::{
     ArmBody, AuthBody, BackendBody, BackendsBody, CallsBody, JwksBody, Lifecycle, RouteBody,
     RoutesBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody, WeightsReply,
 };
+pub use tools::{ToolArmBody, ToolBody, ToolsBody};
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change
 /// is put down to the address that it came from.

@@ -249,20 +249,6 @@ fn what_follows_a_json_answer_takes_it_back() {
 }
 
 #[test]
-fn a_batch_is_over_when_all_its_responses_have_passed_in_any_order() {
-    let mut scanner = AnswerScanner::new(Format::EventStream).awaiting(3);
-    scanner.feed(b"data: {\"id\":3,\"result\":{}}\n\n");
-    scanner.feed(b"data: {\"id\":9,\"method\":\"sampling/createMessage\"}\n\n");
-    assert!(!scanner.response_seen());
-    let cut = scanner.clone();
-    scanner.feed(b"data: [{\"id\":1,\"error\":{\"code\":-32602}},{\"id\":2,\"result\":1}]\n\n");
-
-    assert!(scanner.response_seen());
-    assert_eq!(scanner.worst(), Some(Outcome::CallerError));
-    assert_eq!(cut.outcome(), Outcome::Broken);
-}
-
-#[test]
 fn an_event_cut_short_is_none_and_a_broken_one_does_not_hide_the_next() {
     let events = |text: &str| scan(Format::EventStream, &[text.as_bytes()]);
 

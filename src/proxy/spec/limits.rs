@@ -122,6 +122,9 @@ pub struct LimitsSpec {
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub tie_idle: Duration,
+    /// Most tools of a route that are counted apart, the busiest of those that are called, 0 to
+    /// 1,024; the rest counts as `_other`. Default 64.
+    pub tools: usize,
     /// How long the opening of an MCP session that nobody uses is kept, 1m to 365d. Default 7d.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
@@ -202,6 +205,7 @@ impl LimitsSpec {
         problems.duration("session_age", self.session_age, year);
         problems.number("held_callers", self.held_callers, most.clone());
         problems.number("ties", self.ties, most);
+        problems.number("tools", self.tools, 0..=1024);
         let day = Duration::from_secs(1)..=Duration::from_hours(24);
         problems.duration("held_idle", self.held_idle, day.clone());
         problems.duration("tie_idle", self.tie_idle, day);
@@ -241,6 +245,7 @@ impl Default for LimitsSpec {
             held_callers: 100_000,
             held_idle: Duration::from_mins(10),
             ties: 100_000,
+            tools: 64,
             tie_idle: Duration::from_hours(1),
             session_age: Duration::from_hours(7 * 24),
             checked_tokens: 10_000,

@@ -1,0 +1,107 @@
+//! What the command line takes, and what it does not.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(words: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("switchback").chain(words.split(' ')))
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn words_become_valid_values_or_are_refused() {
+    for words in [
+        "check",
+        "check -c a.yaml --json",
+        "serve -c a.yaml --recover --takeover",
+        "state check -c a.yaml",
+        "state migrate --to 1",
+        "status",
+        "status search --admin http://127.0.0.1:1",
+        "tools search --json",
+        "contract search",
+        "contract search --backend v2 --against v1 --all --json",
+        "shift search v1=95 v2=5 --reason x --if-match 7",
+        "rollout start search --to v2 --stages 5,25%,50.5 --stage-duration 90s",
+        "rollout start search --to v2 --plan careful --wait --timeout 1h --force",
+        "rollout rollback r-3 --reason late",
+        "rollout promote search",
+        "rollout wait r-3 --timeout 10m",
+        "rollout list",
+        "history --route search --rollout r-3 --limit 5",
+        "audit --before 9 --limit 5",
+        "token new",
+        "status --token-file /run/secrets/token",
+        "schema",
+        "healthcheck --url http://127.0.0.1:9900/livez",
+        "completions zsh",
+    ] {
+        assert!(parse(words).is_ok(), "{words}: {:?}", parse(words).err());
+    }
+
+    for words in [
+        "",
+        "serv",
+        "status a b",
+        "tools",
+        "status --admin ftp://gateway",
+        "contract",
+        "contract search v2",
+        "shift search",
+        "shift search v2",
+        "shift search v2=-1",
+        "shift search v2=1000001",
+        "shift se/arch v2=1",
+        "rollout start search",
+        "rollout start search --to v2 --stages 101",
+        "rollout start search --to v2 --stages 5 --stage-duration 5",
+        "rollout start search --to v2 --stages 5 --plan careful",
+        "rollout start search --to v2 --timeout 1h",
+        "history --limit 0",
+        "state migrate",
+        "audit --limit 0",
+        "history --rollout search",
+        "completions tcsh-ng",
+    ] {
+        assert!(parse(words).is_err(), "{words}");
+    }
+}
+
+#[test]
+fn an_id_is_an_id_and_anything_else_a_route() {
+    assert_eq!("r-3".parse(), Ok(RolloutName::Id(RolloutId(3))));
+    assert_eq!("r-x".parse(), "r-x".parse().map(RolloutName::Route));
+}
+
+#[test]
+fn every_verb_and_option_is_in_the_docs() {
+    fn look(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+        let docs = include_str!("../../../docs/cli.md");
+        let own = command.get_arguments().filter(|a| !a.is_global_set());
+        let options = own
+            .filter_map(|option| option.get_long())
+            .map(|long| format!("--{long}"));
+        missing.extend(
+            options
+                .filter(|option| option != "--help" && !docs.contains(&format!("`{option}")))
+                .map(|option| format!("{path} {option}")),
+        );
+        for verb in command.get_subcommands() {
+            let path = format!("{path} {}", verb.get_name());
+            if !verb.has_subcommands() && !docs.contains(&format!("`{path}")) {
+                missing.push(path.clone());
+            }
+            look(verb, &path, missing);
+        }
+    }
+    let mut missing = Vec::new();
+
+    look(&Cli::command(), "switchback", &mut missing);
+
+    assert!(missing.is_empty(), "not in docs/cli.md: {missing:#?}");
+}

@@ -1,0 +1,163 @@
+//! What is counted of a call: for its backend, and for the tool that it names. The requests of a
+//! batch are counted one by one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HeaderMap;
+
+use crate::mcp::{self, Era, Kind, RequestFacts};
+use crate::model::Outcome;
+use crate::stats::{CallStats, ToolCounts, ToolShards};
+
+use super::alone;
+use super::pipeline::Subject;
+use super::view::RouteView;
+
+/// What a request is counted as, wherever it is sent.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Counted {
+    /// One call, and of no tool.
+    #[default]
+    Call,
+    /// One call of a tool.
+    Tool(Rc<ToolShards>),
+    /// The requests of a batch, in their order, each of its tool if it calls one.
+    Batch(Rc<[Option<Rc<ToolShards>>]>),
+}
+
+impl Counted {
+    /// What a request to this route is counted as.
+    pub(super) fn of(
+        route: &RouteView,
+        (era, fields): (Era, &HeaderMap),
+        subject: &Subject,
+    ) -> Self {
+        let Some(counts) = route.tools() else {
+            return Self::Call;
+        };
+        let Some(facts) = &subject.facts else {
+            return Self::by_head(counts, (era, fields));
+        };
+        if facts.kind == Kind::Batch && facts.requests() > 1 {
+            let requests = facts.members.iter().filter(|it| it.kind == Kind::Request);
+            return Self::Batch(requests.map(|request| tool_of(counts, request)).collect());
+        }
+        // A batch may be of one request, with notifications around it.
+        let mut requests = std::iter::once(&**facts).chain(&facts.members);
+        let tool = requests.find_map(|request| tool_of(counts, request));
+        tool.map_or(Self::Call, Self::Tool)
+    }
+
+    /// What the head says where the body was too long to be looked at.
+    fn by_head(counts: &ToolCounts, (era, fields): (Era, &HeaderMap)) -> Self {
+        let mirrored = match era {
+            Era::Requests => alone::mirrored(fields).ok(),
+            Era::Sessions => None,
+        };
+        match mirrored {
+            Some(said) if said.method() == Some(mcp::Method::ToolsCall) => {
+                let name = said.name();
+                let name = name
+                    .as_deref()
+                    .and_then(|name| std::str::from_utf8(name).ok());
+                Self::Tool(counts.of(name))
+            }
+            Some(_) | None => Self::Call,
+        }
+    }
+}
+
+/// The counts of the tool that a request calls.
+fn tool_of(counts: &ToolCounts, facts: &RequestFacts) -> Option<Rc<ToolShards>> {
+    let calls = facts.kind == Kind::Request && facts.method == mcp::Method::ToolsCall;
+    calls.then(|| counts.of(facts.tool.as_deref()))
+}
+
+/// The counts that one call is written to, begun and not ended yet.
+#[derive(Debug)]
+pub(super) struct Tally {
+    stats: Arc<CallStats>,
+    /// Of the tool that it calls.
+    tool: Option<Arc<CallStats>>,
+    /// The requests of a batch; nothing for a call that is one.
+    batch: Option<Box<[Request]>>,
+}
+
+/// One request of a batch.
+#[derive(Debug)]
+struct Request {
+    tool: Option<Arc<CallStats>>,
+    is_open: bool,
+}
+
+impl Tally {
+    /// A call begins at the backend with these counts, and this place.
+    pub(super) fn begin(stats: &Arc<CallStats>, (counted, place): (&Counted, usize)) -> Self {
+        let at = |shards: &Rc<ToolShards>| shards.at(place);
+        let tally = Self {
+            stats: Arc::clone(stats),
+            tool: match counted {
+                Counted::Tool(shards) => at(shards),
+                Counted::Call | Counted::Batch(_) => None,
+            },
+            batch: match counted {
+                Counted::Batch(tools) => {
+                    let requests = tools.iter().map(|tool| Request {
+                        tool: tool.as_ref().and_then(at),
+                        is_open: true,
+                    });
+                    Some(requests.collect())
+                }
+                Counted::Call | Counted::Tool(_) => None,
+            },
+        };
+        tally.each_open(CallStats::begin);
+        tally
+    }
+
+    /// A request of a batch was answered.
+    pub(super) fn end_one(&mut self, place: usize, outcome: Outcome, latency: Duration) {
+        let mut requests = self.batch.iter_mut().flatten();
+        if let Some(request) = requests.nth(place).filter(|request| request.is_open) {
+            request.is_open = false;
+            self.stats.end(outcome, latency);
+            if let Some(tool) = &request.tool {
+                tool.end(outcome, latency);
+            }
+        }
+    }
+
+    /// Whatever is still open has ended so.
+    pub(super) fn end(&self, outcome: Outcome, latency: Duration) {
+        self.each_open(|stats| stats.end(outcome, latency));
+    }
+
+    /// The call turns out to be a stream.
+    pub(super) fn becomes_stream(&self) {
+        self.each_open(CallStats::becomes_stream);
+    }
+
+    /// The stream has ended.
+    pub(super) fn end_stream(&self, counts: Option<(Outcome, Duration)>) {
+        self.each_open(|stats| stats.end_stream(counts));
+    }
+
+    /// Does the same to all counts that are not ended yet: once for each request.
+    fn each_open(&self, write: impl Fn(&CallStats)) {
+        let Some(batch) = &self.batch else {
+            write(&self.stats);
+            if let Some(tool) = &self.tool {
+                write(tool);
+            }
+            return;
+        };
+        for request in batch.iter().filter(|request| request.is_open) {
+            write(&self.stats);
+            if let Some(tool) = &request.tool {
+                write(tool);
+            }
+        }
+    }
+}
