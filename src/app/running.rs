@@ -21,7 +21,7 @@ use crate::mcp::{SessionBounds, SessionTable};
 use crate::model::AdminAddress;
 use crate::proxy::snapshot::SnapshotCell;
 use crate::proxy::spec::LimitsSpec;
-use crate::proxy::{Bonds, Caps, Catalogues, Phase, Shared};
+use crate::proxy::{Bonds, Caps, Catalogues, LiveSessions, Phase, Shared};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
@@ -330,6 +330,7 @@ fn shared(
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),
         caps,
         bonds: Arc::new(Bonds::new(limits)),
+        live: Arc::new(LiveSessions::new(limits)),
         tls: certificates.listeners(),
     }
 }

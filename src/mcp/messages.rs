@@ -90,6 +90,11 @@ impl Messages {
         self.tally
     }
 
+    /// What the messages since the last time came to.
+    pub(super) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
     fn heard(&mut self, depth: u8, token: Token<'_>) {
         match depth.wrapping_sub(self.base) {
             0 => self.around(depth, token),

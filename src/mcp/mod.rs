@@ -29,12 +29,15 @@ mod peek;
 mod recent;
 mod record;
 mod replay;
+mod replies;
 mod revision;
 mod scan;
 pub mod sealed;
 mod session;
 mod stored;
+mod target;
 mod tie;
+mod whole;
 mod word;
 
 pub use answer::{Refusal, RequestId, end_of_listening, is_of_requests_era, unsupported_version};
@@ -55,8 +58,11 @@ pub use record::{RecordError, SessionRecord, Wish};
 pub use replay::{
     Replay, ReplayAnswer, ReplayError, ReplayReply, ReplayRequest, negotiated_version,
 };
+pub use replies::{Replies, Reply};
 pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
 pub use session::{Census, Session, SessionBounds, SessionTable};
+pub use target::resolve;
 pub use tie::{Tie, TieKind};
+pub use whole::{FirstEvent, WholeEvents, first_event};

@@ -16,6 +16,10 @@ use subtle::ConstantTimeEq as _;
 
 use crate::model::{BackendName, RouteName};
 
+mod target;
+
+pub use target::{MAX_TARGET_BYTES, OpenedTarget, may_be_sealed_target, open_target, seal_target};
+
 const PREFIX: &str = "sb1.";
 const TAG_BYTES: usize = 8;
 const CODE_BYTES: usize = 16;

@@ -16,6 +16,7 @@ use super::call::Call;
 use super::door::Turn;
 use super::farewell::Farewell;
 use super::fields;
+use super::sse::SessionStream;
 use super::streams::StreamEntry;
 use super::watch::Watch;
 use super::worker::Worker;
@@ -27,6 +28,8 @@ pub(super) enum Answer {
     Local(Option<Bytes>),
     /// A backend's; boxed, since it lives for long and is moved about at first.
     Relayed(Box<Relayed>),
+    /// A backend's stream that is a session over HTTP+SSE, or may be one.
+    Session(Box<SessionStream>),
 }
 
 /// A backend's answer, whose end is the end of a call.
@@ -51,7 +54,7 @@ pub(super) struct Relayed {
 /// A request that is under way on a connection; ends when dropped.
 #[derive(Debug)]
 pub(super) struct RequestGuard {
-    connection: Rc<Connection>,
+    pub(super) connection: Rc<Connection>,
     /// Its place among all requests, if there was one.
     turn: Option<Turn>,
 }
@@ -98,7 +101,10 @@ impl Relayed {
         Answer::Relayed(Box::new(self))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(error) = self.cut.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -212,6 +218,7 @@ impl Body for Answer {
         match &mut *self {
             Self::Local(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relayed(relayed) => relayed.poll(cx),
+            Self::Session(session) => session.poll(cx),
         }
     }
 
@@ -219,6 +226,7 @@ impl Body for Answer {
         match self {
             Self::Local(bytes) => bytes.is_none(),
             Self::Relayed(relayed) => relayed.body.is_end_stream(),
+            Self::Session(session) => session.is_over(),
         }
     }
 
@@ -228,6 +236,7 @@ impl Body for Answer {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Relayed(relayed) => relayed.body.size_hint(),
+            Self::Session(_) => SizeHint::new(),
         }
     }
 }

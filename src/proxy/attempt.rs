@@ -248,7 +248,7 @@ pub(super) fn only_reads(facts: &RequestFacts) -> bool {
 }
 
 /// What the judge is to see of a call.
-fn part_of(worker: &Worker, decided: &Decided, subject: &Subject) -> Option<Part> {
+pub(super) fn part_of(worker: &Worker, decided: &Decided, subject: &Subject) -> Option<Part> {
     let (arm, _) = decided.route.arm(decided.place)?;
     let (trial, role) = decided.route.route().trial.as_ref().zip(arm.role)?;
     Some(Part {

@@ -120,7 +120,7 @@ impl OpenCalls {
 }
 
 /// What a call is to the judge.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) trial: Arc<Trial>,
     pub(super) worker: usize,

@@ -269,6 +269,11 @@ fn check_target(method: &Method, target: &PathAndQuery) -> Result<(), HeadError>
     }
 }
 
+/// Whether a target is a path, and can be read in one way only.
+pub(super) fn is_plain(target: &PathAndQuery) -> bool {
+    check_target(&Method::POST, target).is_ok()
+}
+
 /// Whether a path may hide another one: most do not even have the bytes for it.
 fn is_suspicious(path: &str) -> bool {
     let mut before = 0;

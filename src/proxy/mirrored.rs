@@ -26,6 +26,8 @@ pub(super) fn begin(
     if !mirror.wants(worker.draw())
         || goes_to_shadow(decided)
         || means_one_server(subject)
+        // Its session is one of HTTP+SSE, which the shadow has none of.
+        || decided.posted.is_some()
         || !changes_nothing(&decided.route, subject)
     {
         return (None, None);

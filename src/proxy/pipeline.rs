@@ -12,8 +12,9 @@ use http_body::Body;
 use crate::listener::Connection;
 use crate::mcp::{Era, RequestFacts, Tie};
 use crate::model::Limit;
+use crate::shadow::Twin;
 use crate::split;
-use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, Pace};
+use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, Pace, RequestBody, Template};
 
 use super::alone::{self, Alone};
 use super::answer::{Answer, RequestGuard};
@@ -33,6 +34,7 @@ use super::relay;
 use super::request;
 use super::respond::{Caller, respond};
 use super::session::{self, Pinned};
+use super::sse::{self, Posted};
 use super::upgrade::{self, Tunnel};
 use super::view::{RouteView, View};
 use super::worker::Worker;
@@ -61,6 +63,10 @@ pub(super) struct Decided {
     pub(super) session: Option<Box<Pinned>>,
     /// What is known of a request of the MCP era that has no sessions.
     pub(super) alone: Option<Box<Alone>>,
+    /// The message of a session over HTTP+SSE that the request brings.
+    pub(super) posted: Option<Box<Posted>>,
+    /// How a GET is asked for whose answer may be such a session.
+    pub(super) stream: Option<Box<Template>>,
     /// Who asks, where the route knows its callers: a session that is opened is theirs alone.
     pub(super) owner: Option<Rc<str>>,
     /// What it is counted as.
@@ -68,6 +74,22 @@ pub(super) struct Decided {
 }
 
 impl Decided {
+    /// Where a request goes that nothing more is known of.
+    pub(super) fn to(route: RouteView, (place, endpoint): (usize, Rc<Endpoint>)) -> Self {
+        Self {
+            route,
+            place,
+            endpoint,
+            key: None,
+            session: None,
+            alone: None,
+            posted: None,
+            stream: None,
+            owner: None,
+            counted: Counted::Call,
+        }
+    }
+
     /// The arm and the endpoint.
     pub(super) fn at(&self) -> (usize, Rc<Endpoint>) {
         (self.place, Rc::clone(&self.endpoint))
@@ -87,6 +109,13 @@ pub(super) struct Subject {
     pub(super) facts: Option<Box<RequestFacts>>,
     /// The body itself, where it may have to be kept.
     pub(super) kept: Option<Bytes>,
+}
+
+impl Subject {
+    /// What ties the request to the server that it got a value from before.
+    fn tie(&self) -> Option<Tie> {
+        self.facts.as_ref().and_then(|facts| facts.tie)
+    }
 }
 
 /// Answers one request, whatever happens.
@@ -129,7 +158,7 @@ async fn proxy(
     let worker = &downstream.worker;
     let (mut parts, incoming) = request.into_parts();
     let view = worker.view();
-    let head = Head::read(&parts, view.snapshot.limits.request_fields)?;
+    let mut head = Head::read(&parts, view.snapshot.limits.request_fields)?;
     let Some(route) = find_route(&view, &head) else {
         return answer_here(downstream, &view, &head, &parts.headers);
     };
@@ -163,14 +192,14 @@ async fn proxy(
         fields: &parts.headers,
         principal: principal.as_deref(),
     };
-    let tie = subject.facts.as_ref().and_then(|facts| facts.tie);
     let mut decided = match era {
-        Era::Requests => decide_alone(route, asks, tie)?,
+        Era::Requests => decide_alone(route, asks, subject.tie())?,
         Era::Sessions => decide(route, asks).await?,
     };
     decided.counted = Counted::of(&decided.route, (era, &parts.headers), &subject);
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
+    sse::prepare(&mut decided, (&mut head, &sent));
     let (sent, twin) = if let Some(protocol) = upgrade {
         (request::build_upgrade(head, sent, protocol), None)
     } else {
@@ -180,7 +209,7 @@ async fn proxy(
         (request::build(head, sent, body), twin)
     };
 
-    let mut answered = attempt::send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
     if fallback::may_be_needed(worker, (&decided, &subject), answered.0.status()) {
         answered = Box::pin(fallback::read((&decided, &subject), answered)).await?;
     }
@@ -188,6 +217,19 @@ async fn proxy(
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
     Ok(relay::relay(worker, decided, subject, answered, guard))
+}
+
+/// Sends a request to where it was decided, as what it is wants it.
+async fn send(
+    worker: &Rc<Worker>,
+    about: (&mut Decided, &Subject),
+    (request, twin): (Request<RequestBody>, Option<Twin>),
+    pace: &Rc<Pace>,
+) -> Result<attempt::Answered, ProxyError> {
+    if about.0.posted.is_some() {
+        return Box::pin(sse::send(worker, about, request, pace)).await;
+    }
+    attempt::send(worker, about, (request, twin), pace).await
 }
 
 /// The answer to a request that no route takes: what a route says of itself, or nothing.
@@ -261,16 +303,21 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
     };
     if let Some(id) = session_id {
         let pinned = session::find(worker, &route, id, asks).await?;
-        let (place, endpoint, key) = (pinned.place, Rc::clone(&pinned.endpoint), Some(pinned.key));
+        let at = (pinned.place, Rc::clone(&pinned.endpoint));
         return Ok(Decided {
-            route,
-            place,
-            endpoint,
-            key,
+            key: Some(pinned.key),
             session: Some(pinned),
-            alone: None,
             owner,
-            counted: Counted::Call,
+            ..Decided::to(route, at)
+        });
+    }
+    if let Some(sealed) = sse::message_of(&route, asks.head) {
+        let (at, posted) = sse::find(worker, &route, (sealed, asks))?;
+        return Ok(Decided {
+            key: Some(posted.key),
+            posted: Some(posted),
+            owner,
+            ..Decided::to(route, at)
         });
     }
     let client = route
@@ -284,16 +331,11 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         owner: owner.as_deref(),
         claims: principal.map_or(&[][..], |principal| &principal.claims),
     });
-    let (place, endpoint) = choice::by_split(worker, &route, key)?;
+    let at = choice::by_split(worker, &route, key)?;
     Ok(Decided {
-        route,
-        place,
-        endpoint,
         key,
-        session: None,
-        alone: None,
         owner,
-        counted: Counted::Call,
+        ..Decided::to(route, at)
     })
 }
 
@@ -301,15 +343,11 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
 /// it, else to where its caller is.
 fn decide_alone(route: RouteView, asks: Asks<'_>, tie: Option<Tie>) -> Result<Decided, ProxyError> {
     let worker = &asks.downstream.worker;
-    let ((place, endpoint), key, alone) = alone::decide(worker, &route, asks, tie)?;
+    let (at, key, alone) = alone::decide(worker, &route, asks, tie)?;
     Ok(Decided {
-        route,
-        place,
-        endpoint,
         key: Some(key),
-        session: None,
         alone: Some(alone),
         owner: asks.principal.map(|principal| Rc::clone(&principal.owner)),
-        counted: Counted::Call,
+        ..Decided::to(route, at)
     })
 }

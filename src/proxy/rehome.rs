@@ -14,7 +14,6 @@ use crate::upstream::{self, Endpoint, OpenError, Template};
 
 use super::auth::Principal;
 use super::choice;
-use super::counted::Counted;
 use super::fields::MCP_SESSION_ID;
 use super::head::Head;
 use super::pipeline::{Decided, Downstream};
@@ -77,14 +76,8 @@ pub(super) async fn open_elsewhere(
     match first {
         Err(error) if error.is_refusal() => {
             let decided = Decided {
-                route: route.clone(),
-                place: at.0,
-                endpoint: at.1,
                 key,
-                session: None,
-                alone: None,
-                owner: None,
-                counted: Counted::Call,
+                ..Decided::to(route.clone(), at)
             };
             let elsewhere = open_away(worker, &decided, session, &template).await;
             elsewhere.map_err(|_| error)

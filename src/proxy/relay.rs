@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
@@ -19,6 +19,7 @@ use super::farewell::Farewell;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
+use super::sse::{Opener, SessionStream};
 use super::streams::{Kind, OfSession};
 use super::watch::{Kept, Watch};
 use super::worker::Worker;
@@ -28,7 +29,16 @@ const MAX_KEPT_BYTES: usize = mcp::MAX_BODY_BYTES;
 
 /// What a session's client asks for now, and must still have after a re-homing, is kept.
 pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject) {
-    let (Some(session), Some(facts)) = (&decided.session, &subject.facts) else {
+    if let Some(posted) = &decided.posted {
+        posted.note(subject);
+    }
+    let session = decided.session.as_ref();
+    let id = match (session, &decided.posted) {
+        (Some(session), _) => session.client_id.to_str().ok(),
+        (None, Some(posted)) => Some(&*posted.id),
+        (None, None) => None,
+    };
+    let (Some(id), Some(facts)) = (id, &subject.facts) else {
         return;
     };
     let uri = || facts.uri.clone();
@@ -41,7 +51,7 @@ pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject)
     } else {
         None
     };
-    if let (Some(wish), Ok(id)) = (wish, session.client_id.to_str()) {
+    if let Some(wish) = wish {
         worker.sessions().amend(id, wish);
     }
 }
@@ -49,7 +59,7 @@ pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject)
 /// Turns a backend's answer into ours, and sees to it that its outcome is found.
 pub(super) fn relay(
     worker: &Rc<Worker>,
-    decided: Decided,
+    mut decided: Decided,
     subject: Subject,
     (response, mut call): (Response<AnswerBody>, Call),
     guard: RequestGuard,
@@ -65,6 +75,8 @@ pub(super) fn relay(
     if !keeps_length(&subject.method, parts.status) {
         fields::check_length(&mut fields, body.size_hint().exact());
     }
+    let about = (parts.status, format, &fields);
+    let opener = Opener::of(worker, (&mut decided, &subject), about);
     let mut relayed = Relayed {
         body,
         call,
@@ -98,7 +110,15 @@ pub(super) fn relay(
         relayed.call.becomes_stream(Counts::Yes);
         enter_stream(worker, &decided, &mut relayed, Kind::Plain);
     }
-    let mut ours = Response::new(relayed.begun());
+    let answer = match opener {
+        Some(opener) => {
+            // Its first event gets another length.
+            fields.remove(CONTENT_LENGTH);
+            SessionStream::answer(opener, relayed)
+        }
+        None => relayed.begun(),
+    };
+    let mut ours = Response::new(answer);
     *ours.status_mut() = parts.status;
     *ours.headers_mut() = fields;
     ours

@@ -82,7 +82,7 @@ impl Tries {
         let spec = &route.route().retries;
         let elapsed = self.began.elapsed();
         // A session lives where it was opened, and nowhere else.
-        let is_pinned = decided.session.is_some() || decided.is_tied();
+        let is_pinned = decided.session.is_some() || decided.posted.is_some() || decided.is_tied();
         if is_pinned || self.retries >= spec.attempts || elapsed > spec.within + LEAST_CONNECT {
             return None;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::HeaderMap;
 
-use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Opened, Session, sealed};
+use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, sealed};
 use crate::model::RouteName;
 use crate::upstream::{Endpoint, Template};
 
@@ -110,7 +110,7 @@ fn open(
     let keys = &route.snapshot().session_keys;
     let opened = sealed::open(keys, belongs, text).map_err(|_| ProxyError::UnknownSession)?;
     let backend_id = HeaderValue::from_str(opened.id).map_err(|_| ProxyError::UnknownSession)?;
-    let at = sealed_at(route, &opened);
+    let at = sealed_at(route, (opened.backend, opened.endpoint, opened.key));
     let opened = OpenedId::new((id.as_bytes(), owner), at, backend_id);
     Ok(ids.keep(hash, opened))
 }
@@ -122,7 +122,7 @@ fn field_of(id: Option<&str>) -> Result<Option<HeaderValue>, ProxyError> {
 
 /// Whether a session may stay where it is: its backend has not had to give its sessions up, and
 /// its endpoint lives, or nothing else does.
-fn may_stay(route: &RouteView, (place, endpoint): &Place) -> bool {
+pub(super) fn may_stay(route: &RouteView, (place, endpoint): &Place) -> bool {
     let arm = route.arm(*place);
     arm.is_some_and(|(arm, _)| arm.standing.may_stay()) && !choice::is_lost(route, endpoint)
 }
@@ -328,20 +328,20 @@ fn home_at(route: &RouteView, home: &Home) -> Option<Place> {
     Some((place, Rc::clone(endpoint)))
 }
 
-/// The arm and endpoint that a sealed id names, if the route has them.
-fn sealed_at(route: &RouteView, opened: &Opened<'_>) -> Option<Place> {
+/// The arm and endpoint that a sealed id names, if the route has them; tags are of the key at this place.
+pub(super) fn sealed_at(
+    route: &RouteView,
+    (backend, endpoint, key): (BackendTag, EndpointTag, usize),
+) -> Option<Place> {
     let arms = &route.route().arms;
     let place = arms.iter().position(|arm| {
-        arm.tags
-            .get(opened.key)
-            .is_some_and(|known| known.backend == opened.backend)
+        let tags = arm.tags.get(key);
+        tags.is_some_and(|known| known.backend == backend)
     })?;
     let (arm, view) = route.arm(place)?;
-    let known = arm.tags.get(opened.key)?;
-    let endpoint = known
-        .endpoints
-        .iter()
-        .position(|endpoint| *endpoint == opened.endpoint)?;
+    let known = arm.tags.get(key)?;
+    let mut endpoints = known.endpoints.iter();
+    let endpoint = endpoints.position(|known| *known == endpoint)?;
     Some((place, Rc::clone(view.endpoints.get(endpoint)?)))
 }
 
@@ -359,7 +359,7 @@ pub(super) fn seal(decided: &Decided, id: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// How an arm and an endpoint are named by the current key.
-fn home_tags(
+pub(super) fn home_tags(
     route: &RouteView,
     place: usize,
     endpoint: &Rc<Endpoint>,

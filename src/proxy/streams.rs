@@ -12,6 +12,7 @@ use crate::upstream::{Endpoint, Pace};
 
 use super::choice;
 use super::snapshot::Snapshot;
+use super::sse::LiveSession;
 use super::view::View;
 
 /// The open streams of one worker.
@@ -33,6 +34,8 @@ struct Stream {
 pub(super) enum Kind {
     /// An MCP session's, which follows it to a new home.
     Session(Box<OfSession>),
+    /// An MCP session over HTTP+SSE itself.
+    Live(Arc<LiveSession>),
     /// One of an MCP request without session, whose client asks for another one.
     Alone,
     /// Any other: no revert cuts it.
@@ -106,6 +109,15 @@ impl Streams {
                 route.and_then(|route| route.arms.iter().find(|arm| arm.backend == stream.backend));
             if arm.is_none_or(|arm| !arm.standing.may_stay()) {
                 stream.pace.end();
+            }
+        }
+    }
+
+    /// Counts the open calls of sessions that have become slow since the last time.
+    pub(super) fn sweep_calls(&self, worker: usize) {
+        for (_, stream) in self.open.borrow().iter() {
+            if let Kind::Live(session) = &stream.kind {
+                session.sweep(worker);
             }
         }
     }

@@ -34,6 +34,7 @@ use super::places::{Caps, OfWorker};
 use super::retry::RetryBudgets;
 use super::serve;
 use super::snapshot::SnapshotCell;
+use super::sse::LiveSessions;
 use super::streams::Streams;
 use super::tokens::TokenCache;
 use super::view::View;
@@ -85,6 +86,8 @@ pub struct Shared {
     pub caps: Caps,
     /// What binds requests without sessions to where they were before.
     pub bonds: Arc<Bonds>,
+    /// The MCP sessions over HTTP+SSE whose streams are open.
+    pub live: Arc<LiveSessions>,
     /// TLS of the listeners, in their order; those without speak cleartext.
     pub tls: Arc<[Option<Arc<ServerTls>>]>,
 }
@@ -231,6 +234,7 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
             worker.make_room();
         }
         worker.open_calls.sweep(worker.number);
+        worker.streams.sweep_calls(worker.number);
         worker.shared.conditions.take_back();
         worker.pools.heed_shortage();
         worker.shadow_pools.heed_shortage();

@@ -74,6 +74,7 @@ mod sessions;
 mod shadow;
 mod shielding;
 mod split;
+mod sse_era;
 mod state;
 mod supply;
 mod support;

@@ -125,6 +125,15 @@ pub struct LimitsSpec {
     /// Most tools of a route that are counted apart, the busiest of those that are called, 0 to
     /// 1,024; the rest counts as `_other`. Default 64.
     pub tools: usize,
+    /// Most bytes of an event of an MCP session over HTTP+SSE (2024-11-05) that are held until it is
+    /// complete, so that no client gets half an event; a longer one is passed on as it comes, 1,024 to
+    /// 16,777,216. Default 65,536.
+    pub event_bytes: usize,
+    /// Most calls under way in one MCP session over HTTP+SSE (2024-11-05) whose outcomes are followed,
+    /// 0 to 1,000,000; more pass, uncounted. Read at the start. Default 1,000.
+    pub stream_calls: usize,
+    /// The same in all such sessions, 0 to 10,000,000. Read at the start. Default 100,000.
+    pub stream_calls_total: usize,
     /// How long the opening of an MCP session that nobody uses is kept, 1m to 365d. Default 7d.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
@@ -204,8 +213,11 @@ impl LimitsSpec {
         let year = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
         problems.duration("session_age", self.session_age, year);
         problems.number("held_callers", self.held_callers, most.clone());
-        problems.number("ties", self.ties, most);
         problems.number("tools", self.tools, 0..=1024);
+        problems.number("ties", self.ties, most.clone());
+        problems.number("stream_calls", self.stream_calls, 0..=1_000_000);
+        problems.number("stream_calls_total", self.stream_calls_total, most);
+        problems.number("event_bytes", self.event_bytes, KIB..=16 * 1024 * KIB);
         let day = Duration::from_secs(1)..=Duration::from_hours(24);
         problems.duration("held_idle", self.held_idle, day.clone());
         problems.duration("tie_idle", self.tie_idle, day);
@@ -247,6 +259,9 @@ impl Default for LimitsSpec {
             ties: 100_000,
             tools: 64,
             tie_idle: Duration::from_hours(1),
+            event_bytes: 64 * KIB,
+            stream_calls: 1000,
+            stream_calls_total: 100_000,
             session_age: Duration::from_hours(7 * 24),
             checked_tokens: 10_000,
         }

@@ -16,6 +16,7 @@ pub mod client;
 pub mod differential;
 pub mod exchange;
 pub mod fake_mcp;
+pub mod fake_sse;
 pub mod frames;
 pub mod gate;
 pub mod gateway;

@@ -1,0 +1,274 @@
+//! Cutting an event stream between its events, so that none is told in part.
+
+use std::ops::{ControlFlow, Range};
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+/// Holds what came of an event until the event is complete, up to a bound.
+#[derive(Debug)]
+pub struct WholeEvents {
+    lines: Lines,
+    held: BytesMut,
+    most_bytes: usize,
+    /// A part of the event that is coming has been passed on, since it was too long to be held.
+    is_inside: bool,
+}
+
+/// How far the lines of a stream are.
+#[derive(Clone, Copy, Debug)]
+struct Lines {
+    /// Nothing has come of the line that is coming.
+    is_blank: bool,
+    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    after_return: bool,
+    /// The last line was blank.
+    after_blank: bool,
+}
+
+impl WholeEvents {
+    /// Holds at most `most_bytes` of an event.
+    pub fn new(most_bytes: usize) -> Self {
+        Self {
+            lines: Lines::new(),
+            held: BytesMut::new(),
+            most_bytes,
+            is_inside: false,
+        }
+    }
+
+    /// The next bytes of the stream come. Gives whatever is complete now, and what is too long.
+    pub fn pass(&mut self, piece: &Bytes) -> Bytes {
+        let mut last = None;
+        self.lines.pass(piece, |end| {
+            last = Some(end);
+            ControlFlow::Continue(())
+        });
+        let Some(end) = last else {
+            return self.hold(piece);
+        };
+        self.is_inside = false;
+        let rest = piece.slice(end..);
+        let done = piece.slice(..end);
+        let whole = if self.held.is_empty() {
+            done
+        } else {
+            self.held.extend_from_slice(&done);
+            self.held.split().freeze()
+        };
+        let begun = self.hold(&rest);
+        if begun.is_empty() {
+            return whole;
+        }
+        [whole, begun].concat().into()
+    }
+
+    fn hold(&mut self, piece: &[u8]) -> Bytes {
+        if self.is_inside || self.held.len() + piece.len() > self.most_bytes {
+            self.is_inside = true;
+            self.held.extend_from_slice(piece);
+            return self.held.split().freeze();
+        }
+        self.held.extend_from_slice(piece);
+        Bytes::new()
+    }
+
+    /// Whether what has been given ends inside an event.
+    pub fn is_inside(&self) -> bool {
+        self.is_inside
+    }
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self {
+            is_blank: true,
+            after_return: false,
+            after_blank: false,
+        }
+    }
+
+    /// Tells where each blank line of a piece ends, until it is told to stop.
+    fn pass(&mut self, piece: &[u8], mut ends: impl FnMut(usize) -> ControlFlow<()>) {
+        let mut at = 0;
+        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
+            if std::mem::take(&mut self.after_return) && rest.first() == Some(&b'\n') {
+                at += 1;
+                // Some clients take an event for complete only when they have this half, too.
+                if at == 1 && self.after_blank && ends(at).is_break() {
+                    return;
+                }
+                continue;
+            }
+            let Some(length) = memchr2(b'\r', b'\n', rest) else {
+                self.is_blank = false;
+                return;
+            };
+            let was_blank = self.is_blank && length == 0;
+            self.is_blank = true;
+            self.after_blank = was_blank;
+            self.after_return = rest.get(length) == Some(&b'\r');
+            at += length + 1;
+            if was_blank {
+                let has_feed = self.after_return && piece.get(at) == Some(&b'\n');
+                let end = at + usize::from(has_feed);
+                if ends(end).is_break() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The first event of a stream, as far as it matters which one it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstEvent {
+    /// Its type is `endpoint`: this is its data.
+    Endpoint(String),
+    /// It is anything else, or its data is no text.
+    Other,
+}
+
+/// The first event of a stream that begins with these bytes, and which of them are of it. What has no
+/// data is no event.
+///
+/// # Errors
+/// While it is not complete: how many bytes there are of complete blocks that are no event.
+pub fn first_event(begin: &[u8]) -> Result<(FirstEvent, Range<usize>), usize> {
+    let mut lines = Lines::new();
+    let (mut from, mut found) = (0, None);
+    lines.pass(begin, |end| {
+        let text = begin.get(from..end).unwrap_or_default();
+        let text = match from {
+            0 => text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text),
+            _ => text,
+        };
+        found = event_of(text).map(|event| (event, from..end));
+        from = end;
+        match found {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    });
+    found.ok_or(from)
+}
+
+/// The event of these lines, if they have data.
+fn event_of(text: &[u8]) -> Option<FirstEvent> {
+    let mut kind: &[u8] = b"";
+    let mut data: Option<Vec<u8>> = None;
+    // The halves of CR LF have an empty line between them, which is no field.
+    for line in text.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        let mut halves = line.splitn(2, |byte| *byte == b':');
+        let name = halves.next().unwrap_or_default();
+        let value = halves.next().unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match name {
+            b"event" => kind = value,
+            b"data" => match &mut data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+                None => data = Some(value.to_vec()),
+            },
+            _ => {}
+        }
+    }
+    let data = data?;
+    if kind != b"endpoint" {
+        return Some(FirstEvent::Other);
+    }
+    Some(String::from_utf8(data).map_or(FirstEvent::Other, FirstEvent::Endpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(data: &str) -> FirstEvent {
+        FirstEvent::Endpoint(data.into())
+    }
+
+    #[test]
+    fn the_first_event_is_found_whatever_its_line_ends_and_what_comes_before() {
+        for (stream, event) in [
+            ("event: endpoint\ndata: /m?s=1\n\n", endpoint("/m?s=1")),
+            ("event: endpoint\r\ndata: /m\r\n\r\n", endpoint("/m")),
+            ("event:endpoint\rdata:/m\r\r", endpoint("/m")),
+            ("\u{FEFF}event: endpoint\ndata: /m\n\n", endpoint("/m")),
+            ("data: /m\nevent: endpoint\n\n", endpoint("/m")),
+            (
+                ": hi\n\n: ho\n\nevent: endpoint\ndata: /m\n\n",
+                endpoint("/m"),
+            ),
+            (
+                "retry: 5\n\nid: 1\nevent: endpoint\ndata: /m\n\n",
+                endpoint("/m"),
+            ),
+            ("event: x\n\nevent: endpoint\ndata: /m\n\n", endpoint("/m")),
+            (
+                "event: x\nevent: endpoint\ndata: a\ndata: b\n\n",
+                endpoint("a\nb"),
+            ),
+            ("event: endpoint\ndata:  /m\n\n", endpoint(" /m")),
+            ("event: endpoint \ndata: /m\n\n", FirstEvent::Other),
+            ("data: {}\n\n", FirstEvent::Other),
+            ("event: message\ndata: {}\n\n", FirstEvent::Other),
+            ("event: endpoint\nevent:\ndata: /m\n\n", FirstEvent::Other),
+        ] {
+            let (found, of) = first_event(stream.as_bytes()).unwrap();
+            assert_eq!((found, of.end), (event, stream.len()), "{stream:?}");
+            let complete = stream.len() - usize::from(stream.ends_with("\r\n"));
+            for end in 0..complete {
+                let part = &stream.as_bytes()[..end];
+                assert!(first_event(part).is_err(), "{stream:?} up to {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_behind_the_first_event_is_not_of_it() {
+        let stream = b": c\n\nevent: endpoint\ndata: /m\n\nevent: endpoint\ndata: /n\n\n";
+
+        assert_eq!(first_event(stream), Ok((endpoint("/m"), 5..31)));
+        assert_eq!(first_event(b": c\n\n: d\n"), Err(5));
+    }
+
+    #[test]
+    fn events_are_given_whole_in_any_chunks() {
+        for stream in [
+            "data: 1\n\ndata: 2\n\n",
+            "data: 1\r\n\r\n: c\r\n\r\ndata: 2\r\n\r\n",
+            "\n\ndata: 1\r\rdata: 2\r\r",
+        ] {
+            for size in 1..stream.len() {
+                let mut whole = WholeEvents::new(100);
+                let mut given = Vec::new();
+                for piece in stream.as_bytes().chunks(size) {
+                    let piece = whole.pass(&Bytes::copy_from_slice(piece));
+                    given.extend_from_slice(&piece);
+                    let text = std::str::from_utf8(&given).unwrap();
+                    let ends = ["\n\n", "\r\r", "\n\r", "\n\r\n"];
+                    let is_whole = ends.iter().any(|end| text.ends_with(end));
+                    assert!(text.is_empty() || text == "\n" || is_whole, "{text:?}");
+                }
+                assert_eq!(given, stream.as_bytes(), "in pieces of {size}");
+                assert!(!whole.is_inside());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_held_passes_in_parts() {
+        let mut whole = WholeEvents::new(10);
+
+        assert_eq!(whole.pass(&Bytes::from_static(b"data: 12")), "");
+        assert_eq!(whole.pass(&Bytes::from_static(b"345")), "data: 12345");
+        assert!(whole.is_inside());
+        assert_eq!(whole.pass(&Bytes::from_static(b"6")), "6");
+        assert_eq!(whole.pass(&Bytes::from_static(b"\n\nda")), "\n\n");
+        assert!(!whole.is_inside());
+        assert_eq!(whole.pass(&Bytes::from_static(b"ta:\n\n")), "data:\n\n");
+    }
+}

@@ -1,0 +1,169 @@
+//! The beginning of a GET stream that may be a session: its first event tells.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::{Method, StatusCode, Uri};
+
+use crate::mcp::sealed::MAX_TARGET_BYTES;
+use crate::mcp::{self, Belongs, Format, sealed};
+use crate::proxy::head::Head;
+use crate::proxy::pipeline::{Decided, Subject};
+use crate::proxy::session;
+use crate::proxy::view::RouteView;
+use crate::proxy::worker::Worker;
+use crate::upstream::spec::HostSpec;
+use crate::upstream::{Endpoint, Template};
+
+use super::posts::{PARAMETER, target_of};
+
+const REFUSED: &str = "switchback_stream_endpoints_refused_total";
+
+/// Longest beginning of a stream that is looked at for an `endpoint` event, in bytes.
+pub(super) const MAX_BEGIN_BYTES: usize = 2 * MAX_TARGET_BYTES;
+
+/// What is needed to make a session of a stream.
+#[derive(Debug)]
+pub(in crate::proxy) struct Opener {
+    pub(super) worker: Rc<Worker>,
+    pub(super) route: RouteView,
+    pub(super) place: usize,
+    pub(super) endpoint: Rc<Endpoint>,
+    pub(super) owner: Option<Rc<str>>,
+    /// How the stream was asked for.
+    pub(super) template: Template,
+}
+
+/// A session whose stream has told where its messages go.
+#[derive(Debug)]
+pub(super) struct OpenedStream {
+    /// The session as its client is to know it.
+    pub(super) id: Arc<str>,
+    /// The `endpoint` event for the client.
+    pub(super) event: Bytes,
+}
+
+/// Makes a request ready to be sent: a message goes where its session's server wants it, and how a
+/// stream is asked for that may be a session is kept.
+pub(in crate::proxy) fn prepare(decided: &mut Decided, (head, sent): (&mut Head, &HeaderMap)) {
+    if let Some(posted) = &decided.posted {
+        head.target = posted.target.clone();
+    }
+    let may_open = head.method == Method::GET
+        && decided.route.is_mcp()
+        && decided.session.is_none()
+        && decided.alone.is_none();
+    decided.stream = may_open.then(|| {
+        Box::new(Template {
+            target: head.target.clone(),
+            fields: sent.clone(),
+            patience: decided.route.route().patience.head,
+        })
+    });
+}
+
+impl Opener {
+    /// What makes a session of an answer, if it may be one.
+    pub(in crate::proxy) fn of(
+        worker: &Rc<Worker>,
+        (decided, subject): (&mut Decided, &Subject),
+        (status, format, fields): (StatusCode, Option<Format>, &HeaderMap),
+    ) -> Option<Box<Self>> {
+        let template = decided.stream.take()?;
+        let may_be = subject.method == Method::GET
+            && status.is_success()
+            && format == Some(Format::EventStream)
+            // Nothing is ever unpacked to be looked at.
+            && !fields.contains_key(CONTENT_ENCODING);
+        may_be.then(|| {
+            Box::new(Self {
+                worker: Rc::clone(worker),
+                route: decided.route.clone(),
+                place: decided.place,
+                endpoint: Rc::clone(&decided.endpoint),
+                owner: decided.owner.clone(),
+                template: *template,
+            })
+        })
+    }
+
+    /// The session of a stream whose `endpoint` event has this data; `None` for one that leads
+    /// elsewhere.
+    pub(super) fn open(&self, data: &str) -> Option<OpenedStream> {
+        let opened = self.sealed(data);
+        if opened.is_none() {
+            metrics::counter!(REFUSED).increment(1);
+            let route = &self.route.route().name;
+            let endpoint = self.endpoint.name();
+            tracing::warn!(
+                %route,
+                %endpoint,
+                "an endpoint event leads to another origin, or nowhere: its stream was ended"
+            );
+        }
+        opened
+    }
+
+    fn sealed(&self, data: &str) -> Option<OpenedStream> {
+        let target = self.target(data)?;
+        let tags = session::home_tags(&self.route, self.place, &self.endpoint)?;
+        let key = self.route.snapshot().session_keys.first()?;
+        let belongs = Belongs {
+            route: &self.route.route().name,
+            owner: self.owner.as_deref(),
+        };
+        let id = sealed::seal_target(key, belongs, tags, &target).ok()?;
+        let path = self.template.target.path();
+        let event = format!("event: endpoint\ndata: {path}?{PARAMETER}{id}\n\n");
+        Some(OpenedStream {
+            id: id.into(),
+            event: event.into(),
+        })
+    }
+
+    /// Where the backend takes the session's messages.
+    pub(super) fn target(&self, data: &str) -> Option<String> {
+        let (arm, _) = self.route.arm(self.place)?;
+        let own = [
+            authority_of(self.endpoint.name()),
+            host_of(&self.template.fields),
+            match &arm.spec.host {
+                HostSpec::Name(name) => name.value().to_str().ok().and_then(with_port),
+                HostSpec::Keep | HostSpec::Endpoint => None,
+            },
+        ];
+        let is_own = |authority: &str| {
+            let named = with_port(authority);
+            named.is_some() && own.contains(&named)
+        };
+        let target = mcp::resolve(self.template.target.path(), data, is_own)?;
+        target_of(target).map(|target| target.as_str().to_owned())
+    }
+}
+
+/// The authority of an endpoint, `http://host:port`.
+fn authority_of(endpoint: &str) -> Option<(String, u16)> {
+    let uri: Uri = endpoint.parse().ok()?;
+    with_port(uri.authority()?.as_str())
+}
+
+/// What the backend was told its name is.
+fn host_of(fields: &HeaderMap) -> Option<(String, u16)> {
+    with_port(fields.get(http::header::HOST)?.to_str().ok()?)
+}
+
+/// A host in lower case, and its port; without one any of the two of HTTP is meant, and
+/// the first stands for both.
+fn with_port(authority: &str) -> Option<(String, u16)> {
+    let authority: http::uri::Authority = authority.parse().ok()?;
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let port = match authority.port_u16() {
+        None | Some(443) => 80,
+        Some(port) => port,
+    };
+    Some((authority.host().to_ascii_lowercase(), port))
+}
