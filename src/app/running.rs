@@ -77,6 +77,7 @@ impl Gateway {
         let registry = Arc::new(Registry::default());
         let conditions = Arc::new(Conditions::in_folder(self.config.folder()));
         let certificates = Certificates::load(&self.config).map_err(AppError::Config)?;
+        let bonds = Arc::new(Bonds::new(&spec.limits));
         let options = ControlOptions {
             config: self.config,
             workers,
@@ -84,6 +85,7 @@ impl Gateway {
             certificates: certificates.clone(),
             conditions: Arc::clone(&conditions),
             sessions: Arc::new(SessionTable::new(bounds(spec.limits.session_records))),
+            bonds: bonds.tables(),
         };
         // Dropped after everything that is made below: as long as this process has the state, the
         // one before must not be told that it may take it back.
@@ -96,8 +98,8 @@ impl Gateway {
         }
         let caps = caps(&spec, workers, &conditions);
         let known = (&registry, conditions, &certificates);
-        let bounds = (options.sessions, &spec.limits, caps);
-        let shared = shared(opened.snapshots, known, bounds);
+        let bounds = (options.sessions, bonds, caps);
+        let shared = shared(opened.snapshots, known, bounds, &spec.limits);
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {
@@ -319,7 +321,8 @@ fn bounds(sessions: usize) -> SessionBounds {
 fn shared(
     snapshots: Arc<SnapshotCell>,
     (registry, conditions, certificates): (&Arc<Registry>, Arc<Conditions>, &Certificates),
-    (sessions, limits, caps): (Arc<SessionTable>, &LimitsSpec, Caps),
+    (sessions, bonds, caps): (Arc<SessionTable>, Arc<Bonds>, Caps),
+    limits: &LimitsSpec,
 ) -> Shared {
     Shared {
         snapshots,
@@ -329,7 +332,7 @@ fn shared(
         conditions,
         shadows: Arc::new(Shadows::new(bounds(SHADOW_SESSIONS))),
         caps,
-        bonds: Arc::new(Bonds::new(limits)),
+        bonds,
         live: Arc::new(LiveSessions::new(limits)),
         tls: certificates.listeners(),
     }

@@ -31,6 +31,7 @@ use super::keys::KeyRing;
 use super::ledger::{Ledger, Saved};
 use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
+use super::scribe::Scribe;
 use super::sessions::Keeper;
 use super::status::{PendingFile, Status};
 use super::steps::Moment;
@@ -73,6 +74,8 @@ pub struct Control {
     pub(super) ledger: Ledger,
     /// Writes the sessions' records down.
     pub(super) keeper: Keeper,
+    /// Write down what binds requests without sessions.
+    pub(super) scribes: [Scribe; 2],
     /// When was published what is in force, ...
     pub(super) published_at: Timestamp,
     /// ... and when the next backend will have had its time to drain.
@@ -222,6 +225,7 @@ impl Control {
         }
         self.end_drains();
         self.keep_sessions(now);
+        self.keep_bonds(now);
         let since_checkpoint = now.saturating_duration_since(self.times.checkpoint);
         if !self.evidence.is_empty() && since_checkpoint >= CHECKPOINT_EVERY {
             self.times.checkpoint = now;
@@ -277,6 +281,21 @@ impl Control {
         sitters.draw()
     }
 
+    /// Gives the store everything of the tables that is not on disk.
+    pub(super) fn write_tables(&mut self) {
+        self.keeper.write_all(&self.ledger.store);
+        for scribe in &mut self.scribes {
+            scribe.write_all(&self.ledger.store);
+        }
+    }
+
+    async fn tables_written(&mut self) {
+        self.keeper.written().await;
+        for scribe in &mut self.scribes {
+            scribe.written().await;
+        }
+    }
+
     /// Gives the disk a last chance; a disk that hangs is left to itself.
     async fn stop(mut self) {
         self.commands.close();
@@ -284,10 +303,10 @@ impl Control {
             // Whoever has the state writes it.
             return;
         }
-        self.keeper.write_all(&self.ledger.store);
+        self.write_tables();
         self.ledger.dirty |= !self.evidence.is_empty();
         let deadline = Instant::now() + FAREWELL;
-        let written = tokio::time::timeout_at(deadline, self.keeper.written()).await;
+        let written = tokio::time::timeout_at(deadline, self.tables_written()).await;
         if written.is_err() {
             tracing::error!("the disk hangs: the latest state may not be on it");
             self.ledger.store.abandon();

@@ -96,7 +96,7 @@ impl Control {
     pub(super) fn release(&mut self) {
         match std::mem::take(&mut self.handover) {
             Handover::Asked(reply) => {
-                self.keeper.write_all(&self.ledger.store);
+                self.write_tables();
                 self.handover = Handover::Releasing(self.ledger.store.release(), reply);
             }
             other @ (Handover::Here
@@ -132,6 +132,9 @@ impl Control {
             (Handover::Returning(_), Progress::Returned(Some(Ok(())))) => {
                 tracing::info!("the state is back");
                 self.keeper.forget_disk();
+                for scribe in &mut self.scribes {
+                    scribe.forget_disk();
+                }
                 self.ledger.dirty = true;
             }
             (Handover::Returning(_), Progress::Returned(failed)) => {

@@ -50,6 +50,7 @@ mod picture;
 mod pinned;
 mod reload;
 mod reverts;
+mod scribe;
 mod sessions;
 mod shares;
 mod status;

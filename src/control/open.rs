@@ -8,10 +8,10 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::mcp::{Census, SealKey, SessionTable};
+use crate::mcp::{Census, Recent, SealKey, SessionTable};
 use crate::proxy::snapshot::{Blueprint, Snapshot, SnapshotCell};
 use crate::stats::Registry;
-use crate::store::{Contents, Store};
+use crate::store::{Contents, Journal, Store};
 use crate::upstream::Conditions;
 
 use super::actor::{Control, Publisher, Times};
@@ -26,6 +26,7 @@ use super::handover::Handover;
 use super::keys::KeyRing;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
+use super::scribe::Scribe;
 use super::sessions::Keeper;
 use super::status::{Status, StoreHealth};
 use super::steps::Moment;
@@ -51,6 +52,9 @@ pub struct ControlOptions {
     pub conditions: Arc<Conditions>,
     /// What the clients' sessions were opened with.
     pub sessions: Arc<SessionTable>,
+    /// What binds requests without sessions to where they were before: callers, then values of
+    /// servers.
+    pub bonds: [Arc<Recent>; 2],
 }
 
 /// Control, ready to run.
@@ -147,6 +151,7 @@ pub(super) fn assemble<T>(
             std::mem::take(&mut contents.sessions),
             (options.config.spec().limits.session_age, started),
         ),
+        scribes: scribes(options, &contents, started),
         published_at: at,
         drain_at: None,
         ledger: Ledger::new(store, contents.last_sequence),
@@ -173,6 +178,16 @@ pub(super) fn assemble<T>(
     };
     let cell = begin(&mut control, drafts, start);
     Ok((control, handle, cell))
+}
+
+/// Those who write down what binds requests without sessions, with what was written before.
+fn scribes(options: &ControlOptions, contents: &Contents, now: Instant) -> [Scribe; 2] {
+    let [callers, ties] = &options.bonds;
+    [
+        (Journal::Callers, callers, &contents.callers),
+        (Journal::Ties, ties, &contents.ties),
+    ]
+    .map(|(journal, table, batches)| Scribe::new(journal, (table, batches), now))
 }
 
 /// How things are before anything has happened.

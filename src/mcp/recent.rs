@@ -2,6 +2,8 @@
 //!
 //! Shared by all workers; neither reading nor writing takes a lock. It is made of two halves: what
 //! is used goes to the young one, and when their time is over the young becomes the old one and the old one goes.
+//!
+//! A table that is written down notes which entries have changed, for whoever does that.
 
 use std::collections::{HashMap as Counts, HashSet};
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use papaya::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::spots::SpotRow;
 
 /// Where something belongs. Names are told by their hashes, so that an entry has one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +68,16 @@ pub struct Recent {
     turned: AtomicU64,
     /// Entries that were not idle and had to go, and those that found no room.
     dropped: AtomicU64,
+    /// The keys of the entries that are not as they were last written down; nothing in a table
+    /// that nobody writes down.
+    changed: Option<HashMap<u64, ()>>,
+    /// Changes that were not noted, since nobody wrote them down.
+    unnoted: AtomicU64,
 }
+
+/// Into how many parts the time is cut after which an entry is forgotten: one that is used is
+/// written down again after one part, so that it does not look as old as what was written.
+const REWRITES: u64 = 4;
 
 type Half = HashMap<u64, Entry>;
 
@@ -79,6 +92,8 @@ struct Entry {
     spot: Spot,
     /// The tick of the last use.
     seen: AtomicU64,
+    /// What that was when the entry was last written down.
+    written: AtomicU64,
 }
 
 impl Entry {
@@ -86,6 +101,7 @@ impl Entry {
         Self {
             spot,
             seen: AtomicU64::new(tick),
+            written: AtomicU64::new(tick),
         }
     }
 
@@ -93,20 +109,45 @@ impl Entry {
         Self {
             spot: self.spot,
             seen: AtomicU64::new(self.seen.load(Ordering::Relaxed)),
+            written: AtomicU64::new(self.written.load(Ordering::Relaxed)),
         }
     }
 
-    /// The entry is used, if it is not too old for that.
-    fn used(&self, tick: u64, idle: u64) -> Option<Spot> {
+    /// The entry is used, if it is not too old for that. Tells, too, whether it looks much older
+    /// where it is written down.
+    fn used(&self, tick: u64, idle: u64) -> Option<(Spot, bool)> {
         let seen = self.seen.load(Ordering::Relaxed);
         if tick.saturating_sub(seen) > idle {
             return None;
         }
         // Most uses come within the tick of the one before: no store, no shared cache line.
-        if seen < tick {
-            self.seen.store(tick, Ordering::Relaxed);
+        if seen >= tick {
+            return Some((self.spot, false));
         }
-        Some(self.spot)
+        self.seen.store(tick, Ordering::Relaxed);
+        let written = self.written.load(Ordering::Relaxed);
+        Some((self.spot, tick.saturating_sub(written) > idle / REWRITES))
+    }
+
+    /// The entry as it is to be written down now.
+    fn row(&self, key: u64) -> SpotRow {
+        let seen = self.seen.load(Ordering::Relaxed);
+        self.written.store(seen, Ordering::Relaxed);
+        SpotRow {
+            key,
+            spot: self.spot,
+            seen,
+        }
+    }
+}
+
+impl Default for Recent {
+    /// An empty table for 10,000 entries, each for ten minutes where ticks are seconds.
+    fn default() -> Self {
+        Self::written_down(RecentBounds {
+            entries: 10_000,
+            idle: 600,
+        })
     }
 }
 
@@ -118,7 +159,22 @@ impl Recent {
             bounds,
             turned: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            changed: None,
+            unnoted: AtomicU64::new(0),
         }
+    }
+
+    /// The same, written down by somebody.
+    pub fn written_down(bounds: RecentBounds) -> Self {
+        Self {
+            changed: Some(HashMap::new()),
+            ..Self::new(bounds)
+        }
+    }
+
+    /// How much it holds.
+    pub fn bounds(&self) -> RecentBounds {
+        self.bounds
     }
 
     /// Where this belongs, if that is known. It counts as used now.
@@ -126,11 +182,18 @@ impl Recent {
         let halves = self.halves.load();
         let young = halves.young.pin();
         if let Some(entry) = young.get(&key) {
-            return entry.used(tick, self.bounds.idle);
+            let (found, looks_old) = entry.used(tick, self.bounds.idle)?;
+            if looks_old {
+                self.note(key);
+            }
+            return Some(found);
         }
         let old = halves.old.pin();
         let entry = old.get(&key)?;
-        let found = entry.used(tick, self.bounds.idle)?;
+        let (found, looks_old) = entry.used(tick, self.bounds.idle)?;
+        if looks_old {
+            self.note(key);
+        }
         if young.len() < self.half() {
             // There before it is gone from here: nobody who asks meanwhile misses it.
             young.insert(key, entry.copy());
@@ -149,6 +212,86 @@ impl Recent {
         }
         young.insert(key, Entry::new(spot, tick));
         halves.old.pin().remove(&key);
+        self.note(key);
+    }
+
+    /// This entry is not as it was last written down.
+    fn note(&self, key: u64) {
+        let Some(changed) = &self.changed else {
+            return;
+        };
+        let changed = changed.pin();
+        if changed.contains_key(&key) {
+            return;
+        }
+        // Nobody may be writing.
+        if changed.len() >= self.bounds.entries {
+            self.unnoted.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        changed.insert(key, ());
+    }
+
+    /// At most so many entries that are not as they were last written down, each told once.
+    pub fn take_changed(&self, most: usize) -> Vec<SpotRow> {
+        let Some(changed) = &self.changed else {
+            return Vec::new();
+        };
+        let changed = changed.pin();
+        let keys: Vec<u64> = changed.keys().take(most).copied().collect();
+        let halves = self.halves.load();
+        let (young, old) = (halves.young.pin(), halves.old.pin());
+        let row = |key: &u64| {
+            // Before it is read: what changes from here on is noted again.
+            changed.remove(key);
+            let entry = young.get(key).or_else(|| old.get(key))?;
+            Some(entry.row(*key))
+        };
+        keys.iter().filter_map(row).collect()
+    }
+
+    /// These could not be written down.
+    pub fn put_back(&self, rows: &[SpotRow]) {
+        for row in rows {
+            self.note(row.key);
+        }
+    }
+
+    /// Nothing is known of what is written down: everything has changed.
+    pub fn put_back_all(&self) {
+        let halves = self.halves.load();
+        for half in [&halves.young, &halves.old] {
+            for key in half.pin().keys() {
+                self.note(*key);
+            }
+        }
+    }
+
+    /// Takes back what was written down, in that order, into an empty table: of two rows with one
+    /// key the later is right. Rows may look older than they are, and are taken for younger.
+    /// Tells how many were taken.
+    pub fn restore(&self, rows: impl IntoIterator<Item = SpotRow>, tick: u64) -> usize {
+        let lag = self.bounds.idle / REWRITES + 1;
+        let mut latest: Counts<u64, SpotRow> = Counts::new();
+        latest.extend(rows.into_iter().map(|row| (row.key, row)));
+        let mut rows: Vec<SpotRow> = latest.into_values().collect();
+        let seen = |row: &SpotRow| row.seen.saturating_add(lag).min(tick);
+        rows.retain(|row| tick - seen(row) <= self.bounds.idle);
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.seen));
+        rows.truncate(2 * self.half());
+        let halves = Halves::default();
+        {
+            let (young, old) = (halves.young.pin(), halves.old.pin());
+            for (place, row) in rows.iter().enumerate() {
+                let half = if place < self.half() { &young } else { &old };
+                let entry = Entry::new(row.spot, seen(row));
+                entry.written.store(row.seen, Ordering::Relaxed);
+                half.insert(row.key, entry);
+            }
+        }
+        self.turned.store(tick, Ordering::Relaxed);
+        self.halves.store(Arc::new(halves));
+        rows.len()
     }
 
     /// This belongs here too. What belongs to several backends belongs to none.
@@ -208,6 +351,11 @@ impl Recent {
         self.len() == 0
     }
 
+    /// How many changes were not noted, since nobody wrote them down.
+    pub fn unnoted(&self) -> u64 {
+        self.unnoted.load(Ordering::Relaxed)
+    }
+
     /// How many entries the bound has cost.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -219,89 +367,4 @@ impl Recent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(entries: usize, idle: u64) -> Recent {
-        Recent::new(RecentBounds { entries, idle })
-    }
-
-    fn spot(backend: u64, endpoint: u64) -> Spot {
-        Spot {
-            route: 1,
-            backend,
-            endpoint,
-        }
-    }
-
-    fn backend_of(table: &Recent, key: u64, tick: u64) -> Option<u64> {
-        table.find(key, tick).map(|spot| spot.backend)
-    }
-
-    #[test]
-    fn what_is_used_stays_and_what_is_idle_goes() {
-        let table = table(100, 10);
-        table.put(1, spot(5, 0), 0);
-        table.put(2, spot(6, 0), 0);
-
-        for tick in (5..100).step_by(5) {
-            table.sweep(tick);
-            assert_eq!(backend_of(&table, 1, tick), Some(5), "tick {tick}");
-        }
-        assert_eq!(backend_of(&table, 2, 100), None);
-        assert_eq!((table.len(), table.dropped()), (1, 0));
-    }
-
-    #[test]
-    fn idle_entries_are_gone_at_once_though_they_are_still_held() {
-        let table = table(100, 10);
-        table.put(1, spot(5, 0), 0);
-
-        assert_eq!(backend_of(&table, 1, 10), Some(5));
-        assert_eq!(backend_of(&table, 1, 21), None);
-        table.put(1, spot(6, 0), 21);
-        assert_eq!(backend_of(&table, 1, 22), Some(6));
-    }
-
-    #[test]
-    fn the_bound_holds_and_says_what_it_costs() {
-        let table = table(10, 1_000);
-        for key in 0..100 {
-            table.put(key, spot(5, 0), 1);
-        }
-        assert_eq!((table.len(), table.dropped()), (5, 95));
-
-        table.sweep(2);
-        for key in 100..200 {
-            table.put(key, spot(5, 0), 2);
-        }
-        assert_eq!((table.len(), table.dropped()), (10, 190));
-        table.sweep(3);
-
-        assert_eq!((table.len(), table.dropped()), (5, 195));
-        assert_eq!(table.counts(), Counts::from([((1, 5), 5)]));
-    }
-
-    #[test]
-    fn a_table_for_nothing_holds_nothing() {
-        let table = table(0, 10);
-        table.put(1, spot(5, 0), 0);
-        table.sweep(1);
-
-        assert_eq!(table.find(1, 0), None);
-    }
-
-    #[test]
-    fn what_several_made_belongs_to_what_they_have_in_common() {
-        let table = table(100, 10);
-        table.add(1, spot(5, 8), 0);
-        assert_eq!(table.find(1, 0).unwrap(), spot(5, 8));
-        table.add(1, spot(5, 9), 0);
-        assert_eq!(table.find(1, 0).unwrap(), spot(5, Spot::ANY));
-        table.add(1, spot(6, 9), 0);
-        assert_eq!(table.find(1, 0).unwrap(), spot(Spot::ANY, Spot::ANY));
-        table.add(1, spot(5, 8), 0);
-
-        assert_eq!(table.find(1, 0).unwrap().backend, Spot::ANY);
-    }
-}
+mod tests;

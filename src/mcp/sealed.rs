@@ -112,6 +112,12 @@ impl SealKey {
         EndpointTag(self.digest(b"endpoint\0", address.as_bytes()))
     }
 
+    /// A secret number for a route: what keeps hashes of what its callers brought from being told by
+    /// whoever finds them written down.
+    pub fn scope(&self, route: &RouteName) -> u64 {
+        u64::from_le_bytes(self.digest(b"scope\0", route.as_str().as_bytes()))
+    }
+
     fn digest<const N: usize>(&self, subject: &[u8], text: &[u8]) -> [u8; N] {
         let mut mac = self.keyed.clone();
         mac.update(subject);

@@ -103,8 +103,11 @@ pub(super) fn decide(
         alone.tied = true;
         return Ok((at, key, alone));
     }
-    if let Some(place) = held_on(worker, route, caller) {
-        let at = choice::in_arm(worker, route, place, Some(key))?;
+    if let Some((place, endpoint)) = held_on(worker, route, caller) {
+        let at = match endpoint {
+            Some(endpoint) => (place, endpoint),
+            None => choice::in_arm(worker, route, place, Some(caller))?,
+        };
         return Ok((at, key, alone));
     }
     let at = choice::by_split(worker, route, Some(key))?;
@@ -124,13 +127,18 @@ fn key_of(route: &RouteView, asks: Asks<'_>) -> CallerKey {
             .map_or(&[][..], |principal| &principal.claims),
     };
     let route = route.route();
-    let key = route.keys.of_request_alone(&caller, route.identity);
+    let key = route.keys.of_request_alone(&caller, route.scope);
     // The client's address is a key that every request has.
     key.unwrap_or(CallerKey { key: 0, caller: 0 })
 }
 
-/// The arm that a caller is held on, if it may keep them and can take the request.
-fn held_on(worker: &Worker, route: &RouteView, caller: u64) -> Option<usize> {
+/// The arm that a caller is held on, if it may keep them and can take the request, and the
+/// endpoint, if that can.
+fn held_on(
+    worker: &Worker,
+    route: &RouteView,
+    caller: u64,
+) -> Option<(usize, Option<Rc<Endpoint>>)> {
     let spot = worker.bonds().callers.find(caller, worker.tick())?;
     let arms = &route.route().arms;
     let place = arms
@@ -140,7 +148,11 @@ fn held_on(worker: &Worker, route: &RouteView, caller: u64) -> Option<usize> {
     if place.is_none() {
         metrics::counter!("switchback_callers_redrawn_total").increment(1);
     }
-    place
+    let (arm, view) = route.arm(place?)?;
+    let at = arm.endpoints.iter().position(|one| *one == spot.endpoint);
+    let endpoint = at.and_then(|at| view.endpoints.get(at));
+    let endpoint = endpoint.filter(|endpoint| choice::is_fit(endpoint));
+    Some((place?, endpoint.cloned()))
 }
 
 /// Where a value was made, if that server is still there. To any other it would mean nothing,
@@ -149,7 +161,7 @@ fn tied_to(worker: &Worker, route: &RouteView, tie: Tie) -> Option<Place> {
     let spot = worker
         .bonds()
         .ties
-        .find(tie.key(route.route().identity), worker.tick())?;
+        .find(tie.key(route.route().scope), worker.tick())?;
     let at = spot_at(route, spot);
     let name = if at.is_some() {
         "switchback_ties_followed_total"
@@ -213,6 +225,8 @@ pub(super) fn is_understood(worker: &Worker, decided: &Decided) -> bool {
 pub(super) struct Minting {
     scanner: MintScanner,
     spot: Spot,
+    /// The route's.
+    scope: u64,
     worker: Rc<Worker>,
 }
 
@@ -231,6 +245,7 @@ impl Minting {
         Some(Box::new(Self {
             scanner: MintScanner::new(format),
             spot: spot_of(decided)?,
+            scope: decided.route.route().scope,
             worker: Rc::clone(worker),
         }))
     }
@@ -243,7 +258,7 @@ impl Minting {
     /// The answer is there: the values in it lead back from now on.
     pub(super) fn keep(self) {
         for tie in self.scanner.ties() {
-            let key = tie.key(self.spot.route);
+            let key = tie.key(self.scope);
             let ties = &self.worker.bonds().ties;
             ties.add(key, self.spot, self.worker.tick());
         }

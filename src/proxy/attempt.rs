@@ -19,7 +19,7 @@ use super::counted::Tally;
 use super::error::ProxyError;
 use super::pipeline::{Decided, Subject};
 use super::retry::{Failed, Tries};
-use super::session;
+use super::session::{self, Pinned};
 use super::shield;
 use super::view::RouteView;
 use super::worker::Worker;
@@ -166,11 +166,25 @@ async fn try_again(
 async fn go_with_session(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    mut request: Request<RequestBody>,
+    request: Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
+    if *request.method() == Method::DELETE {
+        return Err(session::forget(worker, decided));
+    }
     let template = Template::of(&request, decided.route.route().patience.head);
     let pinned = session::flee(worker, decided, &template).await?;
+    follow(worker, decided, (request, pinned), pace).await
+}
+
+/// Sends a request to where its session lives now; nothing of the session is left where it was
+/// before.
+pub(super) async fn follow(
+    worker: &Rc<Worker>,
+    decided: &mut Decided,
+    (mut request, pinned): (Request<RequestBody>, Box<Pinned>),
+    pace: &Rc<Pace>,
+) -> Result<Answered, ProxyError> {
     let fields = request.headers_mut();
     match &pinned.backend_id {
         Some(id) => fields.insert(MCP_SESSION_ID, id.clone()),

@@ -1,7 +1,10 @@
 //! What binds requests that belong to no session to the servers that they were at before.
 //!
-//! Shared by all workers and gone with the process: a caller without a bond goes by their key,
-//! which leads to the same backend unless the weights have changed in between.
+//! Shared by all workers, and written down by control: a restart loses what is younger than its
+//! last look. A caller without a bond goes by their key, which leads to the same backend unless
+//! the weights have changed in between.
+
+use std::sync::Arc;
 
 use papaya::HashMap;
 
@@ -13,9 +16,9 @@ use super::spec::LimitsSpec;
 #[derive(Debug)]
 pub struct Bonds {
     /// Callers, and the backends that they are held on.
-    pub(super) callers: Recent,
+    pub(super) callers: Arc<Recent>,
     /// Values that servers made, and the servers.
-    pub(super) ties: Recent,
+    pub(super) ties: Arc<Recent>,
     /// Backends that have answered in the era without sessions.
     speakers: HashMap<u64, ()>,
 }
@@ -28,16 +31,22 @@ impl Bonds {
     /// No bonds yet.
     pub fn new(limits: &LimitsSpec) -> Self {
         Self {
-            callers: Recent::new(RecentBounds {
+            callers: Arc::new(Recent::written_down(RecentBounds {
                 entries: limits.held_callers,
                 idle: limits.held_idle.as_secs(),
-            }),
-            ties: Recent::new(RecentBounds {
+            })),
+            ties: Arc::new(Recent::written_down(RecentBounds {
                 entries: limits.ties,
                 idle: limits.tie_idle.as_secs(),
-            }),
+            })),
             speakers: HashMap::new(),
         }
+    }
+
+    /// What is to be written down: callers and where they are held, values and where they were
+    /// made.
+    pub fn tables(&self) -> [Arc<Recent>; 2] {
+        [Arc::clone(&self.callers), Arc::clone(&self.ties)]
     }
 
     /// A backend has answered in the era without sessions.

@@ -52,6 +52,9 @@ pub(super) enum ProxyError {
     /// The session's id is not one of ours, or nothing can carry it on.
     #[error("session not found")]
     UnknownSession,
+    /// The session was to end, and its server is gone or has forgotten it: it has ended.
+    #[error("the session has ended")]
+    Ended,
     /// A candidate's call failed, and stable would not open its session.
     #[error("route {route} could not answer in the candidate's place")]
     NoStandIn {

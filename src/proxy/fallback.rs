@@ -88,15 +88,15 @@ pub(super) async fn read(
 }
 
 /// A refusal, as far as it was read.
-struct Taken {
-    held: VecDeque<Frame<Bytes>>,
-    text: Vec<u8>,
-    end: End,
+pub(super) struct Taken {
+    pub(super) held: VecDeque<Frame<Bytes>>,
+    pub(super) text: Vec<u8>,
+    pub(super) end: End,
 }
 
 /// How far a refusal was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// To its end.
     Whole,
     /// There is more than is read.
@@ -105,7 +105,8 @@ enum End {
     Broken,
 }
 
-async fn take(body: &mut AnswerBody) -> Taken {
+/// Reads a refusal, up to a bound.
+pub(super) async fn take(body: &mut AnswerBody) -> Taken {
     let mut taken = Taken {
         held: VecDeque::new(),
         text: Vec::new(),

@@ -37,6 +37,7 @@ mod relay;
 mod request;
 mod respond;
 mod retry;
+mod revive;
 mod seals;
 mod serve;
 mod session;

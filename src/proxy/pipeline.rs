@@ -33,6 +33,7 @@ use super::rehome::Asks;
 use super::relay;
 use super::request;
 use super::respond::{Caller, respond};
+use super::revive;
 use super::session::{self, Pinned};
 use super::sse::{self, Posted};
 use super::upgrade::{self, Tunnel};
@@ -209,7 +210,12 @@ async fn proxy(
         (request::build(head, sent, body), twin)
     };
 
+    let kept = revive::keep(&decided, &sent);
     let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    if revive::may_be_needed(&decided, &subject, answered.0.status()) {
+        let seen_to = revive::see_to(worker, (&mut decided, kept), answered, &pace);
+        answered = Box::pin(seen_to).await?;
+    }
     if fallback::may_be_needed(worker, (&decided, &subject), answered.0.status()) {
         answered = Box::pin(fallback::read((&decided, &subject), answered)).await?;
     }

@@ -106,6 +106,22 @@ pub(super) async fn open_away(
     Err(last)
 }
 
+/// Opens a session anew where it lives, or anywhere else when nobody listens there.
+pub(super) async fn open_again(
+    worker: &Worker,
+    decided: &Decided,
+    session: &Session,
+    template: &Template,
+) -> Result<Arc<Home>, RehomeError> {
+    let (route, record) = (&decided.route, session.record());
+    let here = open_at(worker, route, record, decided.at(), template).await;
+    let home = match here {
+        Err(error) if error.is_refusal() => open_away(worker, decided, session, template).await,
+        done => done,
+    };
+    home.map(Arc::new)
+}
+
 /// Opens a session like the recorded one at an arm's endpoint. Nothing has changed when it fails.
 pub(super) async fn open_at(
     worker: &Worker,

@@ -33,6 +33,9 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// The answer to a request that went wrong, in the words of its caller.
 pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
+    if let ProxyError::Ended = error {
+        return Response::new(Answer::nothing());
+    }
     if let ProxyError::Head(fault) = error {
         if *fault == HeadError::Fields {
             Limit::RequestFields.hit();
@@ -146,6 +149,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         }
         ProxyError::Address | ProxyError::Page | ProxyError::Rebound => StatusCode::FORBIDDEN,
         ProxyError::Auth { result, .. } => status_of_auth(*result),
+        ProxyError::Ended => StatusCode::OK,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::Busy
         | ProxyError::NoBackend { .. }
@@ -170,7 +174,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
 /// The same as JSON-RPC.
 fn refusal(error: &ProxyError) -> Refusal {
     match error {
-        ProxyError::UnknownSession => Refusal::SessionNotFound,
+        ProxyError::UnknownSession | ProxyError::Ended => Refusal::SessionNotFound,
         ProxyError::Address | ProxyError::Page | ProxyError::Rebound => Refusal::Forbidden,
         ProxyError::Mismatch(_) => Refusal::HeaderMismatch,
         ProxyError::OtherEra { .. } => Refusal::UnsupportedVersion,
@@ -209,7 +213,10 @@ fn refusal(error: &ProxyError) -> Refusal {
 fn detail(error: &ProxyError) -> Option<String> {
     match error {
         ProxyError::Upstream(UpstreamError::ClientBody(fault)) => Some(fault.to_string()),
-        ProxyError::UnknownSession | ProxyError::OtherEra { .. } | ProxyError::Upstream(_) => None,
+        ProxyError::UnknownSession
+        | ProxyError::Ended
+        | ProxyError::OtherEra { .. }
+        | ProxyError::Upstream(_) => None,
         ProxyError::Head(_)
         | ProxyError::Body(_)
         | ProxyError::Address
@@ -239,6 +246,7 @@ fn closes(error: &ProxyError) -> bool {
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoBackend { .. }
+        | ProxyError::Ended
         | ProxyError::UnknownSession => false,
     }
 }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::HeaderMap;
+use http::{HeaderValue, Method};
 
 use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, sealed};
 use crate::model::RouteName;
@@ -34,6 +34,8 @@ pub(super) struct Pinned {
     pub(super) backend_id: Option<HeaderValue>,
     /// Its new home, if it was opened elsewhere: what it was told there means nothing here.
     pub(super) home: Option<Arc<Home>>,
+    /// How it was opened is known.
+    pub(super) has_record: bool,
 }
 
 /// The session id of a request, if it has one.
@@ -61,6 +63,7 @@ pub(super) async fn find(
     let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
     let home = session.as_ref().and_then(|session| session.home());
+    let has_record = session.is_some();
     let known = match &home {
         Some(home) => home_at(route, home),
         None => opened.at.clone(),
@@ -74,6 +77,9 @@ pub(super) async fn find(
                 home,
                 place: known.map(|(place, _)| place),
             };
+            if asks.head.method == Method::DELETE {
+                return Err(end_lost(worker, route, &lost));
+            }
             // Boxed: few sessions ever move, and no request has to be large enough for it.
             Box::pin(move_on(worker, route, &lost, asks)).await?
         }
@@ -89,6 +95,7 @@ pub(super) async fn find(
         client_id: client_id.clone(),
         backend_id,
         home,
+        has_record,
     }))
 }
 
@@ -182,6 +189,31 @@ fn lose(worker: &Worker, route: &RouteView, lost: &Lost<'_>) {
     registry.sessions(&route.route().name, backend).lose_one();
 }
 
+/// Ends a session whose home is gone: nothing is left there, and it is opened nowhere for that.
+fn end_lost(worker: &Worker, route: &RouteView, lost: &Lost<'_>) -> ProxyError {
+    if lost.session.is_none() || route.route().on_loss == LossSpec::Sever {
+        lose(worker, route, lost);
+        return ProxyError::UnknownSession;
+    }
+    worker.sessions().close(lost.id);
+    ProxyError::Ended
+}
+
+/// What a client is told of a session that its server does not know, or that was to end there
+/// while nobody listens. Nothing is left of it.
+pub(super) fn forget(worker: &Worker, decided: &Decided) -> ProxyError {
+    let Some(pinned) = &decided.session else {
+        return ProxyError::UnknownSession;
+    };
+    let lost = Lost {
+        id: pinned.client_id.to_str().unwrap_or_default(),
+        session: record_of(worker, pinned),
+        home: pinned.home.clone(),
+        place: Some(pinned.place),
+    };
+    end_lost(worker, &decided.route, &lost)
+}
+
 /// One caller opens the session elsewhere; those that come meanwhile wait for it.
 async fn move_to_new_home(
     worker: &Worker,
@@ -189,29 +221,42 @@ async fn move_to_new_home(
     (id, session, old): (&str, &Arc<Session>, Option<&Arc<Home>>),
     open: impl Future<Output = Result<Home, RehomeError>>,
 ) -> Result<(), ProxyError> {
+    let known_or_opened = async {
+        let stays = |home: &Arc<Home>| home_at(route, home).is_some_and(|at| may_stay(route, &at));
+        match session.whole_stand_in().filter(stays) {
+            Some(home) => Ok(home),
+            None => open.await.map(Arc::new),
+        }
+    };
+    if let Some(home) = open_once(worker, route, (id, session, old), known_or_opened).await? {
+        let registry = &worker.shared().registry;
+        let backend = Some(&home.backend);
+        registry.sessions(&route.route().name, backend).rehome_one();
+    }
+    Ok(())
+}
+
+/// One caller opens the session, and is told where; those that come meanwhile wait for it.
+async fn open_once(
+    worker: &Worker,
+    route: &RouteView,
+    (id, session, old): (&str, &Arc<Session>, Option<&Arc<Home>>),
+    open: impl Future<Output = Result<Arc<Home>, RehomeError>>,
+) -> Result<Option<Arc<Home>>, ProxyError> {
     let failures = session.failures();
     let _gate = session.gate().lock().await;
     if session.home().as_ref() != old {
-        return Ok(());
+        return Ok(None);
     }
     if session.failures() != failures {
         // Else each of those who wait would wait for one more failure than the one before.
         return Err(ProxyError::UnknownSession);
     }
-    let ready = session.whole_stand_in();
-    let ready = ready.filter(|home| home_at(route, home).is_some_and(|at| may_stay(route, &at)));
-    let home = match ready {
-        Some(home) => Ok(home),
-        None => open.await.map(Arc::new),
-    };
-    match home {
+    match open.await {
         Ok(home) => {
-            let registry = &worker.shared().registry;
-            let backend = Some(&home.backend);
-            registry.sessions(&route.route().name, backend).rehome_one();
-            session.set_home(home);
+            session.set_home(Arc::clone(&home));
             worker.sessions().note(id);
-            Ok(())
+            Ok(Some(home))
         }
         Err(error) => {
             session.home_failed();
@@ -255,20 +300,63 @@ pub(super) async fn flee(
             move_to_new_home(worker, route, (id, session, lost.home.as_ref()), open).await
         }
     };
-    let home = session.and_then(|session| session.home());
-    let at = home.as_ref().and_then(|home| home_at(route, home));
-    let Some(((place, endpoint), home)) = at.zip(home).filter(|_| moved.is_ok()) else {
-        lose(worker, route, &lost);
-        return Err(ProxyError::UnknownSession);
-    };
-    Ok(Box::new(Pinned {
+    let now = session.filter(|_| moved.is_ok());
+    if let Some(now) = now.and_then(|session| pinned_at_home(route, pinned, session)) {
+        return Ok(now);
+    }
+    lose(worker, route, &lost);
+    Err(ProxyError::UnknownSession)
+}
+
+/// A session as it is at its new home.
+fn pinned_at_home(route: &RouteView, before: &Pinned, session: &Session) -> Option<Box<Pinned>> {
+    let home = session.home()?;
+    let (place, endpoint) = home_at(route, &home)?;
+    Some(Box::new(Pinned {
         place,
         endpoint,
-        key: pinned.key,
-        client_id: pinned.client_id.clone(),
-        backend_id: field_of(home.id.as_deref())?,
+        key: before.key,
+        client_id: before.client_id.clone(),
+        backend_id: field_of(home.id.as_deref()).ok()?,
         home: Some(home),
+        has_record: true,
     }))
+}
+
+/// Opens the session of a request again where it lives, since the server there does not know it
+/// any more, or elsewhere if nobody listens there by now.
+///
+/// # Errors
+/// [`ProxyError::UnknownSession`] where nothing can carry it on.
+pub(super) async fn reopen(
+    worker: &Worker,
+    decided: &Decided,
+    template: &Template,
+) -> Result<Box<Pinned>, ProxyError> {
+    let (route, pinned) = (&decided.route, &decided.session);
+    let pinned = pinned.as_ref().ok_or(ProxyError::UnknownSession)?;
+    let id = pinned.client_id.to_str().unwrap_or_default();
+    // Its client may have ended it meanwhile.
+    let session = record_of(worker, pinned).ok_or(ProxyError::UnknownSession)?;
+    let open = rehome::open_again(worker, decided, &session, template);
+    let known = (id, &session, pinned.home.as_ref());
+    let opened = open_once(worker, route, known, open).await;
+    if let Ok(Some(_)) = opened {
+        metrics::counter!("switchback_sessions_reopened_total").increment(1);
+    }
+    let now = opened
+        .ok()
+        .and_then(|_| pinned_at_home(route, pinned, &session));
+    now.ok_or_else(|| {
+        let lost = Lost {
+            id,
+            session: Some(Arc::clone(&session)),
+            home: pinned.home.clone(),
+            place: Some(pinned.place),
+        };
+        lose(worker, route, &lost);
+        ProxyError::UnknownSession
+    })
 }
 
 /// An arm of a route, and an endpoint of it.

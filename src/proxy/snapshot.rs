@@ -144,6 +144,8 @@ pub(super) struct Route {
     pub(super) name: RouteName,
     /// Names the route in the tables of what requests without sessions are bound by.
     pub(super) identity: u64,
+    /// Seeds the hashes of callers and values in these tables; the same after a restart.
+    pub(super) scope: u64,
     pub(super) protocol: ProtocolSpec,
     /// Nothing where everybody is let in.
     pub(super) guard: Option<Box<Guard>>,
@@ -279,6 +281,8 @@ impl Route {
         Self {
             name: spec.name.clone(),
             identity: Spot::identity(spec.name.as_str()),
+            // The state's own key is the last one, and no change of keys takes it away.
+            scope: (whole.session_keys.last()).map_or(0, |key| key.scope(&spec.name)),
             protocol: spec.protocol,
             guard: Guard::new(blueprint),
             pages: Pages::new(spec),

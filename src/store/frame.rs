@@ -23,6 +23,10 @@ pub(super) enum Kind {
     Event = 3,
     /// A client's session; its number is a digest of its id.
     Session = 4,
+    /// A batch of the journal of callers.
+    Callers = 5,
+    /// A batch of the journal of ties.
+    Ties = 6,
 }
 
 /// A sound value.
@@ -87,9 +91,15 @@ impl<'a> Frame<'a> {
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Self::SealKey, Self::State, Self::Event, Self::Session]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        let known = [
+            Self::SealKey,
+            Self::State,
+            Self::Event,
+            Self::Session,
+            Self::Callers,
+            Self::Ties,
+        ];
+        known.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What survives a restart: desired state, history, sessions and the seal key, in one embedded
-//! database.
+//! What survives a restart: desired state, history, sessions, callers, ties and the seal key, in
+//! one embedded database.
 //!
 //! The state folder (mode 0700) holds `state.redb` (mode 0600), a redb database, and `lock`,
 //! which names the process that has the folder.
@@ -29,6 +29,7 @@ mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod journal;
 mod salvage;
 mod schema;
 mod sessions;
@@ -40,6 +41,7 @@ mod thread;
 
 pub use care::{Inspection, Migration, Recovery, inspect, migrate, recover};
 pub use error::StoreError;
+pub use journal::{Batches, Journal, JournalEntry};
 pub use sessions::{SessionRow, SessionRows};
 pub use tables::{Batch, Contents, HISTORY_MAX, Keep, Query, Row};
 pub use thread::{Store, StoreReader};

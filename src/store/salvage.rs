@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use redb::{Database, TableDefinition};
 
 use super::frame::{self, Frame, Kind};
+use super::journal;
 use super::sessions::{self, SESSIONS};
 use super::tables::{HISTORY, HISTORY_MAX, META, META_SEAL_KEY, STATE, STATE_DESIRED};
 
@@ -21,6 +22,9 @@ pub(super) struct Sound<'a> {
     events: BTreeMap<u64, Frame<'a>>,
     /// By the digests of their ids. Some may be over; nobody asks for those.
     sessions: BTreeMap<u64, Frame<'a>>,
+    /// By the numbers of the batches. Some may have been dropped: they are as old as they look.
+    callers: BTreeMap<u64, Frame<'a>>,
+    ties: BTreeMap<u64, Frame<'a>>,
 }
 
 /// How much that is.
@@ -41,6 +45,8 @@ impl<'a> Sound<'a> {
                 Kind::State => later(&mut sound.state, frame),
                 Kind::Event => latest(&mut sound.events, frame),
                 Kind::Session => latest(&mut sound.sessions, frame),
+                Kind::Callers => latest(&mut sound.callers, frame),
+                Kind::Ties => latest(&mut sound.ties, frame),
             }
         }
         sound.forget_what_is_over();
@@ -85,6 +91,8 @@ impl<'a> Sound<'a> {
                 }
             }
         }
+        journal::put_back(&transaction, self.callers.values())?;
+        journal::put_back(&transaction, self.ties.values())?;
         transaction.commit()?;
         Ok(())
     }

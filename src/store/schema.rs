@@ -5,6 +5,7 @@
 //! | 1 | bare values |
 //! | 2 | every value in a frame with a checksum, and `least` in `meta` |
 //! | 3 | `sessions`, which versions that know only 2 leave alone |
+//! | 4 | `callers` and `ties`, the same |
 //!
 //! A new schema is one more step here, with the way back. When versions that know only the
 //! schema before can go on using the file, `least` stays as it was, and they do.
@@ -14,13 +15,14 @@ use std::cmp::Ordering;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::frame::{Frame, Kind};
+use super::journal;
 use super::sessions;
 use super::tables::{
     HISTORY, META, META_LEAST, META_SCHEMA, META_SEAL_KEY, STATE, STATE_DESIRED, Unreadable, schema,
 };
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: u64 = 3;
+pub(super) const SCHEMA: u64 = 4;
 /// The oldest schema whose versions can use what this version writes.
 pub(super) const LEAST: u64 = 2;
 /// The oldest schema whose values have checksums.
@@ -35,6 +37,7 @@ type Way = fn(&WriteTransaction) -> Result<(), redb::Error>;
 const STEPS: [(Way, Way); (SCHEMA - OLDEST) as usize] = [
     (frame_all, unframe_all),
     (sessions::make, sessions::drop_all),
+    (journal::make, journal::drop_all),
 ];
 
 /// The schema of a file.

@@ -8,6 +8,7 @@ use redb::{
 };
 
 use super::frame::{Frame, Kind};
+use super::journal::{self, Batches};
 use super::schema::{LEAST, SCHEMA};
 use super::sessions::{self, SessionRow};
 
@@ -50,6 +51,10 @@ pub struct Contents {
     pub seal_key: [u8; 32],
     /// The sessions that were kept; empty but when a store is opened.
     pub sessions: Vec<SessionRow>,
+    /// The journal of callers; empty but when a store is opened.
+    pub callers: Batches,
+    /// The journal of ties; empty but when a store is opened.
+    pub ties: Batches,
     /// The number of the last commit.
     pub(super) commit: u64,
 }
@@ -114,6 +119,7 @@ pub(super) fn initialize(database: &Database) -> Result<(), redb::Error> {
         transaction.open_table(HISTORY)?;
     }
     sessions::make(&transaction)?;
+    journal::make(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
@@ -149,6 +155,8 @@ pub(super) fn contents(database: &Database) -> Result<Contents, Unreadable> {
         last_sequence: 0,
         seal_key,
         sessions: Vec::new(),
+        callers: Vec::new(),
+        ties: Vec::new(),
         commit: 0,
     };
     if let Some(value) = transaction.open_table(STATE)?.get(STATE_DESIRED)? {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::care;
 use super::disk::{self, Folder, Opener};
 use super::error::StoreError;
+use super::journal::{self, Batches, Journal, JournalEntry};
 use super::sessions::{self, SessionRow, SessionRows};
 use super::tables::{self, Batch, Contents, Query, Row};
 
@@ -35,6 +36,7 @@ pub struct StoreReader {
 enum Job {
     Save(Batch, oneshot::Sender<Result<(), StoreError>>),
     Keep(SessionRows, oneshot::Sender<Result<(), StoreError>>),
+    Note(JournalEntry, oneshot::Sender<Result<(), StoreError>>),
     Read(Query, oneshot::Sender<Result<Vec<Row>, StoreError>>),
     Release(oneshot::Sender<()>),
     Reclaim(oneshot::Sender<Result<(), StoreError>>),
@@ -78,6 +80,10 @@ impl Store {
         let mut contents = worker.contents()?;
         let (sessions, latest) = worker.sessions()?;
         contents.sessions = sessions;
+        let (callers, latest_callers) = worker.journal(Journal::Callers)?;
+        let (ties, latest_ties) = worker.journal(Journal::Ties)?;
+        (contents.callers, contents.ties) = (callers, ties);
+        let latest = latest.max(latest_callers).max(latest_ties);
         worker.commit = contents.commit.max(latest);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
@@ -104,6 +110,11 @@ impl Store {
         self.write(|reply| Job::Keep(rows, reply))
     }
 
+    /// Asks for an entry of a journal to be written, in the same order and with the same answer.
+    pub fn note(&self, entry: JournalEntry) -> oneshot::Receiver<Result<(), StoreError>> {
+        self.write(|reply| Job::Note(entry, reply))
+    }
+
     fn write(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Job,
@@ -114,8 +125,12 @@ impl Store {
             None => None,
         };
         if let Some(
-            mpsc::error::TrySendError::Full(Job::Save(_, reply) | Job::Keep(_, reply))
-            | mpsc::error::TrySendError::Closed(Job::Save(_, reply) | Job::Keep(_, reply)),
+            mpsc::error::TrySendError::Full(
+                Job::Save(_, reply) | Job::Keep(_, reply) | Job::Note(_, reply),
+            )
+            | mpsc::error::TrySendError::Closed(
+                Job::Save(_, reply) | Job::Keep(_, reply) | Job::Note(_, reply),
+            ),
         ) = refused
         {
             let path = self.path.clone();
@@ -237,6 +252,9 @@ impl Worker {
                 Job::Keep(rows, reply) => {
                     let _ = reply.send(self.keep(&rows));
                 }
+                Job::Note(entry, reply) => {
+                    let _ = reply.send(self.note(&entry));
+                }
                 Job::Read(query, reply) => {
                     let rows = self.with("reading", |database| tables::history(database, &query));
                     let _ = reply.send(rows);
@@ -268,6 +286,22 @@ impl Worker {
         self.with("writing", |database| sessions::keep(database, rows, commit))?;
         self.commit = commit;
         Ok(())
+    }
+
+    fn note(&mut self, entry: &JournalEntry) -> Result<(), StoreError> {
+        self.is_in_place()?;
+        let commit = self.commit + 1;
+        self.with("writing", |database| {
+            journal::write(database, entry, commit)
+        })?;
+        self.commit = commit;
+        Ok(())
+    }
+
+    fn journal(&mut self, journal: Journal) -> Result<(Batches, u64), StoreError> {
+        let path = self.path.clone();
+        let read = self.with("reading", |database| Ok(journal::all(database, journal)))?;
+        read.map_err(|unreadable| StoreError::unreadable(&path, unreadable))
     }
 
     fn sessions(&mut self) -> Result<(Vec<SessionRow>, u64), StoreError> {

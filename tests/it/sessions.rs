@@ -220,16 +220,6 @@ fn two_ids_at_once_are_404() {
 }
 
 #[test]
-fn what_the_backend_says_of_its_own_sessions_reaches_the_client() {
-    let house = house((1, 0));
-    let mut client = house.open();
-
-    house.v1.forget(&house.v1.sessions()[0]);
-
-    assert_eq!(client.post(&ping(7)).status, 404);
-}
-
-#[test]
 fn a_session_ends_when_its_client_says_so() {
     let house = house((1, 0));
     let mut client = house.open();

@@ -83,7 +83,7 @@ fn a_state_goes_back_to_an_older_schema_and_comes_forth_by_itself() {
     let (code, said) = tell(&gateway, &["state", "check"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("schema 3") && said.contains(", 0 of them damaged"),
+        said.contains("schema 4") && said.contains(", 0 of them damaged"),
         "{said}"
     );
 }

@@ -98,6 +98,7 @@ impl Fixture {
             certificates: Certificates::default(),
             conditions: Arc::default(),
             sessions: Arc::default(),
+            bonds: Default::default(),
         };
         let Opened {
             control, handle, ..

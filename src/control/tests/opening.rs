@@ -24,6 +24,7 @@ fn options(folder: &Path) -> ControlOptions {
         certificates: Certificates::default(),
         conditions: Arc::default(),
         sessions: Arc::default(),
+        bonds: Default::default(),
     }
 }
 

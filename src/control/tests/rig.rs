@@ -80,6 +80,7 @@ impl Rig {
             certificates: Certificates::default(),
             conditions: Arc::default(),
             sessions: Arc::default(),
+            bonds: Default::default(),
         };
         let published = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&published);

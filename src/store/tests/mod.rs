@@ -13,6 +13,7 @@ use super::{
 };
 
 mod damage;
+mod journal;
 mod sessions;
 mod versions;
 

@@ -1,6 +1,7 @@
 //! The table of sessions.
 
 use super::*;
+use crate::store::schema::SCHEMA;
 use crate::store::{SessionRow, SessionRows};
 
 fn rows(rows: &[(&str, Option<&str>)]) -> SessionRows {
@@ -72,14 +73,14 @@ fn a_file_without_the_table_gets_it_and_an_older_version_can_have_the_file() {
     drop(store);
 
     let back = migrate(folder.path(), 2).unwrap();
-    assert_eq!((back.from, back.to), (3, 2));
+    assert_eq!((back.from, back.to), (SCHEMA, 2));
     assert_eq!(inspect(folder.path()).unwrap().rows, 1);
 
     let (store, contents) = open(folder.path()).unwrap();
     assert_eq!((contents.last_sequence, contents.sessions), (1, Vec::new()));
     kept(&store, rows(&[("b", Some("2"))]));
     drop(store);
-    assert_eq!(inspect(folder.path()).unwrap().schema, 3);
+    assert_eq!(inspect(folder.path()).unwrap().schema, SCHEMA);
 }
 
 #[test]

@@ -60,6 +60,8 @@ struct Server {
     own: usize,
     calls: usize,
     streams: usize,
+    /// How a session is refused that is not known.
+    unknown: (u16, String),
 }
 
 /// The server; it stops when it is dropped.
@@ -88,6 +90,7 @@ impl FakeMcp {
             own: 0,
             calls: 0,
             streams: 0,
+            unknown: (404, error("no such session")),
         }));
         let shared = Arc::clone(&server);
         let backend = Backend::start_at(address, move |exchange| respond(&shared, exchange));
@@ -123,6 +126,17 @@ impl FakeMcp {
     /// From now on GET streams say that they are packed.
     pub fn pack_streams(&self) {
         self.server.change(|server| server.packs = true);
+    }
+
+    /// From now on sessions that are not known are refused like this.
+    pub fn refuse_unknown(&self, status: u16, body: &str) {
+        self.server
+            .change(|server| server.unknown = (status, body.to_owned()));
+    }
+
+    /// Forgets every session, as a restarted server does.
+    pub fn forget_all(&self) {
+        self.server.change(|server| server.sessions.clear());
     }
 
     /// How many sessions clients ever opened.
@@ -202,14 +216,17 @@ fn delete(server: &Board<Server>, exchange: &mut Exchange, session: Option<Strin
         let session = session.and_then(|id| server.sessions.get_mut(&id));
         session.map(|session| session.ended = true)
     });
-    exchange.answer(if ended.is_some() { 200 } else { 404 }, &[], "");
+    match ended {
+        Some(()) => exchange.answer(200, &[], ""),
+        None => refuse_unknown(server, exchange),
+    }
 }
 
 /// The GET stream: relays what the test pushes until the session or the connection ends.
 fn stream(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>) {
     let known = |server: &Server, id: &str| server.sessions.get(id).is_some_and(|s| !s.ended);
     let Some(id) = session.filter(|id| server.read(|server| known(server, id))) else {
-        return exchange.answer(404, &[], "");
+        return refuse_unknown(server, exchange);
     };
     let packed: &[(&str, &str)] = if server.read(|server| server.packs) {
         &[("content-encoding", "x-none")]
@@ -256,7 +273,7 @@ fn post(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>
     };
     let known = server.read(|server| server.sessions.get(&session).is_some_and(|s| !s.ended));
     if !known {
-        return refuse(exchange, 404, "no such session");
+        return refuse_unknown(server, exchange);
     }
     if message.get("id").is_none() || method.is_empty() {
         return exchange.answer(202, &[], "");
@@ -399,10 +416,19 @@ fn send(exchange: &mut Exchange, wire: Wire, fields: &[(&str, &str)], answer: &V
 }
 
 fn refuse(exchange: &mut Exchange, status: u16, why: &str) {
-    let error = json!({ "code": -32000, "message": why });
-    let answer = json!({ "jsonrpc": "2.0", "id": null, "error": error });
     let fields = [("content-type", "application/json")];
-    exchange.answer(status, &fields, answer.to_string());
+    exchange.answer(status, &fields, error(why));
+}
+
+fn refuse_unknown(server: &Board<Server>, exchange: &mut Exchange) {
+    let (status, body) = server.read(|server| server.unknown.clone());
+    let fields = [("content-type", "application/json")];
+    exchange.answer(status, &fields, body);
+}
+
+fn error(why: &str) -> String {
+    let error = json!({ "code": -32000, "message": why });
+    json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string()
 }
 
 /// The session id on a recorded request.

@@ -1,0 +1,71 @@
+//! A session that its own server has forgotten, as one does that was restarted: opened again there,
+//! and its request sent once more.
+//!
+//! A server that does not know a session has done nothing of what it was asked in it. Most
+//! clients do not open another session when they are told 404, so it is done for them.
+
+use std::rc::Rc;
+
+use http::{Method, Request, Response, StatusCode};
+
+use crate::mcp;
+use crate::model::Outcome;
+use crate::upstream::{Kept, Pace, RequestBody, Template};
+
+use super::attempt::{self, Answered};
+use super::error::ProxyError;
+use super::fallback::{self, End, Taken};
+use super::pipeline::{Decided, Subject};
+use super::session;
+use super::spec::LossSpec;
+use super::worker::Worker;
+
+/// What is needed to send a session's request again, if its session could be opened again.
+pub(super) fn keep(decided: &Decided, request: &Request<RequestBody>) -> Option<Kept> {
+    let pinned = decided.session.as_ref()?;
+    let may_be_opened = pinned.has_record
+        && decided.route.route().on_loss != LossSpec::Sever
+        && *request.method() != Method::DELETE;
+    may_be_opened.then(|| Kept::of(request))?
+}
+
+/// Whether an answer may say that its server does not know the session.
+pub(super) fn may_be_needed(decided: &Decided, subject: &Subject, status: StatusCode) -> bool {
+    let refuses = matches!(status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST);
+    let opens = || {
+        let facts = subject.facts.as_ref();
+        facts.is_some_and(|facts| facts.opens_session())
+    };
+    refuses && decided.session.is_some() && !opens()
+}
+
+/// Passes an answer on, unless it says that its server does not know the session: then that is
+/// opened again, and the request sent once more.
+///
+/// # Errors
+/// [`ProxyError::UnknownSession`] where that cannot be done, [`ProxyError::Ended`] where the
+/// session was to end anyway.
+pub(super) async fn see_to(
+    worker: &Rc<Worker>,
+    (decided, kept): (&mut Decided, Option<Kept>),
+    (response, mut call): Answered,
+    pace: &Rc<Pace>,
+) -> Result<Answered, ProxyError> {
+    let (parts, mut body) = response.into_parts();
+    let status = parts.status.as_u16();
+    body.pace().answered(false);
+    call.answered(status);
+    let Taken { held, text, end } = fallback::take(&mut body).await;
+    if end != End::Whole || !mcp::is_unknown_session(status, &text) {
+        body.put_back(held);
+        return Ok((Response::from_parts(parts, body), call));
+    }
+    call.end(Outcome::of_status(status));
+    let Some(kept) = kept else {
+        return Err(session::forget(worker, decided));
+    };
+    let request = kept.restore();
+    let template = Template::of(&request, decided.route.route().patience.head);
+    let pinned = session::reopen(worker, decided, &template).await?;
+    attempt::follow(worker, decided, (request, pinned), pace).await
+}
