@@ -17,6 +17,7 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heard;
 mod home;
 mod json;
 mod lists;
@@ -50,6 +51,7 @@ pub use effects::Effects;
 pub use facts::{Kind, RequestFacts};
 pub use forgotten::is_unknown_session;
 pub use format::{Format, accepts_event_stream};
+pub use heard::{HeardIds, IdReader};
 pub use home::{Home, Origin};
 pub use lists::Lists;
 pub use method::Method;
@@ -65,7 +67,7 @@ pub use replies::{Replies, Reply};
 pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
-pub use session::{Census, Session, SessionBounds, SessionTable};
+pub use session::{Census, Session, SessionBounds, SessionTable, Stay};
 pub use spots::SpotRow;
 pub use target::resolve;
 pub use tie::{Tie, TieKind};

@@ -20,7 +20,7 @@ use crate::model::{BackendName, RouteName};
 use super::home::Origin;
 use super::record::{SessionRecord, Wish};
 
-pub use entry::Session;
+pub use entry::{Session, Stay};
 
 /// The sessions of all routes, shared by all workers. Looking one up takes no lock.
 ///
@@ -273,7 +273,7 @@ impl SessionTable {
             let Some(origin) = &session.origin else {
                 continue;
             };
-            let home = session.home.load();
+            let home = session.home();
             let backend = home.as_ref().map_or(&origin.backend, |home| &home.backend);
             let key = (origin.route.clone(), backend.clone());
             *census.entry(key).or_default() += 1;

@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::listener::Connection;
-use crate::mcp::Format;
+use crate::mcp::{Format, IdReader, Stay};
 use crate::model::Outcome;
 use crate::upstream::{AnswerBody, BodyError};
 
@@ -43,6 +44,10 @@ pub(super) struct Relayed {
     pub(super) watch: Option<(Format, Box<Watch>)>,
     /// Keeps an event stream where a revert and the worker's end find it.
     pub(super) stream: Option<StreamEntry>,
+    /// The stay of its session that the call is a part of.
+    pub(super) stay: Option<Arc<Stay>>,
+    /// Notes the events of a stream at a session's new home.
+    pub(super) ids: Option<Box<IdReader>>,
     /// What is said at the end of a stream that is ended here.
     pub(super) farewell: Option<Box<Farewell>>,
     /// Why the answer breaks off, once what came before has been written.
@@ -178,6 +183,9 @@ impl Relayed {
         if let Some(farewell) = &mut self.farewell {
             farewell.pass(piece);
         }
+        if let Some(ids) = &mut self.ids {
+            ids.feed(piece);
+        }
         let Some((format, watch)) = &mut self.watch else {
             return;
         };
@@ -188,6 +196,7 @@ impl Relayed {
     }
 
     fn end(&mut self) {
+        drop(self.stay.take());
         let outcome = match self.watch.take() {
             Some((format, watch)) => watch.end(format, &mut self.call),
             None => self.by_status,

@@ -14,6 +14,7 @@ use crate::upstream::{
     RequestBody, Template, Unanswered, UpstreamError,
 };
 
+use super::behind;
 use super::call::{Call, Latency, Part};
 use super::counted::Tally;
 use super::error::ProxyError;
@@ -43,6 +44,7 @@ pub(super) async fn send(
     (request, twin): (Request<RequestBody>, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
+    behind::tell(worker, (decided, subject), &request);
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
     let call = begin(worker, (decided, pace), part)?.with_twin(twin);

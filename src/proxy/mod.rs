@@ -7,6 +7,7 @@ mod alone;
 mod answer;
 mod attempt;
 mod auth;
+mod behind;
 mod bonds;
 mod call;
 mod catalogues;

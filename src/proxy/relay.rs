@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
-use crate::mcp::{self, Batch, Format, Origin, SessionRecord, Wish};
+use crate::mcp::{self, Batch, Format, IdReader, Origin, SessionRecord, Wish};
 use crate::model::Outcome;
 use crate::upstream::{self, AnswerBody};
 
@@ -83,6 +84,8 @@ pub(super) fn relay(
         by_status: Outcome::of_status(parts.status.as_u16()),
         watch: None,
         stream: None,
+        ids: None,
+        stay: None,
         farewell: None,
         cut: None,
         guard,
@@ -92,6 +95,12 @@ pub(super) fn relay(
         // Nothing is ever packed or unpacked here: to such an answer nothing can be added, and it
         // tells no more than its head.
         let is_packed = fields.contains_key(CONTENT_ENCODING);
+        if let Some(stay) = decided.session.as_mut().and_then(|it| it.stay.take()) {
+            let is_read = endless && !is_packed && stay.home().is_some();
+            relayed.ids = is_read.then(|| Box::new(IdReader::new(Arc::clone(stay.heard()))));
+            // A stream on which a server says what it has to say by itself is no call.
+            relayed.stay = Some(stay).filter(|_| subject.method == Method::POST);
+        }
         if !is_packed && is_stream_of_session(&subject, format, parts.status) {
             tell_of_new_home(worker, &decided, &mut relayed);
         }

@@ -34,8 +34,8 @@ pub(super) fn fields(
             Some(id) => sent.insert(MCP_SESSION_ID, id.clone()),
             None => sent.remove(MCP_SESSION_ID),
         };
-        if session.home.is_some() {
-            // It names an event of the server that is gone.
+        if session.home.is_some() && !session.has_heard(sent.get(LAST_EVENT_ID)) {
+            // It names an event of the server that is gone, as far as anybody knows.
             sent.remove(LAST_EVENT_ID);
         }
     }

@@ -23,7 +23,7 @@ use super::worker::Worker;
 /// What is needed to send a session's request again, if its session could be opened again.
 pub(super) fn keep(decided: &Decided, request: &Request<RequestBody>) -> Option<Kept> {
     let pinned = decided.session.as_ref()?;
-    let may_be_opened = pinned.has_record
+    let may_be_opened = pinned.stay.is_some()
         && decided.route.route().on_loss != LossSpec::Sever
         && *request.method() != Method::DELETE;
     may_be_opened.then(|| Kept::of(request))?

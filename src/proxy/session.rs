@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::HeaderMap;
 use http::{HeaderValue, Method};
 
-use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, sealed};
+use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, Stay, sealed};
 use crate::model::RouteName;
 use crate::upstream::{Endpoint, Template};
 
@@ -34,8 +34,16 @@ pub(super) struct Pinned {
     pub(super) backend_id: Option<HeaderValue>,
     /// Its new home, if it was opened elsewhere: what it was told there means nothing here.
     pub(super) home: Option<Arc<Home>>,
-    /// How it was opened is known.
-    pub(super) has_record: bool,
+    /// Held while the request is under way, where anything is known of the session.
+    pub(super) stay: Option<Arc<Stay>>,
+}
+
+impl Pinned {
+    /// Whether the session's client may have heard this event where the session lives now.
+    pub(super) fn has_heard(&self, event: Option<&HeaderValue>) -> bool {
+        let stay = self.stay.as_ref().zip(event);
+        stay.is_some_and(|(stay, event)| stay.heard().has(event.as_bytes()))
+    }
 }
 
 /// The session id of a request, if it has one.
@@ -62,15 +70,17 @@ pub(super) async fn find(
     let opened = open(route, (client_id, key), owner)?;
     let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
     let session = worker.sessions().find(text, worker.tick());
-    let home = session.as_ref().and_then(|session| session.home());
-    let has_record = session.is_some();
+    let stay = session.as_ref().map(|session| session.stay());
+    let home = stay.as_ref().and_then(|stay| stay.home().cloned());
     let known = match &home {
         Some(home) => home_at(route, home),
         None => opened.at.clone(),
     };
-    let ((place, endpoint), home) = match known {
-        Some(at) if may_stay(route, &at) => (at, home),
+    let ((place, endpoint), home, stay) = match known {
+        Some(at) if may_stay(route, &at) => (at, home, stay),
         Some(_) | None => {
+            // It is no part of what is under way there.
+            drop(stay);
             let lost = Lost {
                 id: text,
                 session,
@@ -81,7 +91,10 @@ pub(super) async fn find(
                 return Err(end_lost(worker, route, &lost));
             }
             // Boxed: few sessions ever move, and no request has to be large enough for it.
-            Box::pin(move_on(worker, route, &lost, asks)).await?
+            let moved = Box::pin(move_on(worker, route, &lost, asks));
+            let (at, home) = moved.await?;
+            let stay = lost.session.as_ref().map(|session| session.stay());
+            (at, home, stay)
         }
     };
     let backend_id = match &home {
@@ -95,7 +108,7 @@ pub(super) async fn find(
         client_id: client_id.clone(),
         backend_id,
         home,
-        has_record,
+        stay,
     }))
 }
 
@@ -319,7 +332,7 @@ fn pinned_at_home(route: &RouteView, before: &Pinned, session: &Session) -> Opti
         client_id: before.client_id.clone(),
         backend_id: field_of(home.id.as_deref()).ok()?,
         home: Some(home),
-        has_record: true,
+        stay: Some(session.stay()),
     }))
 }
 
@@ -357,6 +370,28 @@ pub(super) async fn reopen(
         lose(worker, route, &lost);
         ProxyError::UnknownSession
     })
+}
+
+/// Where calls of a request's session are under way though it has moved since, and its ids there.
+pub(super) fn left_behind(
+    worker: &Worker,
+    decided: &Decided,
+) -> Vec<(Rc<Endpoint>, Option<HeaderValue>)> {
+    let (route, Some(pinned)) = (&decided.route, &decided.session) else {
+        return Vec::new();
+    };
+    let place = |stay: Arc<Stay>| {
+        let Some(home) = stay.home() else {
+            let id = (&pinned.client_id, pinned.key);
+            let opened = open(route, id, decided.owner.as_ref()).ok()?;
+            let (_, endpoint) = opened.at.clone()?;
+            return Some((endpoint, Some(opened.backend_id.clone())));
+        };
+        let (_, endpoint) = home_at(route, home)?;
+        Some((endpoint, field_of(home.id.as_deref()).ok()?))
+    };
+    let former = record_of(worker, pinned).map(|session| session.former());
+    former.into_iter().flatten().filter_map(place).collect()
 }
 
 /// An arm of a route, and an endpoint of it.

@@ -125,6 +125,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Changes of MCP sessions that were not noted because nobody wrote them down",
     ),
     (
+        "switchback_messages_left_behind_total",
+        "MCP messages that were sent to calls under way at a former home of their session, too",
+    ),
+    (
         "switchback_header_mismatches_total",
         "MCP requests whose headers contradicted their body, answered -32020",
     ),

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::support::backend::Request;
 use crate::support::client::{Answer, Raw};
 use crate::support::fake_mcp::FakeMcp;
 use crate::support::gateway::Gateway;
 use crate::support::house::{assert_unknown, house, ping};
-use crate::support::mcp_client::REVISION;
+use crate::support::mcp_client::{McpClient, REVISION};
 use crate::support::routes::route;
 
 /// Posts a message whose length is not told beforehand.
@@ -130,4 +131,91 @@ fn to_a_packed_stream_at_a_new_home_nothing_is_added() {
     let said = client.listen().read_until("open");
 
     assert!(!said.contains("list_changed"), "{said}");
+}
+
+/// A call at the candidate that has asked its client, and has no answer yet.
+fn asking(client: &McpClient) -> Raw {
+    let call = json!({
+        "jsonrpc": "2.0", "id": 9, "method": "tools/call",
+        "params": { "name": "ask", "arguments": {} },
+    });
+    let mut under_way = client.post_aside(&call);
+    assert_eq!(under_way.read_head("POST").status, 200);
+    under_way.read_until("elicitation/create");
+    under_way
+}
+
+#[test]
+fn a_call_that_stayed_behind_hears_what_it_asked_its_client() {
+    for moves_first in [false, true] {
+        let house = house((1, 0), "");
+        let (mut client, path) = house.at_candidate();
+        let mut under_way = asking(&client);
+        house.revert(&path);
+        if moves_first {
+            assert_eq!(client.call_text("whoami"), "v1");
+        }
+
+        let answer = json!({ "jsonrpc": "2.0", "id": 0, "result": { "said": "by all means" } });
+        assert_eq!(client.post(&answer).status, 202);
+
+        under_way.read_until("by all means");
+        assert_eq!(client.call_text("whoami"), "v1");
+    }
+}
+
+#[test]
+fn a_call_that_stayed_behind_hears_that_it_is_cancelled_and_of_no_new_ones() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    let _under_way = asking(&client);
+    house.revert(&path);
+    assert_eq!(client.call_text("whoami"), "v1");
+
+    let cancelled = json!({
+        "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 9 },
+    });
+    assert_eq!(client.post(&cancelled).status, 202);
+
+    house.v2.backend.wait_for("the news", |seen| {
+        let posted = seen.iter().filter(|request| request.method == "POST");
+        let mut messages = posted.map(Request::json);
+        let told = messages.any(|it| it["method"] == "notifications/cancelled");
+        told.then_some(())
+    });
+    let calls = house.v2.calls();
+    assert_eq!(client.call_text("whoami"), "v1");
+    assert_eq!(house.v2.calls(), calls);
+}
+
+#[test]
+fn a_stream_of_the_new_home_is_taken_up_where_it_ended() {
+    let house = house((1, 0), "");
+    let (client, path) = house.at_candidate();
+    house.revert(&path);
+    let mut stream = client.listen();
+    stream.read_until("open");
+    let home = house.v1.sessions().pop().unwrap();
+    house.v1.push_as(&home, "of-v1-7", &ping(1));
+    stream.read_until("id: of-v1-7\n");
+    drop(stream);
+
+    for (last, passed_on) in [("of-v1-7", true), ("of-v2-7", false)] {
+        let known = house.v1.backend.requests().len();
+        let fields = [
+            ("accept", "text/event-stream"),
+            ("mcp-session-id", client.session.as_str()),
+            ("last-event-id", last),
+        ];
+        let mut stream = house.gateway.connect();
+        stream.send("GET", "/mcp", &fields, b"");
+        assert_eq!(stream.read_head("GET").status, 200);
+
+        let asked = house.v1.backend.requests().split_off(known);
+        let told = asked
+            .iter()
+            .find(|request| request.method == "GET")
+            .unwrap();
+        assert_eq!(told.fields.get("last-event-id"), passed_on.then_some(last));
+    }
 }

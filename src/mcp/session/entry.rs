@@ -1,10 +1,11 @@
 //! One session: what it was opened with, and where it lives.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::mcp::heard::HeardIds;
 use crate::mcp::home::{Home, Origin};
 use crate::mcp::lists::Lists;
 use crate::mcp::record::SessionRecord;
@@ -15,7 +16,9 @@ pub struct Session {
     pub(super) record: ArcSwap<SessionRecord>,
     /// `None` for a session that is nobody's but this process's.
     pub(super) origin: Option<Origin>,
-    pub(super) home: ArcSwapOption<Home>,
+    stay: ArcSwap<Stay>,
+    /// Where it lived before, as far as calls of it are still under way there.
+    former: ArcSwapOption<Vec<Weak<Stay>>>,
     /// What its client has not been told of its new home yet, as [`Lists`].
     untold: AtomicU8,
     /// Its client was told that there is no such session.
@@ -31,6 +34,27 @@ pub struct Session {
     pub(super) seen: AtomicU64,
     /// What [`Session::seen`] was when the session was last written down.
     pub(super) written: AtomicU64,
+}
+
+/// A session's stay at one home. Whoever has a call of it under way there holds it, so that it is
+/// known for as long as there is one.
+#[derive(Debug, Default)]
+pub struct Stay {
+    home: Option<Arc<Home>>,
+    heard: Arc<HeardIds>,
+}
+
+impl Stay {
+    /// The home; `None` for where the session's sealed id says.
+    pub fn home(&self) -> Option<&Arc<Home>> {
+        self.home.as_ref()
+    }
+
+    /// The events there that its client may have heard; at the home that its sealed id names,
+    /// nobody asks.
+    pub fn heard(&self) -> &Arc<HeardIds> {
+        &self.heard
+    }
 }
 
 /// A place where a session was opened a second time.
@@ -51,7 +75,8 @@ impl Session {
         Self {
             record: ArcSwap::from_pointee(record),
             origin,
-            home: ArcSwapOption::empty(),
+            stay: ArcSwap::default(),
+            former: ArcSwapOption::empty(),
             untold: AtomicU8::new(0),
             lost: AtomicBool::new(false),
             stand_in: ArcSwapOption::empty(),
@@ -75,7 +100,19 @@ impl Session {
 
     /// Where the session lives now; `None` while it lives where its sealed id says.
     pub fn home(&self) -> Option<Arc<Home>> {
-        self.home.load_full()
+        self.stay.load().home.clone()
+    }
+
+    /// The session's stay where it lives now.
+    pub fn stay(&self) -> Arc<Stay> {
+        self.stay.load_full()
+    }
+
+    /// Its former stays that calls are still a part of.
+    pub fn former(&self) -> Vec<Arc<Stay>> {
+        let former = self.former.load();
+        let former = former.iter().flat_map(|stays| stays.iter());
+        former.filter_map(Weak::upgrade).collect()
     }
 
     /// The session has been opened elsewhere. Called by the holder of the gate alone; whoever
@@ -83,7 +120,13 @@ impl Session {
     pub fn set_home(&self, home: impl Into<Arc<Home>>) {
         let home = home.into();
         let lists = home.lists;
-        self.home.store(Some(home));
+        let left = self.stay.swap(Arc::new(Stay {
+            home: Some(home),
+            heard: Arc::default(),
+        }));
+        let mut former: Vec<_> = self.former().iter().map(Arc::downgrade).collect();
+        former.push(Arc::downgrade(&left));
+        self.former.store(Some(Arc::new(former)));
         self.untold.store(lists.bits(), Ordering::Relaxed);
         self.lost.store(false, Ordering::Relaxed);
     }

@@ -1,7 +1,8 @@
 //! A scripted MCP server over Streamable HTTP, protocol 2025-11-25 and its elders with sessions.
 //!
 //! Tools: `whoami` (the server's label), `counter` (counts the calls of its session), `work`
-//! (fails, stalls or succeeds by the server's [`Mood`]) and `write`, which is not read-only.
+//! (fails, stalls or succeeds by the server's [`Mood`]), `write`, which is not read-only, and `ask`,
+//! which asks the client first.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,6 +41,8 @@ pub enum Wire {
 struct Session {
     calls: u64,
     opened_with: Value,
+    /// What its client answered to the tool `ask`.
+    answers: Vec<Value>,
     pushed: Vec<String>,
     ended: bool,
 }
@@ -184,7 +187,15 @@ impl FakeMcp {
 
     /// Sends a notification on a session's GET stream.
     pub fn push(&self, session: &str, notification: &Value) {
-        let text = notification.to_string();
+        self.push_text(session, notification.to_string());
+    }
+
+    /// The same as an event with this id.
+    pub fn push_as(&self, session: &str, id: &str, notification: &Value) {
+        self.push_text(session, format!("{notification}\nid: {id}"));
+    }
+
+    fn push_text(&self, session: &str, text: String) {
         self.server.change(|server| {
             let session = server.sessions.get_mut(session).expect("an open session");
             session.pushed.push(text);
@@ -276,6 +287,12 @@ fn post(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>
         return refuse_unknown(server, exchange);
     }
     if message.get("id").is_none() || method.is_empty() {
+        if method.is_empty() {
+            server.change(|server| {
+                let session = server.sessions.get_mut(&session).expect("a known session");
+                session.answers.push(message.clone());
+            });
+        }
         return exchange.answer(202, &[], "");
     }
     match method.as_str() {
@@ -353,11 +370,26 @@ fn call(server: &Board<Server>, exchange: &mut Exchange, session: &str, message:
         "whoami" | "write" => reply(server, exchange, message, text(&label)),
         "counter" => reply(server, exchange, message, text(&count.to_string())),
         "work" => work(server, exchange, message, mood),
+        "ask" => ask(server, exchange, session, message),
         _ => {
             let error = json!({ "code": -32602, "message": "no such tool" });
             finish(server, exchange, message, "error", error);
         }
     }
+}
+
+/// Asks the client on the call's own stream, and gives its answer back.
+fn ask(server: &Board<Server>, exchange: &mut Exchange, session: &str, message: &Value) {
+    exchange.begin_events(&[]);
+    let question = json!({ "jsonrpc": "2.0", "id": 0, "method": "elicitation/create" });
+    exchange.event(question.to_string());
+    let answer = server.wait_until("the client's answer", |server| {
+        server.sessions[session].answers.first().cloned()
+    });
+    let said = answer["result"]["said"].as_str().unwrap_or("").to_owned();
+    let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": text(&said) });
+    exchange.event(answer.to_string());
+    exchange.end();
 }
 
 fn work(server: &Board<Server>, exchange: &mut Exchange, message: &Value, mood: Mood) {
