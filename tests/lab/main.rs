@@ -32,13 +32,18 @@
 )]
 
 mod agent;
+mod changes;
 mod clients;
 mod conformance;
 mod contracts;
+mod crowd;
 mod eras;
 mod hostile;
 mod machine;
+mod mixed;
 mod process;
+mod restarts;
+mod rmcp_crowd;
 mod rmcp_server;
 mod rollouts;
 mod servers;

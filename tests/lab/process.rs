@@ -51,8 +51,13 @@ impl Process {
 
     /// The next line that the child prints, if it is JSON; other lines are passed over.
     pub fn next_json(&mut self) -> Value {
+        self.next_json_within(PATIENCE)
+    }
+
+    /// The same with a wait of this length for each line.
+    pub fn next_json_within(&mut self, limit: Duration) -> Value {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| {
+            let line = self.lines.recv_timeout(limit).unwrap_or_else(|e| {
                 panic!("no line of the child: {e}; it said {}", self.complaints())
             });
             if let Ok(value) = serde_json::from_str(&line) {

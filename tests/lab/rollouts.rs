@@ -13,7 +13,12 @@ use crate::support::mcp_client::McpClient;
 const MOST_SESSIONS: usize = 18;
 
 /// A gateway with one MCP route over two versions.
-pub fn two_versions(v1: &str, v2: &str, (share1, share2): (u32, u32)) -> Gateway {
+pub fn two_versions(v1: &str, v2: &str, shares: (u32, u32)) -> Gateway {
+    two_versions_and(v1, v2, shares, "")
+}
+
+/// The same with more sections in the config.
+pub fn two_versions_and(v1: &str, v2: &str, (share1, share2): (u32, u32), more: &str) -> Gateway {
     Gateway::start(&format!(
         "backends:\n\
          \x20 v1: {{ endpoints: [\"{v1}\"] }}\n\
@@ -22,7 +27,8 @@ pub fn two_versions(v1: &str, v2: &str, (share1, share2): (u32, u32)) -> Gateway
          \x20 - name: tools\n\
          \x20   match: {{ path: /mcp }}\n\
          \x20   protocol: mcp\n\
-         \x20   split: {{ v1: {share1}, v2: {share2} }}\n"
+         \x20   split: {{ v1: {share1}, v2: {share2} }}\n\
+         {more}"
     ))
 }
 
@@ -46,7 +52,7 @@ pub fn wait_for_state(gateway: &Gateway, rollout: &str, state: &str) -> Value {
 }
 
 /// Agents of both SDKs, at least one of each on each version, by version.
-fn agents_on_both(gateway: &Gateway) -> BTreeMap<String, Vec<Agent>> {
+pub fn agents_on_both(gateway: &Gateway) -> BTreeMap<String, Vec<Agent>> {
     let mut homes: BTreeMap<String, Vec<Agent>> = BTreeMap::new();
     for sdk in Sdk::ALL {
         for _ in 0..MOST_SESSIONS {

@@ -1,6 +1,8 @@
 //! Real MCP servers on loopback ports of their own.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
 
 use crate::process::{LINKED, Process, lab, node};
 
@@ -11,7 +13,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(command: std::process::Command) -> Self {
+    fn start(command: Command) -> Self {
         let mut process = Process::start(command);
         let port = process.next_json()["port"].as_u64().expect("a port");
         let port = u16::try_from(port).unwrap();
@@ -39,6 +41,21 @@ impl Server {
     pub fn elder_fixture(label: &str) -> Self {
         let mut command = node("fixture.mjs", LINKED);
         command.env("LABEL", label).env("ELDER", "1");
+        Self::start(command)
+    }
+
+    /// The same with few tools, so that crowds cost it little.
+    pub fn brief_fixture(label: &str) -> Self {
+        let mut command = node("fixture.mjs", LINKED);
+        command.env("LABEL", label).env("BRIEF", "1");
+        Self::start(command)
+    }
+
+    /// A server on the Python SDK with the tools that crowds call.
+    pub fn python(label: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/py/server.py");
+        let mut command = Command::new(lab().join("py/bin/python"));
+        command.arg(script).env("LABEL", label);
         Self::start(command)
     }
 

@@ -40,5 +40,6 @@ mod readings;
 mod size;
 mod slow;
 mod soak;
+mod streams;
 #[path = "../it/support/mod.rs"]
 mod support;
