@@ -16,6 +16,7 @@ pub(super) fn render(status: &Status, lifecycle: Lifecycle, page: &mut Page) {
     render_fitness::metrics(status, page);
     keys(&status.routes, page);
     sessions(&status.routes, page);
+    callers(&status.routes, page);
     let rollouts: Vec<_> = status
         .routes
         .iter()
@@ -186,6 +187,39 @@ fn sessions(routes: &[RouteStatus], page: &mut Page) {
                 page.sample(SESSIONS, &labels, count);
             }
         }
+    }
+}
+
+fn callers(routes: &[RouteStatus], page: &mut Page) {
+    const CALLERS: &str = "switchback_callers";
+    const LISTENING: &str = "switchback_listen_streams";
+    let each = || {
+        let arms = routes.iter().flat_map(|route| {
+            let name = route.name.as_str();
+            route.arms.iter().map(move |arm| (name, arm))
+        });
+        arms.filter_map(|(route, arm)| {
+            let labels = [("route", route), ("backend", arm.backend.as_str())];
+            Some((labels, arm.callers?))
+        })
+    };
+    page.family(
+        CALLERS,
+        Kind::Gauge,
+        "Callers of MCP without sessions who are held on a backend: held ones stay, draining ones until the route's limit",
+    );
+    for ([route, backend], callers) in each() {
+        for (state, count) in [("held", callers.held), ("draining", callers.draining)] {
+            page.sample(CALLERS, &[route, backend, ("state", state)], count);
+        }
+    }
+    page.family(
+        LISTENING,
+        Kind::Gauge,
+        "Open streams of subscriptions/listen",
+    );
+    for (labels, callers) in each() {
+        page.sample(LISTENING, &labels, callers.listening);
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::Diagnostics;
 use crate::control::{
-    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, Event, RouteStatus,
-    SessionNumbers, Status, StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, Event,
+    RouteStatus, SessionNumbers, Status, StoreHealth,
 };
 use crate::model::Generation;
 use crate::tls::SectionFacts;
@@ -14,8 +14,9 @@ use crate::tls::SectionFacts;
 use super::render_fitness;
 use super::render_rollout;
 use super::wire::{
-    ArmBody, AuthBody, BackendBody, CallsBody, ConfigStatusBody, DiagnosticBody, EventBody,
-    JwksBody, Lifecycle, RouteBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody,
+    ArmBody, AuthBody, BackendBody, CallersBody, CallsBody, ConfigStatusBody, DiagnosticBody,
+    EventBody, JwksBody, Lifecycle, RouteBody, SessionsBody, ShadowBody, StandingBody, StatusBody,
+    StoreBody,
 };
 
 pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
@@ -182,8 +183,17 @@ fn arm(arm: &ArmStatus) -> ArmBody {
             ArmStanding::Reverted => StandingBody::Reverted,
         },
         sessions: arm.sessions.map(sessions),
+        callers: arm.callers.map(callers),
         calls: calls(&arm.calls),
         recent: calls(&arm.recent),
+    }
+}
+
+fn callers(callers: CallerNumbers) -> CallersBody {
+    CallersBody {
+        held: callers.held,
+        draining: callers.draining,
+        listening: callers.listening,
     }
 }
 

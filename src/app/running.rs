@@ -21,7 +21,7 @@ use crate::mcp::{SessionBounds, SessionTable};
 use crate::model::AdminAddress;
 use crate::proxy::snapshot::SnapshotCell;
 use crate::proxy::spec::LimitsSpec;
-use crate::proxy::{Bonds, Caps, Catalogues, LiveSessions, Phase, Shared};
+use crate::proxy::{Bonds, Caps, Catalogues, Crowd, LiveSessions, Phase, Shared};
 use crate::shadow::Shadows;
 use crate::stats::Registry;
 use crate::telemetry::Metrics;
@@ -84,7 +84,7 @@ impl Gateway {
             registry: Arc::clone(&registry),
             certificates: certificates.clone(),
             conditions: Arc::clone(&conditions),
-            sessions: Arc::new(SessionTable::new(bounds(spec.limits.session_records))),
+            sessions: Arc::new(sessions(&spec.limits)),
             bonds: bonds.tables(),
         };
         // Dropped after everything that is made below: as long as this process has the state, the
@@ -310,10 +310,19 @@ fn caps(spec: &ConfigSpec, workers: usize, conditions: &Conditions) -> Caps {
     limits::caps(&spec.limits, own)
 }
 
+/// Where the clients' sessions are kept.
+fn sessions(limits: &LimitsSpec) -> SessionTable {
+    SessionTable::new(SessionBounds {
+        subscriptions: limits.session_subscriptions,
+        ..bounds(limits.session_records)
+    })
+}
+
 fn bounds(sessions: usize) -> SessionBounds {
     SessionBounds {
         sessions,
         bytes: SessionBounds::DEFAULT_BYTES,
+        subscriptions: SessionBounds::DEFAULT_SUBSCRIPTIONS,
     }
 }
 
@@ -334,6 +343,7 @@ fn shared(
         caps,
         bonds,
         live: Arc::new(LiveSessions::new(limits)),
+        crowd: Crowd::new(limits.streams_per_client),
         tls: certificates.listeners(),
     }
 }

@@ -11,8 +11,8 @@ use super::output::Output;
 use super::rollout;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
-    ArmBody, AuthBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, SessionsBody, StandingBody,
-    StatusBody, WeightsBody, WeightsReply,
+    ArmBody, AuthBody, CallersBody, CallsBody, DiagnosticBody, Lifecycle, RouteBody, SessionsBody,
+    StandingBody, StatusBody, WeightsBody, WeightsReply,
 };
 use crate::model::{Outcome, OutcomeSet, RouteName};
 
@@ -147,6 +147,7 @@ pub(super) fn route_text(route: &RouteBody) -> String {
         table.render("  ")
     );
     text.push_str(&sessions_text(route));
+    text.push_str(&callers_text(route));
     if let Some(auth) = &route.auth {
         text.push_str(&auth_text(auth));
     }
@@ -176,6 +177,19 @@ fn sessions_text(route: &RouteBody) -> String {
     match each.as_slice() {
         [] => String::new(),
         some => format!("  sessions: {}\n", some.join("; ")),
+    }
+}
+
+/// The callers without sessions of a route's backends, of those that have any.
+fn callers_text(route: &RouteBody) -> String {
+    let each = route.arms.iter().filter_map(|arm| {
+        let callers = arm.callers.filter(|it| *it != CallersBody::default())?;
+        Some(format!("{} {}", arm.backend, words::callers(&callers)))
+    });
+    let each: Vec<String> = each.collect();
+    match each.as_slice() {
+        [] => String::new(),
+        some => format!("  callers: {}\n", some.join("; ")),
     }
 }
 

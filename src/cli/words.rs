@@ -1,6 +1,6 @@
 //! Numbers, times and tables as people read them.
 
-use crate::admin::wire::SessionsBody;
+use crate::admin::wire::{CallersBody, SessionsBody};
 
 /// `12345` as `12,345`.
 pub(super) fn count(number: u64) -> String {
@@ -144,12 +144,25 @@ impl Table {
 
 /// MCP sessions, such as `12 open, 3 re-homed`.
 pub(super) fn sessions(sessions: &SessionsBody) -> String {
-    let counts = [
+    counts(&[
         (sessions.open, "open"),
         (sessions.draining, "draining"),
         (sessions.rehomed, "re-homed"),
         (sessions.lost, "lost"),
-    ];
+    ])
+}
+
+/// Callers of MCP without sessions, such as `12 held, 3 listening`.
+pub(super) fn callers(callers: &CallersBody) -> String {
+    counts(&[
+        (callers.held, "held"),
+        (callers.draining, "draining"),
+        (callers.listening, "listening"),
+    ])
+}
+
+/// What there is of each kind.
+fn counts(counts: &[(u64, &str)]) -> String {
     let said = counts.iter().filter(|(number, _)| *number > 0);
     let said: Vec<String> = said
         .map(|(number, word)| format!("{} {word}", count(*number)))

@@ -276,6 +276,7 @@ impl Control {
             pending: self.pending.as_ref(),
             store: &self.ledger.health,
             census: self.keeper.census(),
+            callers: self.scribes[0].counts(),
             published_at: self.published_at,
         };
         sitters.draw()

@@ -77,9 +77,9 @@ pub use keys::KeysStatus;
 pub use open::{ControlOptions, Opened, open};
 pub use reload::ReloadReport;
 pub use status::{
-    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, ConfigStatus, LatencyNumbers,
-    PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers, ShadowStatus, Status,
-    StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,
+    LatencyNumbers, PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers,
+    ShadowStatus, Status, StoreHealth,
 };
 pub use timestamp::Timestamp;
 pub use tools::{ToolStatus, ToolsStatus};

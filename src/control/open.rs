@@ -26,7 +26,7 @@ use super::handover::Handover;
 use super::keys::KeyRing;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
-use super::scribe::Scribe;
+use super::scribe::{Belonging, Scribe};
 use super::sessions::Keeper;
 use super::status::{Status, StoreHealth};
 use super::steps::Moment;
@@ -212,6 +212,7 @@ fn first_picture(
         pending: None,
         store: &StoreHealth::Healthy,
         census: &Census::new(),
+        callers: &Belonging::new(),
         published_at: moment.at,
     };
     sitters.draw()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Diagnostics};
-use crate::mcp::Census;
+use crate::mcp::{Census, Spot};
 use crate::model::{BackendName, Role, RouteName};
 use crate::proxy::snapshot::Standing;
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
@@ -18,10 +18,12 @@ use super::desired::{Desired, RouteState, Run};
 use super::drains;
 use super::fitness;
 use super::keys::KeyRing;
+use super::scribe::Belonging;
 use super::shares;
 use super::status::{
-    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, ConfigStatus, PendingFile,
-    RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers, ShadowStatus, Status, StoreHealth,
+    ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,
+    PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers, ShadowStatus, Status,
+    StoreHealth,
 };
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -98,6 +100,7 @@ pub(super) struct Sitters<'a> {
     pub(super) pending: Option<&'a PendingFile>,
     pub(super) store: &'a StoreHealth,
     pub(super) census: &'a Census,
+    pub(super) callers: &'a Belonging,
     /// What open sessions may expect is what was published, not what would be now.
     pub(super) published_at: Timestamp,
 }
@@ -169,6 +172,7 @@ impl Sitters<'_> {
                 role: role(state, backend),
                 standing: self.standing(spec, state, backend),
                 sessions: self.sessions(spec, state, backend),
+                callers: self.callers(spec, state, backend),
                 calls,
                 recent,
             }
@@ -220,6 +224,34 @@ impl Sitters<'_> {
             draining,
             rehomed: counts.rehomed(),
             lost: counts.lost(),
+        })
+    }
+
+    fn callers(
+        &self,
+        spec: &RouteSpec,
+        state: &RouteState,
+        backend: &BackendName,
+    ) -> Option<CallerNumbers> {
+        if spec.protocol == ProtocolSpec::Http {
+            return None;
+        }
+        let place = (
+            Spot::identity(spec.name.as_str()),
+            Spot::identity(backend.as_str()),
+        );
+        let here = self.callers.get(&place).copied().unwrap_or(0);
+        let (held, draining) = match self.standing(spec, state, backend) {
+            ArmStanding::Open => (here, 0),
+            ArmStanding::Draining => (0, here),
+            // They are drawn anew at their next call, and held nowhere until then.
+            ArmStanding::Drained | ArmStanding::Reverted => (0, 0),
+        };
+        let counts = self.registry.sessions(&spec.name, Some(backend));
+        Some(CallerNumbers {
+            held,
+            draining,
+            listening: counts.listening(),
         })
     }
 

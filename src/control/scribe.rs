@@ -4,7 +4,7 @@
 //! written goes back. Entries that are in use are written again before their batch is dropped for
 //! its age, so that a journal needs no tidying. A kill loses what changed since the last write.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,11 @@ const ROWS_EACH: usize = 2;
 /// seconds.
 const TIDY_EVERY: u64 = 60;
 
+/// Least time between two looks at where entries belong.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How many times as long as counting took nothing is counted.
+const COUNT_REST: u32 = 50;
+
 const WRITTEN: &str = "switchback_bond_records_written_total";
 const FAILED: &str = "switchback_bond_records_failed_total";
 const UNNOTED: &str = "switchback_bond_records_unnoted_total";
@@ -47,7 +52,12 @@ pub(super) struct Scribe {
     anew: bool,
     write_at: Instant,
     unnoted: u64,
+    count_at: Instant,
+    counts: Belonging,
 }
+
+/// How many entries belong to each route and backend, by their identities.
+pub(super) type Belonging = HashMap<(u64, u64), u64>;
 
 #[derive(Clone, Copy, Debug)]
 struct Batch {
@@ -82,6 +92,8 @@ impl Scribe {
             anew: false,
             write_at: now,
             unnoted: 0,
+            count_at: now,
+            counts: Belonging::new(),
         };
         let rows = batches.iter().flat_map(|(_, rows)| SpotRow::read(rows));
         let taken = scribe.table.restore(rows, tick);
@@ -103,12 +115,22 @@ impl Scribe {
         scribe
     }
 
+    /// Where the entries belonged when they were last counted.
+    pub(super) fn counts(&self) -> &Belonging {
+        &self.counts
+    }
+
     /// Whatever is due.
     fn tick(&mut self, store: &Store, now: Instant) {
         self.hear(now);
         if self.writing.is_none() && now >= self.write_at {
             self.write_at = now + WRITE_EVERY;
             self.write(store, WRITE_MOST);
+        }
+        if now >= self.count_at {
+            let tick = Timestamp::now().unix_seconds();
+            self.counts = self.table.counts(tick);
+            self.count_at = now + COUNT_EVERY.max(now.elapsed() * COUNT_REST);
         }
         let unnoted = self.table.unnoted();
         metrics::counter!(UNNOTED).increment(unnoted - self.unnoted);

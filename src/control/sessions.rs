@@ -33,6 +33,7 @@ const REWRITE_AFTER: u64 = 24 * 60 * 60;
 const WRITTEN: &str = "switchback_session_records_written_total";
 const FAILED: &str = "switchback_session_records_failed_total";
 const EVICTED: &str = "switchback_session_records_evicted_total";
+const UNKEPT: &str = "switchback_session_wishes_unkept_total";
 const UNNOTED: &str = "switchback_session_records_unnoted_total";
 
 /// Keeps the table of sessions and the one on disk alike.
@@ -103,6 +104,7 @@ impl Keeper {
             self.count_at = now + COUNT_EVERY.max(now.elapsed() * COUNT_REST);
             metrics::counter!(EVICTED).absolute(self.table.evicted());
             metrics::counter!(UNNOTED).absolute(self.table.unwritten());
+            metrics::counter!(UNKEPT).absolute(self.table.unkept());
         }
         self.hear(now);
         if self.writing.is_none() && now >= self.write_at {

@@ -126,6 +126,8 @@ pub struct ArmStatus {
     pub standing: ArmStanding,
     /// Its MCP sessions; `None` on a route that has none.
     pub sessions: Option<SessionNumbers>,
+    /// Its callers without sessions; `None` on a route that has none.
+    pub callers: Option<CallerNumbers>,
     /// Calls since the start of the process.
     pub calls: CallNumbers,
     /// Calls that ended in about the last ten seconds.
@@ -143,6 +145,17 @@ pub enum ArmStanding {
     Drained,
     /// The backend was reverted: they leave at their next call.
     Reverted,
+}
+
+/// Callers of MCP without sessions, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallerNumbers {
+    /// Those who are held here and stay.
+    pub held: u64,
+    /// Those who are held here until the route's limit.
+    pub draining: u64,
+    /// Open streams by which callers listen.
+    pub listening: u64,
 }
 
 /// MCP sessions, counted.

@@ -42,6 +42,8 @@ pub enum Refusal {
     UnsupportedVersion,
     /// The backend's answer could not be had or understood: 502.
     BadGateway,
+    /// The caller has too much under way: 429.
+    TooMany,
     /// No backend can take the call now: 503.
     Unavailable,
     /// The backend did not answer in time: 504.
@@ -57,6 +59,7 @@ impl Refusal {
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::BadGateway => 502,
+            Self::TooMany => 429,
             Self::Unavailable => 503,
             Self::Timeout => 504,
         }
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Unauthorized
             | Self::Forbidden
             | Self::BadGateway
+            | Self::TooMany
             | Self::Unavailable
             | Self::Timeout => -32000,
         }
@@ -87,6 +91,7 @@ impl Refusal {
             Self::HeaderMismatch => "Header mismatch",
             Self::UnsupportedVersion => "Unsupported protocol version",
             Self::BadGateway => "Bad gateway",
+            Self::TooMany => "Too many requests",
             Self::Unavailable => "Service unavailable",
             Self::Timeout => "Gateway timeout",
         }

@@ -324,14 +324,15 @@ impl Recent {
         }));
     }
 
-    /// How many entries belong to each route and backend, idle ones included until they are forgotten.
-    pub fn counts(&self) -> Counts<(u64, u64), usize> {
+    /// How many entries that are not idle belong to each route and backend.
+    pub fn counts(&self, tick: u64) -> Counts<(u64, u64), u64> {
         let halves = self.halves.load();
         let mut seen = HashSet::new();
         let mut counts = Counts::new();
         for half in [&halves.young, &halves.old] {
             for (key, entry) in &half.pin() {
-                if seen.insert(*key) {
+                let age = tick.saturating_sub(entry.seen.load(Ordering::Relaxed));
+                if age <= self.bounds.idle && seen.insert(*key) {
                     let spot = entry.spot;
                     *counts.entry((spot.route, spot.backend)).or_default() += 1;
                 }

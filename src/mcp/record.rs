@@ -47,8 +47,6 @@ impl SessionRecord {
     pub const INITIALIZE_BYTES: usize = 64 * 1024;
     /// Longest `logging/setLevel` body that is kept, in bytes.
     pub const LOG_LEVEL_BYTES: usize = 4 * 1024;
-    /// Most subscriptions that are kept; more are forgotten.
-    pub const SUBSCRIPTIONS: usize = 64;
     /// Longest version that is kept, in bytes.
     pub const VERSION_BYTES: usize = 64;
 
@@ -73,16 +71,17 @@ impl SessionRecord {
         })
     }
 
-    /// The record with one more wish. What is out of bounds changes nothing.
+    /// The record with one more wish, where so many subscriptions are kept. What is out of bounds
+    /// changes nothing.
     #[must_use]
-    pub fn with(&self, wish: Wish) -> Self {
+    pub fn with(&self, wish: Wish, subscriptions: usize) -> Self {
         let mut next = self.clone();
         match wish {
             Wish::LogLevel(body) if body.len() > Self::LOG_LEVEL_BYTES => {}
             Wish::LogLevel(body) => next.log_level = Some(Bytes::copy_from_slice(&body)),
             Wish::Subscribe(uri) => {
                 let fits = uri.len() <= RequestFacts::URI_BYTES
-                    && next.subscriptions.len() < Self::SUBSCRIPTIONS;
+                    && next.subscriptions.len() < subscriptions;
                 if fits && !next.subscriptions.contains(&uri) {
                     next.subscriptions.push(uri);
                 }
@@ -90,6 +89,15 @@ impl SessionRecord {
             Wish::Unsubscribe(uri) => next.subscriptions.retain(|known| *known != uri),
         }
         next
+    }
+
+    /// Whether the record is as this wish wants it.
+    pub fn has(&self, wish: &Wish) -> bool {
+        match wish {
+            Wish::LogLevel(body) => self.log_level.as_ref() == Some(body),
+            Wish::Subscribe(uri) => self.subscriptions.contains(uri),
+            Wish::Unsubscribe(uri) => !self.subscriptions.contains(uri),
+        }
     }
 
     /// The body of the request that opened the session.
@@ -146,9 +154,9 @@ mod tests {
             Err(RecordError::Version)
         );
         let level = Bytes::from(vec![b' '; SessionRecord::LOG_LEVEL_BYTES + 1]);
-        assert_eq!(record().with(Wish::LogLevel(level)), record());
+        assert_eq!(record().with(Wish::LogLevel(level), 64), record());
         let uri = "u".repeat(RequestFacts::URI_BYTES + 1).into();
-        assert_eq!(record().with(Wish::Subscribe(uri)), record());
+        assert_eq!(record().with(Wish::Subscribe(uri), 64), record());
     }
 
     #[test]
@@ -156,7 +164,7 @@ mod tests {
         let buffer = Bytes::from(vec![b' '; 64 * 1024]);
 
         let record = SessionRecord::new(&buffer.slice(..2), "2025-06-18").unwrap();
-        let record = record.with(Wish::LogLevel(buffer.slice(2..4)));
+        let record = record.with(Wish::LogLevel(buffer.slice(2..4)), 64);
 
         assert!(buffer.is_unique());
         assert_eq!(record.size_bytes(), 2 + 10 + 2);
@@ -166,11 +174,14 @@ mod tests {
     fn subscriptions_are_kept_once_and_up_to_a_bound() {
         let mut full = record();
         for index in 0..100 {
-            full = full.with(Wish::Subscribe((index % 80).to_string().into()));
+            full = full.with(Wish::Subscribe((index % 80).to_string().into()), 64);
         }
 
-        assert_eq!(full.subscriptions().len(), SessionRecord::SUBSCRIPTIONS);
-        let fewer = full.with(Wish::Unsubscribe("0".into()));
+        assert_eq!(full.subscriptions().len(), 64);
+        let fewer = full.with(Wish::Unsubscribe("0".into()), 64);
         assert_eq!(fewer.size_bytes(), full.size_bytes() - 1);
+        let last: Wish = Wish::Subscribe("79".into());
+        assert!(!full.has(&last) && full.has(&Wish::Subscribe("1".into())));
+        assert_eq!(full.with(last, 65).subscriptions().len(), 65);
     }
 }

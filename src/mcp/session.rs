@@ -33,6 +33,7 @@ pub struct SessionTable {
     bounds: SessionBounds,
     evicted: AtomicU64,
     unwritten: AtomicU64,
+    unkept: AtomicU64,
 }
 
 /// How many sessions of a route live at a backend.
@@ -45,11 +46,15 @@ pub struct SessionBounds {
     pub sessions: usize,
     /// Most bytes of records, ids included.
     pub bytes: usize,
+    /// Most subscriptions of a session; more are forgotten.
+    pub subscriptions: usize,
 }
 
 impl SessionBounds {
     /// Bytes of records unless said otherwise: 64 MiB.
     pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
+    /// Subscriptions of a session unless said otherwise.
+    pub const DEFAULT_SUBSCRIPTIONS: usize = 64;
 }
 
 impl Default for SessionTable {
@@ -58,6 +63,7 @@ impl Default for SessionTable {
         Self::new(SessionBounds {
             sessions: 10_000,
             bytes: SessionBounds::DEFAULT_BYTES,
+            subscriptions: SessionBounds::DEFAULT_SUBSCRIPTIONS,
         })
     }
 }
@@ -94,6 +100,7 @@ impl SessionTable {
             bounds,
             evicted: AtomicU64::new(0),
             unwritten: AtomicU64::new(0),
+            unkept: AtomicU64::new(0),
         }
     }
 
@@ -164,7 +171,13 @@ impl SessionTable {
 
     /// The client of this session asked for something that a re-homed one must still have.
     pub fn amend(&self, id: &str, wish: Wish) {
-        self.rewrite(id, |before| before.with(wish));
+        self.rewrite(id, |before| {
+            let after = before.with(wish.clone(), self.bounds.subscriptions);
+            if !after.has(&wish) {
+                self.misses_wish();
+            }
+            after
+        });
     }
 
     /// The client opened its open session anew, where it lives. Tells whether it is known.
@@ -297,6 +310,11 @@ impl SessionTable {
         self.sessions.is_empty()
     }
 
+    /// A client's wish is too long, or one too many, to be kept.
+    pub fn misses_wish(&self) {
+        self.unkept.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many sessions made room for others.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
@@ -305,6 +323,11 @@ impl SessionTable {
     /// How many changes were not noted, since nobody wrote them down.
     pub fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// How many wishes were too long, or one too many, to be kept.
+    pub fn unkept(&self) -> u64 {
+        self.unkept.load(Ordering::Relaxed)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -110,7 +110,8 @@ impl Stored {
             .map(|body| Wish::LogLevel(body.into()));
         let uris = self.subscriptions.iter().cloned().map(Wish::Subscribe);
         let wishes = level.into_iter().chain(uris);
-        Some(wishes.fold(opened, |record, wish| record.with(wish)))
+        // What was written down was within its bounds.
+        Some(wishes.fold(opened, |record, wish| record.with(wish, usize::MAX)))
     }
 }
 
@@ -123,6 +124,7 @@ mod tests {
         SessionTable::new(SessionBounds {
             sessions: 4,
             bytes: 1_000_000,
+            subscriptions: 64,
         })
     }
 

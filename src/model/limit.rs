@@ -14,6 +14,10 @@ pub enum Limit {
     ConnectionsPerClient,
     /// Clients left as much unread as they may.
     BufferedBytes,
+    /// A client had as many event streams open as it may have.
+    StreamsPerClient,
+    /// A session had more event streams open than it may have.
+    StreamsPerSession,
     /// Nothing came before the first byte was due.
     FirstByte,
     /// A TLS handshake was not complete in time.
@@ -51,6 +55,8 @@ impl Limit {
         Self::Requests,
         Self::ConnectionsPerClient,
         Self::BufferedBytes,
+        Self::StreamsPerClient,
+        Self::StreamsPerSession,
         Self::FirstByte,
         Self::TlsHandshake,
         Self::RequestHead,
@@ -77,6 +83,8 @@ impl Limit {
             Self::Requests => "requests",
             Self::ConnectionsPerClient => "connections_per_client",
             Self::BufferedBytes => "buffered_bytes",
+            Self::StreamsPerClient => "streams_per_client",
+            Self::StreamsPerSession => "streams_per_session",
             Self::FirstByte => "first_byte",
             Self::TlsHandshake => "tls_handshake",
             Self::RequestHead => "request_head",

@@ -91,7 +91,7 @@ pub(super) fn decide(
     worker: &Worker,
     route: &RouteView,
     asks: Asks<'_>,
-    tie: Option<Tie>,
+    subject: &Subject,
 ) -> Result<(Place, u64, Box<Alone>), ProxyError> {
     let CallerKey { key, caller } = key_of(route, asks);
     let mut alone = Box::new(Alone {
@@ -99,7 +99,8 @@ pub(super) fn decide(
         drawn: None,
         tied: false,
     });
-    if let Some(at) = tie.and_then(|tie| tied_to(worker, route, tie)) {
+    let mut ties = ties_of(subject).into_iter();
+    if let Some(at) = ties.find_map(|tie| tied_to(worker, route, tie)) {
         alone.tied = true;
         return Ok((at, key, alone));
     }
@@ -113,6 +114,16 @@ pub(super) fn decide(
     let at = choice::by_split(worker, route, Some(key))?;
     alone.drawn = Some(at.0);
     Ok((at, key, alone))
+}
+
+/// What ties a request to a server: for news of tasks there is more than one, and the first that
+/// is known is followed.
+fn ties_of(subject: &Subject) -> impl IntoIterator<Item = Tie> {
+    let facts = subject.facts.as_ref();
+    let listens = facts.filter(|facts| facts.method == mcp::Method::SubscriptionsListen);
+    let body = listens.and(subject.kept.as_ref());
+    let tasks = body.map_or(Vec::new(), |body| mcp::ties_of_listening(body));
+    facts.and_then(|facts| facts.tie).into_iter().chain(tasks)
 }
 
 fn key_of(route: &RouteView, asks: Asks<'_>) -> CallerKey {

@@ -14,6 +14,7 @@ use crate::model::Outcome;
 use crate::upstream::{AnswerBody, BodyError};
 
 use super::call::Call;
+use super::crowd::Seat;
 use super::door::Turn;
 use super::farewell::Farewell;
 use super::fields;
@@ -48,6 +49,8 @@ pub(super) struct Relayed {
     pub(super) stay: Option<Arc<Stay>>,
     /// Notes the events of a stream at a session's new home.
     pub(super) ids: Option<Box<IdReader>>,
+    /// The place of an event stream among those of its client.
+    pub(super) seat: Option<Seat>,
     /// What is said at the end of a stream that is ended here.
     pub(super) farewell: Option<Box<Farewell>>,
     /// Why the answer breaks off, once what came before has been written.

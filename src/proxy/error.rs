@@ -26,6 +26,9 @@ pub(super) enum ProxyError {
         "over loopback this route does not go by this host, unless `match.host` names it or a proxy of `forwarding.trusted_proxies` passes it on"
     )]
     Rebound,
+    /// The client has as many event streams open as it may have.
+    #[error("this client has as many event streams open as it may have")]
+    Crowded,
     /// As many requests are under way as may be.
     #[error("too many requests are under way")]
     Busy,

@@ -14,6 +14,7 @@ mod catalogues;
 mod choice;
 mod client;
 mod counted;
+mod crowd;
 mod door;
 mod error;
 mod fallback;
@@ -55,6 +56,7 @@ mod worker;
 
 pub use bonds::Bonds;
 pub use catalogues::Catalogues;
+pub use crowd::Crowd;
 pub use places::{CapSizes, Caps};
 pub use sse::LiveSessions;
 pub use worker::{Phase, Shared, WorkerOptions, run};

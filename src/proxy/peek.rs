@@ -126,8 +126,8 @@ pub(super) async fn look(
 }
 
 impl Looked {
-    /// Whether the body opens a session, or asks for something that a re-homed session must
-    /// still have.
+    /// Whether the body opens a session, asks for something that a re-homed session must still
+    /// have, or has to be read once more.
     fn is_memorable(&self) -> bool {
         self.facts.as_ref().is_some_and(|facts| {
             matches!(
@@ -136,6 +136,7 @@ impl Looked {
                     | Method::LoggingSetLevel
                     | Method::ResourcesSubscribe
                     | Method::ResourcesUnsubscribe
+                    | Method::SubscriptionsListen
             )
         })
     }

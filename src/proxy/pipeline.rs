@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use crate::listener::Connection;
-use crate::mcp::{Era, RequestFacts, Tie};
+use crate::mcp::{Era, RequestFacts};
 use crate::model::Limit;
 use crate::shadow::Twin;
 use crate::split;
@@ -22,6 +22,7 @@ use super::attempt;
 use super::choice;
 use super::client::Peer;
 use super::counted::Counted;
+use super::crowd::{self, Seat};
 use super::error::ProxyError;
 use super::fallback;
 use super::guard;
@@ -110,13 +111,8 @@ pub(super) struct Subject {
     pub(super) facts: Option<Box<RequestFacts>>,
     /// The body itself, where it may have to be kept.
     pub(super) kept: Option<Bytes>,
-}
-
-impl Subject {
-    /// What ties the request to the server that it got a value from before.
-    fn tie(&self) -> Option<Tie> {
-        self.facts.as_ref().and_then(|facts| facts.tie)
-    }
+    /// The place of the event stream that is asked for.
+    pub(super) seat: Option<Seat>,
 }
 
 /// Answers one request, whatever happens.
@@ -175,10 +171,11 @@ async fn proxy(
     let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
     let mut body = take_in(&route, &head, intake, &pace).await?;
-    let subject = Subject {
+    let mut subject = Subject {
         method: head.method.clone(),
         kept: body.kept(),
         facts: body.facts(),
+        seat: None,
     };
     caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
     let era = alone::era_of(&route, &parts.headers);
@@ -193,8 +190,9 @@ async fn proxy(
         fields: &parts.headers,
         principal: principal.as_deref(),
     };
+    subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
     let mut decided = match era {
-        Era::Requests => decide_alone(route, asks, subject.tie())?,
+        Era::Requests => decide_alone(route, asks, &subject)?,
         Era::Sessions => decide(route, asks).await?,
     };
     decided.counted = Counted::of(&decided.route, (era, &parts.headers), &subject);
@@ -347,9 +345,13 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
 
 /// Where a request goes that belongs to no session: back to the server that made a value of
 /// it, else to where its caller is.
-fn decide_alone(route: RouteView, asks: Asks<'_>, tie: Option<Tie>) -> Result<Decided, ProxyError> {
+fn decide_alone(
+    route: RouteView,
+    asks: Asks<'_>,
+    subject: &Subject,
+) -> Result<Decided, ProxyError> {
     let worker = &asks.downstream.worker;
-    let (at, key, alone) = alone::decide(worker, &route, asks, tie)?;
+    let (at, key, alone) = alone::decide(worker, &route, asks, subject)?;
     Ok(Decided {
         key: Some(key),
         alone: Some(alone),

@@ -111,7 +111,7 @@ impl SharedCaps {
 }
 
 /// Who counts as one client: of IPv6 the network that one customer gets.
-fn whole(client: IpAddr) -> IpAddr {
+pub(super) fn whole(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & !u128::from(u64::MAX);

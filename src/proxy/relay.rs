@@ -10,18 +10,20 @@ use http_body::{Body, Frame};
 
 use crate::mcp::{self, Batch, Format, IdReader, Origin, SessionRecord, Wish};
 use crate::model::Outcome;
+use crate::stats::Listening;
 use crate::upstream::{self, AnswerBody};
 
 use super::alone::{self, Minting};
 use super::answer::{Answer, Relayed, RequestGuard};
 use super::call::{Call, Counts};
 use super::catalogues;
+use super::crowd::Seat;
 use super::farewell::Farewell;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
 use super::session;
 use super::sse::{Opener, SessionStream};
-use super::streams::{Kind, OfSession};
+use super::streams::{Kind, OfSession, Turn};
 use super::watch::{Kept, Watch};
 use super::worker::Worker;
 
@@ -46,6 +48,9 @@ pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject)
     let wish = if facts.method == mcp::Method::LoggingSetLevel {
         subject.kept.clone().map(Wish::LogLevel)
     } else if facts.method == mcp::Method::ResourcesSubscribe {
+        if facts.uri.is_none() {
+            worker.sessions().misses_wish();
+        }
         uri().map(Wish::Subscribe)
     } else if facts.method == mcp::Method::ResourcesUnsubscribe {
         uri().map(Wish::Unsubscribe)
@@ -87,6 +92,7 @@ pub(super) fn relay(
         ids: None,
         stay: None,
         farewell: None,
+        seat: None,
         cut: None,
         guard,
     };
@@ -155,7 +161,7 @@ fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
 /// Looks for the outcome where MCP has it, and keeps what a session is opened with.
 fn watch_mcp(
     worker: &Rc<Worker>,
-    (decided, subject): (Decided, Subject),
+    (decided, mut subject): (Decided, Subject),
     (format, session_id): (Option<Format>, Option<HeaderValue>),
     status: StatusCode,
     relayed: &mut Relayed,
@@ -164,8 +170,11 @@ fn watch_mcp(
     match subject.method {
         Method::GET if is_stream_of_session(&subject, format, status) => {
             relayed.call.becomes_stream(Counts::No);
-            let kind = kind_of(worker, &decided);
-            open_stream(worker, &decided, relayed, kind);
+            let (kind, is_surplus) = kind_of(worker, &decided);
+            open_stream(worker, &decided, relayed, (kind, subject.seat.take()));
+            if is_surplus {
+                worker.streams().end_surplus();
+            }
         }
         Method::DELETE if fine => {
             if let Some(Ok(id)) = decided
@@ -183,7 +192,9 @@ fn watch_mcp(
             if let (Some(Format::EventStream), Some(end)) = (format, Farewell::of(&subject)) {
                 relayed.call.becomes_stream(Counts::No);
                 relayed.farewell = Some(end);
-                open_stream(worker, &decided, relayed, Kind::Alone);
+                let listening = listening(&decided);
+                let kind = Kind::Alone(listening);
+                open_stream(worker, &decided, relayed, (kind, subject.seat.take()));
             } else if let (1.., Some(format)) = (requests, format) {
                 let minting = Minting::of(worker, &decided, (&subject, format));
                 let kept = keep(worker, &decided, subject, session_id);
@@ -202,8 +213,14 @@ fn is_stream_of_session(subject: &Subject, format: Option<Format>, status: Statu
 }
 
 /// The same for a stream that a revert ends, and one may have come while it was being opened.
-fn open_stream(worker: &Worker, decided: &Decided, relayed: &mut Relayed, kind: Kind) {
+fn open_stream(
+    worker: &Worker,
+    decided: &Decided,
+    relayed: &mut Relayed,
+    (kind, seat): (Kind, Option<Seat>),
+) {
     enter_stream(worker, decided, relayed, kind);
+    relayed.seat = seat;
     let view = worker.view();
     if decided.route.is_older_than(&view) {
         worker.streams().end_homeless(&view.snapshot);
@@ -219,14 +236,25 @@ fn enter_stream(worker: &Worker, decided: &Decided, relayed: &mut Relayed, kind:
     }
 }
 
-/// Whose a GET stream is.
-fn kind_of(worker: &Worker, decided: &Decided) -> Kind {
+/// Counts a client that listens, as long as it does.
+fn listening(decided: &Decided) -> Option<Listening> {
+    let (_, arm) = decided.route.arm(decided.place)?;
+    Some(Listening::begin(&arm.sessions))
+}
+
+/// Whose a GET stream is, and whether it is one too many.
+fn kind_of(worker: &Worker, decided: &Decided) -> (Kind, bool) {
     let pinned = decided.session.as_deref();
-    Kind::Session(Box::new(OfSession {
+    let session = pinned.and_then(|pinned| session::record_of(worker, pinned));
+    let most = decided.route.snapshot().limits.streams_per_session;
+    let turn = session.map(|session| Turn::begin(session, most.into()));
+    let is_surplus = turn.as_ref().is_some_and(|(_, is_surplus)| *is_surplus);
+    let kind = Kind::Session(Box::new(OfSession {
         endpoint: Rc::clone(&decided.endpoint),
-        session: pinned.and_then(|pinned| session::record_of(worker, pinned)),
+        turn: turn.map(|(turn, _)| turn),
         home: pinned.and_then(|pinned| pinned.home.clone()),
-    }))
+    }));
+    (kind, is_surplus)
 }
 
 /// The first stream at a session's new home begins with the news that its lists may differ.

@@ -55,7 +55,9 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let is_busy = matches!(
         error,
-        ProxyError::Busy | ProxyError::Upstream(UpstreamError::Exhausted { .. })
+        ProxyError::Busy
+            | ProxyError::Crowded
+            | ProxyError::Upstream(UpstreamError::Exhausted { .. })
     );
     let after = if let ProxyError::Upstream(UpstreamError::Shed { after, .. }) = error {
         Some(*after)
@@ -150,6 +152,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Address | ProxyError::Page | ProxyError::Rebound => StatusCode::FORBIDDEN,
         ProxyError::Auth { result, .. } => status_of_auth(*result),
         ProxyError::Ended => StatusCode::OK,
+        ProxyError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::Busy
         | ProxyError::NoBackend { .. }
@@ -175,6 +178,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
 fn refusal(error: &ProxyError) -> Refusal {
     match error {
         ProxyError::UnknownSession | ProxyError::Ended => Refusal::SessionNotFound,
+        ProxyError::Crowded => Refusal::TooMany,
         ProxyError::Address | ProxyError::Page | ProxyError::Rebound => Refusal::Forbidden,
         ProxyError::Mismatch(_) => Refusal::HeaderMismatch,
         ProxyError::OtherEra { .. } => Refusal::UnsupportedVersion,
@@ -223,6 +227,7 @@ fn detail(error: &ProxyError) -> Option<String> {
         | ProxyError::Page
         | ProxyError::Rebound
         | ProxyError::Busy
+        | ProxyError::Crowded
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoStandIn { .. }
@@ -246,6 +251,7 @@ fn closes(error: &ProxyError) -> bool {
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoBackend { .. }
+        | ProxyError::Crowded
         | ProxyError::Ended
         | ProxyError::UnknownSession => false,
     }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::mcp::{Home, Session};
-use crate::model::{BackendName, RouteName};
+use crate::model::{BackendName, Limit, RouteName};
+use crate::stats::Listening;
 use crate::upstream::{Endpoint, Pace};
 
 use super::choice;
@@ -37,7 +38,7 @@ pub(super) enum Kind {
     /// An MCP session over HTTP+SSE itself.
     Live(Arc<LiveSession>),
     /// One of an MCP request without session, whose client asks for another one.
-    Alone,
+    Alone(#[expect(dead_code, reason = "held, not read")] Option<Listening>),
     /// Any other: no revert cuts it.
     Plain,
 }
@@ -47,15 +48,45 @@ pub(super) enum Kind {
 pub(super) struct OfSession {
     pub(super) endpoint: Rc<Endpoint>,
     /// Nothing of a session whose record is gone.
-    pub(super) session: Option<Arc<Session>>,
+    pub(super) turn: Option<Turn>,
     pub(super) home: Option<Arc<Home>>,
 }
 
 impl OfSession {
     /// Whether the session has moved since.
     fn has_moved(&self) -> bool {
-        let home = self.session.as_ref().map(|session| session.home());
+        let home = self.turn.as_ref().map(|turn| turn.session.home());
         home.is_some_and(|home| home != self.home)
+    }
+
+    /// Whether newer streams of the session have taken its place.
+    fn gives_way(&self) -> bool {
+        let turn = self.turn.as_ref();
+        turn.is_some_and(|turn| turn.session.turns().is_over(turn.number))
+    }
+}
+
+/// A stream among those of its session; leaves them when dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    session: Arc<Session>,
+    number: u64,
+}
+
+impl Turn {
+    /// One more stream of a session that may have so many, and whether an older one has to end.
+    pub(super) fn begin(session: Arc<Session>, most: u64) -> (Self, bool) {
+        let (number, is_surplus) = session.turns().begin(most);
+        if is_surplus {
+            Limit::StreamsPerSession.hit();
+        }
+        (Self { session, number }, is_surplus)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.session.turns().end();
     }
 }
 
@@ -122,6 +153,18 @@ impl Streams {
         }
     }
 
+    /// Ends the streams of sessions that newer ones have taken the places of; those of other
+    /// workers end when these look at theirs.
+    pub(super) fn end_surplus(&self) {
+        for (_, stream) in self.open.borrow().iter() {
+            if let Kind::Session(of) = &stream.kind
+                && of.gives_way()
+            {
+                stream.pace.end();
+            }
+        }
+    }
+
     /// Ends the streams of sessions that have moved since, and of those whose endpoint has died
     /// while another one could take them.
     pub(super) fn end_left(&self, view: &Rc<View>) {
@@ -134,7 +177,7 @@ impl Streams {
                 let route = view.named(&stream.route);
                 route.is_some_and(|route| choice::is_lost(&route, &of.endpoint))
             };
-            if of.has_moved() || (of.endpoint.is_dead() && is_lost()) {
+            if of.has_moved() || of.gives_way() || (of.endpoint.is_dead() && is_lost()) {
                 stream.pace.end();
             }
         }

@@ -30,6 +30,7 @@ use super::bonds::Bonds;
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
 use super::choice;
+use super::crowd::Crowd;
 use super::places::{Caps, OfWorker};
 use super::retry::RetryBudgets;
 use super::serve;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub bonds: Arc<Bonds>,
     /// The MCP sessions over HTTP+SSE whose streams are open.
     pub live: Arc<LiveSessions>,
+    /// How many event streams each client has open.
+    pub crowd: Crowd,
     /// TLS of the listeners, in their order; those without speak cleartext.
     pub tls: Arc<[Option<Arc<ServerTls>>]>,
 }

@@ -26,7 +26,7 @@ pub use gate::{AuthResult, GateKey, GateStats};
 pub use histogram::{Histogram, Latencies};
 pub use mirror::{Comparison, MirrorDrop, MirrorStats};
 pub use registry::{CallKey, Registry, Traffic};
-pub use sessions::SessionStats;
+pub use sessions::{Listening, SessionStats};
 pub use tool_counts::{ToolCounts, ToolShards};
 pub use tools::{ToolBoard, ToolSum};
 pub use trial::{ArmCounts, BadCall, LIMITS, Marks, Trial, TrialArm};

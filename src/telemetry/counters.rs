@@ -109,6 +109,26 @@ const KNOWN: &[(&str, &str)] = &[
         "Requests refused because of the web page they came from, or of a host that loopback does not go by",
     ),
     (
+        "switchback_sessions_reopened_total",
+        "MCP sessions that their own server did not know any more and that were opened again there",
+    ),
+    (
+        "switchback_session_wishes_unkept_total",
+        "Subscriptions and log levels of MCP sessions that were too long, or one too many, to be kept",
+    ),
+    (
+        "switchback_bond_records_written_total",
+        "Held callers and remembered values that were written to the state folder",
+    ),
+    (
+        "switchback_bond_records_failed_total",
+        "Held callers and remembered values that could not be written; they are tried again",
+    ),
+    (
+        "switchback_bond_records_unnoted_total",
+        "Changes of them that were not noted because nothing was written for long",
+    ),
+    (
         "switchback_session_records_written_total",
         "Records of MCP sessions that were written to the state folder",
     ),

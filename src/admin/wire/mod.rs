@@ -32,8 +32,9 @@ pub use rollout::{
     VerdictBody,
 };
 pub use status::{
-    ArmBody, AuthBody, BackendBody, BackendsBody, CallsBody, JwksBody, Lifecycle, RouteBody,
-    RoutesBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody, WeightsReply,
+    ArmBody, AuthBody, BackendBody, BackendsBody, CallersBody, CallsBody, JwksBody, Lifecycle,
+    RouteBody, RoutesBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody,
+    WeightsReply,
 };
 pub use tools::{ToolArmBody, ToolBody, ToolsBody};
 

@@ -147,6 +147,9 @@ pub struct ArmBody {
     /// Its MCP sessions; absent on a route that has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<SessionsBody>,
+    /// Its callers of MCP without sessions; absent on a route that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<CallersBody>,
     /// Its calls on this route since the process started.
     pub calls: CallsBody,
     /// Its calls on this route that ended in about the last ten seconds.
@@ -179,6 +182,17 @@ pub struct SessionsBody {
     pub rehomed: u64,
     /// Those that lived here and are gone for their clients since then.
     pub lost: u64,
+}
+
+/// Callers of MCP without sessions, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CallersBody {
+    /// Those who are held here and stay.
+    pub held: u64,
+    /// Those who are held here until the route's limit is over.
+    pub draining: u64,
+    /// Open streams of `subscriptions/listen`.
+    pub listening: u64,
 }
 
 /// Where a route's calls are mirrored to.

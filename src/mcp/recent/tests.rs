@@ -59,7 +59,7 @@ fn the_bound_holds_and_says_what_it_costs() {
     table.sweep(3);
 
     assert_eq!((table.len(), table.dropped()), (5, 195));
-    assert_eq!(table.counts(), Counts::from([((1, 5), 5)]));
+    assert_eq!(table.counts(3), Counts::from([((1, 5), 5)]));
 }
 
 #[test]

@@ -55,12 +55,12 @@ fn a_bare_session_is_opened_in_two_steps() {
 fn wishes_are_repeated_and_refused_ones_passed_over() {
     let level = Bytes::from_static(br#"{"id":3,"method":"logging/setLevel"}"#);
     let record = record()
-        .with(Wish::LogLevel(level.clone()))
-        .with(Wish::Subscribe("a://\"1".into()))
-        .with(Wish::Subscribe("a://2".into()))
-        .with(Wish::Subscribe("a://2".into()))
-        .with(Wish::Subscribe("a://3".into()))
-        .with(Wish::Unsubscribe("a://3".into()));
+        .with(Wish::LogLevel(level.clone()), 64)
+        .with(Wish::Subscribe("a://\"1".into()), 64)
+        .with(Wish::Subscribe("a://2".into()), 64)
+        .with(Wish::Subscribe("a://2".into()), 64)
+        .with(Wish::Subscribe("a://3".into()), 64)
+        .with(Wish::Unsubscribe("a://3".into()), 64);
     let mut replay = Replay::new(record.into());
     replay.accept(reply(200, Format::Json, OPENED)).unwrap();
     replay.accept(accepted()).unwrap();

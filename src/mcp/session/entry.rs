@@ -9,6 +9,7 @@ use crate::mcp::heard::HeardIds;
 use crate::mcp::home::{Home, Origin};
 use crate::mcp::lists::Lists;
 use crate::mcp::record::SessionRecord;
+use crate::mcp::turns::Turns;
 
 /// One session.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Session {
     /// Where its failed calls are answered while it lives on a candidate.
     stand_in: ArcSwapOption<StandIn>,
     gate: tokio::sync::Mutex<()>,
+    /// Its open event streams.
+    turns: Turns,
     /// How often a new home was sought in vain; written by the gate's holder.
     failures: AtomicU64,
     /// Tells this session from others that had the same id before.
@@ -81,6 +84,7 @@ impl Session {
             lost: AtomicBool::new(false),
             stand_in: ArcSwapOption::empty(),
             gate: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
             failures: AtomicU64::new(0),
             serial,
             seen: AtomicU64::new(tick),
@@ -176,6 +180,11 @@ impl Session {
     /// at [`Session::home`] again when it gets through.
     pub fn gate(&self) -> &tokio::sync::Mutex<()> {
         &self.gate
+    }
+
+    /// Its open event streams.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// How often a new home was sought in vain. Whoever waited at the gate meanwhile need not

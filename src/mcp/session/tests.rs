@@ -9,7 +9,11 @@ fn record(bytes: usize) -> SessionRecord {
 }
 
 fn table(sessions: usize, bytes: usize) -> SessionTable {
-    SessionTable::new(SessionBounds { sessions, bytes })
+    SessionTable::new(SessionBounds {
+        sessions,
+        bytes,
+        subscriptions: 64,
+    })
 }
 
 #[test]

@@ -105,6 +105,16 @@ pub struct LimitsSpec {
     /// Most MCP sessions whose opening is kept for re-homing, over all routes, 0 to
     /// 10,000,000. Default 100,000.
     pub session_records: usize,
+    /// Most resources that an MCP session is subscribed to and that are kept for re-homing, 0 to
+    /// 10,000. Read at the start. Default 64.
+    pub session_subscriptions: usize,
+    /// Most event streams that one MCP session has open by GET, 1 to 10,000; when there are more,
+    /// the oldest ends. Default 16.
+    pub streams_per_session: u32,
+    /// Most event streams that one client has open by GET and `subscriptions/listen` on MCP
+    /// routes, over all of them, 1 to 10,000,000; more are answered 429. A client is whom the token
+    /// stands for, else an address, or a /64 of IPv6. Read at the start. Default 16,384.
+    pub streams_per_client: u32,
     /// Most callers of MCP without sessions (2026-07-28) that are held on their backend, over all
     /// routes, 0 to 10,000,000; more go by their key alone. Read at the start. Default 100,000.
     pub held_callers: usize,
@@ -212,6 +222,17 @@ impl LimitsSpec {
         problems.number("session_records", self.session_records, most.clone());
         let year = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
         problems.duration("session_age", self.session_age, year);
+        problems.number(
+            "session_subscriptions",
+            self.session_subscriptions,
+            0..=10_000,
+        );
+        problems.number("streams_per_session", self.streams_per_session, 1..=10_000);
+        problems.number(
+            "streams_per_client",
+            self.streams_per_client,
+            1..=10_000_000,
+        );
         problems.number("held_callers", self.held_callers, most.clone());
         problems.number("tools", self.tools, 0..=1024);
         problems.number("ties", self.ties, most.clone());
@@ -254,6 +275,9 @@ impl Default for LimitsSpec {
             drain_delay: Duration::ZERO,
             drain_idle: Duration::from_secs(2),
             session_records: 100_000,
+            session_subscriptions: 64,
+            streams_per_session: 16,
+            streams_per_client: 16_384,
             held_callers: 100_000,
             held_idle: Duration::from_mins(10),
             ties: 100_000,

@@ -238,8 +238,13 @@ impl ModernClient {
 
     /// Begins to listen, on a connection of its own, past the acknowledgement.
     pub fn listen(&mut self) -> Raw {
-        let (message, fields) =
-            self.message("subscriptions/listen", json!({ "notifications": {} }));
+        self.listen_to(json!({}))
+    }
+
+    /// The same to these notifications.
+    pub fn listen_to(&mut self, notifications: Value) -> Raw {
+        let params = json!({ "notifications": notifications });
+        let (message, fields) = self.message("subscriptions/listen", params);
         let mut stream = Raw::connect(self.to);
         let fields: Vec<_> = fields
             .iter()
