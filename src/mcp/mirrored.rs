@@ -52,8 +52,11 @@ impl Mirrored<'_> {
     /// # Errors
     /// [`Mismatch`] names the first header that it contradicts.
     pub fn check(&self, facts: &RequestFacts) -> Result<(), Mismatch> {
-        if facts.kind != Kind::Request {
-            return Ok(());
+        match facts.kind {
+            Kind::Request => {}
+            // No one method is that of several messages, which this era has none of.
+            Kind::Batch if self.method.is_some() => return Err(Mismatch::Method),
+            Kind::Batch | Kind::Notification | Kind::Response => return Ok(()),
         }
         if let (Some(version), Some(claimed)) = (self.version, facts.claimed.as_deref())
             && version != claimed.as_bytes()
@@ -145,10 +148,12 @@ mod tests {
     #[test]
     fn the_first_contradiction_is_named() {
         let other = CALL.replace("2026-07-28", "2025-11-25");
+        let batch = format!("[{CALL}]");
         for (method, name, body, mismatch) in [
             ("tools/call", Some("a"), &*other, Mismatch::Version),
             ("tools/list", Some("b"), CALL, Mismatch::Method),
             ("vendor/own", Some("a"), CALL, Mismatch::Method),
+            ("tools/list", None, &*batch, Mismatch::Method),
             ("Tools/Call", Some("a"), CALL, Mismatch::Method),
             ("tools/call", Some("b"), CALL, Mismatch::Name),
             ("tools/call", Some("A"), CALL, Mismatch::Name),
