@@ -145,6 +145,31 @@ const KNOWN: &[(&str, &str)] = &[
         "Changes of MCP sessions that were not noted because nobody wrote them down",
     ),
     (
+        "switchback_bond_records_written_total",
+        "Held callers and remembered values that were written to the state folder",
+    ),
+    (
+        "switchback_bond_records_failed_total",
+        "Held callers and remembered values that could not be written; they are tried again",
+    ),
+    (
+        "switchback_bond_records_unnoted_total",
+        "Changes of held callers and remembered values that were not noted because nobody wrote \
+         them down",
+    ),
+    (
+        "switchback_sessions_reopened_total",
+        "MCP sessions that were opened again where they live, since the server no longer knew them",
+    ),
+    (
+        "switchback_stream_calls_unfollowed_total",
+        "Calls of MCP sessions over HTTP+SSE whose outcome was not followed, being too many",
+    ),
+    (
+        "switchback_stream_endpoints_refused_total",
+        "Streams of MCP sessions over HTTP+SSE that were ended at their beginning",
+    ),
+    (
         "switchback_messages_left_behind_total",
         "MCP messages that were sent to calls under way at a former home of their session, too",
     ),
