@@ -4,11 +4,12 @@
 //! [`MAX_DEPTH`]. Bytes inside strings are not checked to be UTF-8, and halves of surrogate
 //! pairs are taken for U+FFFD, because the peers' own decoders do the same.
 
+mod escape;
 mod lexeme;
 mod skim;
 mod state;
 
-use lexeme::{Digits, Literal, Passed, pass_text, plain_length, skip_blanks};
+use lexeme::{Digits, Literal, Passed, pass_text, skip_blanks, skip_plain};
 use state::{Next, State};
 
 /// Deepest nesting that is followed, which is as deep as `serde_json` goes.
@@ -64,6 +65,12 @@ pub(super) trait Visitor {
 
     /// One more token.
     fn token(&mut self, depth: u8, token: Token<'_>);
+
+    /// A member's name that was asked for, as a whole: the same as its piece and its end.
+    fn name(&mut self, depth: u8, name: &[u8]) {
+        self.token(depth, Token::KeyPart(name));
+        self.token(depth, Token::Key);
+    }
 }
 
 /// Where reading stands.
@@ -214,8 +221,13 @@ impl Reader {
         };
         let in_object = self.objects & 1 == 1;
         match (next, byte) {
-            (Next::FirstKey | Next::Key, b'"') => self.open_string(Place::Key, visitor),
-            (Next::AfterValue, b',') if in_object => self.state = State::Before(Next::Key),
+            (Next::FirstKey | Next::Key, b'"') => return self.string(Place::Key, tail, visitor),
+            (Next::AfterValue, b',') if in_object => {
+                if let [b'"', tail @ ..] = tail {
+                    return self.string(Place::Key, tail, visitor);
+                }
+                self.state = State::Before(Next::Key);
+            }
             (Next::AfterValue, b',') | (Next::Colon, b':') => {
                 self.state = State::Before(Next::Value);
             }
@@ -229,22 +241,41 @@ impl Reader {
             (Next::Value | Next::FirstElement, b'-' | b'0'..=b'9') => {
                 return self.number(Digits::Start, rest, visitor);
             }
-            (Next::Value | Next::FirstElement, _) => self.open_value(*byte, visitor),
+            (Next::Value | Next::FirstElement, b'"') => {
+                return self.string(Place::Value, tail, visitor);
+            }
+            (Next::Value | Next::FirstElement, _) => return self.value(rest, visitor),
             _ => return self.fail(),
         }
         tail
     }
 
-    fn open_value<V: Visitor>(&mut self, byte: u8, visitor: &mut V) {
-        match byte {
-            b'"' => self.open_string(Place::Value, visitor),
-            b'{' => self.open(Container::Object, visitor),
-            b'[' => self.open(Container::Array, visitor),
-            b't' => self.state = State::Literal(Literal::True, 1),
-            b'f' => self.state = State::Literal(Literal::False, 1),
-            b'n' => self.state = State::Literal(Literal::Null, 1),
-            _ => self.state = State::Malformed,
+    /// An object, an array or a literal.
+    fn value<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
+        let Some((byte, tail)) = rest.split_first() else {
+            return rest;
+        };
+        let literal = match byte {
+            b'{' => {
+                self.open(Container::Object, visitor);
+                return tail;
+            }
+            b'[' => {
+                self.open(Container::Array, visitor);
+                return tail;
+            }
+            b't' => Literal::True,
+            b'f' => Literal::False,
+            b'n' => Literal::Null,
+            _ => return self.fail(),
+        };
+        let (name, token) = literal.spelling();
+        if let Some(tail) = rest.strip_prefix(name) {
+            self.end_value(token, visitor);
+            return tail;
         }
+        self.state = State::Literal(literal, 1);
+        tail
     }
 
     fn open<V: Visitor>(&mut self, container: Container, visitor: &mut V) {
@@ -282,18 +313,37 @@ impl Reader {
         self.tell(token, visitor);
     }
 
-    fn open_string<V: Visitor>(&mut self, place: Place, visitor: &mut V) {
+    /// A string, whose opening quote is behind.
+    fn string<'a, V: Visitor>(
+        &mut self,
+        place: Place,
+        tail: &'a [u8],
+        visitor: &mut V,
+    ) -> &'a [u8] {
         self.place = place;
         self.wanted = !self.is_deaf() && visitor.wants(self.depth, place);
+        if self.wanted && place == Place::Key {
+            let end = skip_plain(tail);
+            if let [b'"', behind @ ..] = end {
+                let (name, _) = tail.split_at(tail.len() - end.len());
+                visitor.name(self.depth, name);
+                return self.colon(behind);
+            }
+        }
         self.state = State::Text;
+        self.text(tail, visitor)
     }
 
     /// Plain text, up to the next quote or backslash.
     fn text<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
         if !self.wanted {
-            return self.unwanted_text(rest, visitor);
+            return match pass_text(rest) {
+                Passed::Whole(tail) => self.close_string(tail, visitor),
+                Passed::Part(tail) => self.end_text(tail, visitor),
+            };
         }
-        let (piece, tail) = rest.split_at(plain_length(rest));
+        let tail = skip_plain(rest);
+        let (piece, _) = rest.split_at(rest.len() - tail.len());
         if !piece.is_empty() {
             self.lone_half(visitor);
             self.part(piece, visitor);
@@ -301,23 +351,10 @@ impl Reader {
         self.end_text(tail, visitor)
     }
 
-    fn unwanted_text<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
-        match pass_text(rest) {
-            Passed::Whole(tail) => {
-                self.close_string(visitor);
-                tail
-            }
-            Passed::Part(tail) => self.end_text(tail, visitor),
-        }
-    }
-
     /// What ends plain text.
     fn end_text<'a, V: Visitor>(&mut self, tail: &'a [u8], visitor: &mut V) -> &'a [u8] {
         match tail.split_first() {
-            Some((b'"', tail)) => {
-                self.close_string(visitor);
-                tail
-            }
+            Some((b'"', tail)) => self.close_string(tail, visitor),
             Some((b'\\', tail)) => {
                 self.state = State::Escape;
                 tail
@@ -327,89 +364,28 @@ impl Reader {
         }
     }
 
-    fn close_string<V: Visitor>(&mut self, visitor: &mut V) {
+    fn close_string<'a, V: Visitor>(&mut self, tail: &'a [u8], visitor: &mut V) -> &'a [u8] {
         self.lone_half(visitor);
         match self.place {
             Place::Key => {
-                self.state = State::Before(Next::Colon);
                 self.tell(Token::Key, visitor);
+                self.colon(tail)
             }
-            Place::Value => self.end_value(Token::Text, visitor),
-        }
-    }
-
-    fn escape<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
-        let Some((byte, tail)) = rest.split_first() else {
-            return rest;
-        };
-        let plain: &[u8] = match byte {
-            b'"' => b"\"",
-            b'\\' => b"\\",
-            b'/' => b"/",
-            b'b' => b"\x08",
-            b'f' => b"\x0C",
-            b'n' => b"\n",
-            b'r' => b"\r",
-            b't' => b"\t",
-            b'u' => {
-                self.unit = 0;
-                self.state = State::Hex(0);
-                return tail;
+            Place::Value => {
+                self.end_value(Token::Text, visitor);
+                tail
             }
-            _ => return self.fail(),
+        }
+    }
+
+    /// Behind a name: the colon, where it follows at once.
+    fn colon<'a>(&mut self, tail: &'a [u8]) -> &'a [u8] {
+        let (rest, next) = match tail {
+            [b':', rest @ ..] => (rest, Next::Value),
+            _ => (tail, Next::Colon),
         };
-        self.state = State::Text;
-        self.lone_half(visitor);
-        self.part(plain, visitor);
-        tail
-    }
-
-    fn hex<'a, V: Visitor>(&mut self, seen: u8, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
-        let Some((byte, tail)) = rest.split_first() else {
-            return rest;
-        };
-        let Some(digit) = char::from(*byte).to_digit(16) else {
-            return self.fail();
-        };
-        self.unit = self.unit << 4 | digit as u16;
-        self.state = State::Hex(seen + 1);
-        if seen == 3 {
-            self.state = State::Text;
-            self.code_unit(visitor);
-        }
-        tail
-    }
-
-    /// A `\u` escape is complete: a character, or half of one.
-    fn code_unit<V: Visitor>(&mut self, visitor: &mut V) {
-        let unit = self.unit;
-        if (0xDC00..0xE000).contains(&unit) && self.high != 0 {
-            let pair = [self.high, unit];
-            self.high = 0;
-            for whole in char::decode_utf16(pair).flatten() {
-                self.character(whole, visitor);
-            }
-            return;
-        }
-        self.lone_half(visitor);
-        if (0xD800..0xDC00).contains(&unit) {
-            self.high = unit;
-            return;
-        }
-        let character = char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER);
-        self.character(character, visitor);
-    }
-
-    /// The half of a surrogate pair that was waiting stays alone.
-    fn lone_half<V: Visitor>(&mut self, visitor: &mut V) {
-        if self.high != 0 {
-            self.high = 0;
-            self.character(char::REPLACEMENT_CHARACTER, visitor);
-        }
-    }
-
-    fn character<V: Visitor>(&self, character: char, visitor: &mut V) {
-        self.part(character.encode_utf8(&mut [0; 4]).as_bytes(), visitor);
+        self.state = State::Before(next);
+        rest
     }
 
     fn part<V: Visitor>(&self, piece: &[u8], visitor: &mut V) {

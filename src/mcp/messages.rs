@@ -95,7 +95,24 @@ impl Messages {
         std::mem::take(&mut self.tally)
     }
 
+    /// A member's name, of a message or of a member of one; `None` for one too long to matter.
+    fn named(&mut self, depth: u8, name: Option<&[u8]>) {
+        if depth == self.base + 1 {
+            self.member = Member::of(name);
+            if let (Member::Id, Some(each)) = (self.member, &mut self.each) {
+                each.begin_id();
+            }
+        } else {
+            self.watched = self.member.watches(name);
+            self.number.clear();
+        }
+    }
+
     fn heard(&mut self, depth: u8, token: Token<'_>) {
+        if token == Token::Key {
+            let word = self.word.clone();
+            return self.named(depth, word.get());
+        }
         match depth.wrapping_sub(self.base) {
             0 => self.around(depth, token),
             1 => self.inside(token),
@@ -143,18 +160,12 @@ impl Messages {
         };
         match token {
             Token::KeyPart(piece) => self.word.push(piece),
-            Token::Key => {
-                self.member = Member::of(self.word.get());
-                if let (Member::Id, Some(each)) = (self.member, &mut self.each) {
-                    each.begin_id();
-                }
-            }
             Token::TextPart(piece) | Token::NumberPart(piece) => {
                 if let (Member::Id, Some(each)) = (self.member, &mut self.each) {
                     each.push(piece);
                 }
             }
-            Token::Close(_) => {}
+            Token::Key | Token::Close(_) => {}
             Token::Open(_)
             | Token::Text
             | Token::Number
@@ -178,12 +189,8 @@ impl Messages {
         };
         match token {
             Token::KeyPart(piece) => self.word.push(piece),
-            Token::Key => {
-                self.watched = self.member.watches(self.word.get());
-                self.number.clear();
-            }
             Token::NumberPart(piece) if self.watched => self.number.push(piece),
-            Token::TextPart(_) | Token::NumberPart(_) | Token::Close(_) => {}
+            Token::Key | Token::TextPart(_) | Token::NumberPart(_) | Token::Close(_) => {}
             Token::Open(_)
             | Token::Text
             | Token::Number
@@ -217,6 +224,10 @@ impl Visitor for Messages {
             return level == 1 && self.member == Member::Id && self.each.is_some();
         }
         self.message.is_some() && (level == 1 || level == 2 && self.member.has_watched())
+    }
+
+    fn name(&mut self, depth: u8, name: &[u8]) {
+        self.named(depth, Some(name));
     }
 
     #[inline]

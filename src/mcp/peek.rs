@@ -9,7 +9,7 @@ use super::facts::{Kind, RequestFacts};
 use super::json::{Container, Place, Progress, Reader, Token, Visitor};
 use super::method::Method;
 use super::tie::{Print, Tie, TieKind};
-use super::word::Word;
+use super::word::{LongWord, Word};
 
 /// Reads a request's body, chunk by chunk. How many bytes are looked at is up to the caller.
 #[derive(Debug)]
@@ -134,6 +134,8 @@ struct Members {
     base: u8,
     batch: bool,
     message: Option<Draft>,
+    /// The message of a body that is one, and those of a batch.
+    single: Option<RequestFacts>,
     finished: Vec<RequestFacts>,
     unclear: Option<Unclear>,
     /// The member of the message that is being read.
@@ -143,7 +145,7 @@ struct Members {
     /// What the next value is.
     current: Name,
     word: Word<48>,
-    value: Word<{ RequestFacts::URI_BYTES }>,
+    value: LongWord<{ RequestFacts::URI_BYTES }>,
     /// The same value, of any length, where that matters.
     print: Print,
 }
@@ -169,23 +171,24 @@ impl Members {
             base: 0,
             batch: false,
             message: None,
+            single: None,
             finished: Vec::new(),
             unclear: None,
             outer: Name::Other,
             inner: Name::Other,
             current: Name::Other,
             word: Word::new(),
-            value: Word::new(),
+            value: LongWord::default(),
             print: Print::default(),
         }
     }
 
-    fn facts(mut self) -> Result<RequestFacts, Unclear> {
+    fn facts(self) -> Result<RequestFacts, Unclear> {
         if let Some(unclear) = self.unclear {
             return Err(unclear);
         }
         if !self.batch {
-            return self.finished.pop().ok_or(Unclear::NoMessage);
+            return self.single.ok_or(Unclear::NoMessage);
         }
         if self.finished.is_empty() {
             return Err(Unclear::NoMessage);
@@ -220,7 +223,8 @@ impl Members {
                 self.batch = true;
             }
             Token::Close(Container::Object) => match self.message.take().and_then(Draft::finish) {
-                Some(facts) => self.finished.push(facts),
+                Some(facts) if self.batch => self.finished.push(facts),
+                Some(facts) => self.single = Some(facts),
                 None => self.give_up(Unclear::NoMessage),
             },
             Token::Open(Container::Array)
@@ -241,7 +245,10 @@ impl Members {
     fn inside(&mut self, level: u8, token: Token<'_>) {
         match token {
             Token::KeyPart(piece) => self.word.push(piece),
-            Token::Key => self.name(level),
+            Token::Key => {
+                let word = std::mem::replace(&mut self.word, Word::new());
+                self.named(level, word.get().unwrap_or(b""));
+            }
             Token::TextPart(piece) | Token::NumberPart(piece) if self.current != Name::Other => {
                 self.value.push(piece);
                 if self.current.tie().is_some() {
@@ -268,13 +275,12 @@ impl Members {
         }
     }
 
-    fn name(&mut self, level: u8) {
+    fn named(&mut self, level: u8, word: &[u8]) {
         let names: &[(&str, Name)] = match level {
             1 => &OUTER,
             2 => &INNER,
             _ => &META,
         };
-        let word = self.word.get().unwrap_or(b"");
         let near = names
             .iter()
             .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
@@ -320,6 +326,12 @@ impl Visitor for Members {
                 true
             }
             Place::Value => self.current != Name::Other,
+        }
+    }
+
+    fn name(&mut self, depth: u8, name: &[u8]) {
+        if self.unclear.is_none() {
+            self.named(depth - self.base, name);
         }
     }
 

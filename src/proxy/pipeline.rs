@@ -285,9 +285,9 @@ async fn take_in(
         return Ok(Taken::Unseen(body));
     }
     let cap_bytes = route.snapshot().limits.peek_bytes;
-    Ok(Taken::Looked(
-        Box::pin(peek::look(body, cap_bytes, pace)).await?,
-    ))
+    // Boxed: requests that nobody looks into need not be large enough for it.
+    let looked = Box::pin(peek::look(body, cap_bytes, pace)).await?;
+    Ok(Taken::Looked(looked))
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.

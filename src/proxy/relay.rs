@@ -141,20 +141,18 @@ pub(super) fn relay(
 
 /// Tells the client its session's id: the one that it knows, or a new one, sealed.
 fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
-    let id = fields.remove(MCP_SESSION_ID)?;
-    if decided.alone.is_some() {
-        // Its era has no sessions: the client could do nothing with it.
-        return None;
-    }
+    let id = fields.get(MCP_SESSION_ID)?;
     let known = match &decided.session {
-        Some(session) if session.backend_id.as_ref() == Some(&id) => {
-            Some(session.client_id.clone())
-        }
-        Some(_) | None => session::seal(decided, &id),
+        // Its era has no sessions: the client could do nothing with it.
+        _ if decided.alone.is_some() => None,
+        Some(session) if session.backend_id.as_ref() == Some(id) => Some(session.client_id.clone()),
+        Some(_) | None => session::seal(decided, id),
     };
-    if let Some(known) = &known {
-        fields.insert(MCP_SESSION_ID, known.clone());
-    }
+    match &known {
+        // In the place of all of them, if there are several.
+        Some(known) => fields.insert(MCP_SESSION_ID, known.clone()),
+        None => fields.remove(MCP_SESSION_ID),
+    };
     known
 }
 
