@@ -16,6 +16,7 @@ fn table(routes: usize) -> RouteTable {
             host: (i % 2 == 1).then(|| format!("host{i}.example")),
             path: Some(format!("/api/v{i}")),
             exact_path: None,
+            mcp: None,
         })
         .collect();
     RouteTable::new(&specs)

@@ -10,7 +10,6 @@ use super::spec::ConfigSpec;
 use super::suggest::did_you_mean;
 use crate::model::{BackendName, Weight};
 use crate::proxy::spec::RouteSpec;
-use crate::routing::spec::MatchSpec;
 
 /// Worker threads, at most.
 const MAX_WORKERS: u16 = 256;
@@ -25,6 +24,7 @@ pub(super) fn check(root: &Node, spec: &ConfigSpec, findings: &mut Findings) {
         checker.route(index, route);
     }
     checker.same_routes(&spec.routes);
+    checker.rules(&spec.routes);
 }
 
 /// Where a part of the file stands, such as `listeners[0].tls`.
@@ -166,7 +166,8 @@ impl<'a> Checker<'a> {
                 let problem = Problem::new(Code::DuplicateRoute, message);
                 self.value(&format!("routes[{index}].name"), problem);
             }
-            if let Some(other) = matches.insert(taken(&route.matches), route) {
+            let taken = (route.matches.place(), &route.matches.mcp);
+            if let Some(other) = matches.insert(taken, route) {
                 let message = format!(
                     "the route `{}` takes exactly the requests that `{}` takes",
                     route.name, other.name
@@ -275,13 +276,4 @@ fn is_alone(route: &RouteSpec, backend: &BackendName) -> bool {
     };
     let mut with_share = route.split.iter().filter_map(has_share).peekable();
     with_share.peek().is_some() && with_share.all(|is_it| is_it)
-}
-
-/// What a match takes, the same for two matches that take the same.
-fn taken(matches: &MatchSpec) -> (Option<String>, bool, String) {
-    let host = matches.host.as_ref().map(|host| host.to_ascii_lowercase());
-    match (&matches.exact_path, &matches.path) {
-        (Some(path), _) => (host, true, path.clone()),
-        (None, path) => (host, false, path.clone().unwrap_or_else(|| "/".to_owned())),
-    }
 }

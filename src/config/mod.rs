@@ -9,6 +9,7 @@
 
 mod check;
 mod check_admin;
+mod check_rules;
 mod diagnostic;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -353,9 +353,13 @@ fn role(state: &RouteState, backend: &BackendName) -> Option<Role> {
 fn in_words(spec: &RouteSpec) -> String {
     let matches = &spec.matches;
     let host = matches.host.as_deref().unwrap_or("any host");
-    match (&matches.exact_path, &matches.path) {
+    let place = match (&matches.exact_path, &matches.path) {
         (Some(path), _) => format!("{host} = {path}"),
         (None, path) => format!("{host} {}", path.as_deref().unwrap_or("/")),
+    };
+    match &matches.mcp {
+        Some(mcp) => format!("{place} {}", mcp.in_words()),
+        None => place,
     }
 }
 

@@ -70,7 +70,7 @@ pub use replies::{Replies, Reply};
 pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
-pub use session::{Census, Session, SessionBounds, SessionTable, Stay};
+pub use session::{Branch, Census, Session, SessionBounds, SessionTable, Stay};
 pub use spots::SpotRow;
 pub use target::resolve;
 pub use tie::{Tie, TieKind};

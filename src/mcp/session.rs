@@ -20,7 +20,7 @@ use crate::model::{BackendName, RouteName};
 use super::home::Origin;
 use super::record::{SessionRecord, Wish};
 
-pub use entry::{Session, Stay};
+pub use entry::{Branch, Session, Stay};
 
 /// The sessions of all routes, shared by all workers. Looking one up takes no lock.
 ///

@@ -172,7 +172,7 @@ fn tied_to(worker: &Worker, route: &RouteView, tie: Tie) -> Option<Place> {
     let spot = worker
         .bonds()
         .ties
-        .find(tie.key(route.route().scope), worker.tick())?;
+        .find(tie.key(route.route().family), worker.tick())?;
     let at = spot_at(route, spot);
     let name = if at.is_some() {
         "switchback_ties_followed_total"
@@ -256,7 +256,7 @@ impl Minting {
         Some(Box::new(Self {
             scanner: MintScanner::new(format),
             spot: spot_of(decided)?,
-            scope: decided.route.route().scope,
+            scope: decided.route.route().family,
             worker: Rc::clone(worker),
         }))
     }

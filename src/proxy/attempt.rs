@@ -15,6 +15,7 @@ use crate::upstream::{
 };
 
 use super::behind;
+use super::branch::{self, Then};
 use super::call::{Call, Latency, Part};
 use super::counted::Tally;
 use super::error::ProxyError;
@@ -131,7 +132,7 @@ async fn try_again(
 ) -> Result<Answered, ProxyError> {
     let mut tries = Tries::first(call.began(), decided);
     if let (Some(_), true) = (&decided.session, failure.is_refusal())
-        && tries.away(worker, decided).is_some()
+        && (branch::is_away(decided) || tries.away(worker, decided).is_some())
     {
         return go_with_session(worker, decided, request, pace).await;
     }
@@ -171,6 +172,10 @@ async fn go_with_session(
     request: Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
+    if branch::come_home(worker, decided, Then::Stay) {
+        let home = decided.session.clone().ok_or(ProxyError::UnknownSession)?;
+        return follow(worker, decided, (request, home), pace).await;
+    }
     if *request.method() == Method::DELETE {
         return Err(session::forget(worker, decided));
     }

@@ -48,6 +48,7 @@ pub(super) fn documents<'a>(
             host: route.matches.host.clone(),
             path: None,
             exact_path: Some(format!("{WELL_KNOWN}{path}")),
+            mcp: None,
         };
         let own = route
             .matches

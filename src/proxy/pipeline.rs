@@ -19,6 +19,7 @@ use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, Pace, RequestBo
 use super::alone::{self, Alone};
 use super::answer::{Answer, RequestGuard};
 use super::attempt;
+use super::branch::{self, Main};
 use super::choice;
 use super::client::Peer;
 use super::counted::Counted;
@@ -35,6 +36,7 @@ use super::relay;
 use super::request;
 use super::respond::{Caller, respond};
 use super::revive;
+use super::rules;
 use super::session::{self, Pinned};
 use super::sse::{self, Posted};
 use super::upgrade::{self, Tunnel};
@@ -73,6 +75,8 @@ pub(super) struct Decided {
     pub(super) owner: Option<Rc<str>>,
     /// What it is counted as.
     pub(super) counted: Counted,
+    /// Where its session lives, where a rule leads it.
+    pub(super) main: Option<Box<Main>>,
 }
 
 impl Decided {
@@ -89,6 +93,7 @@ impl Decided {
             stream: None,
             owner: None,
             counted: Counted::Call,
+            main: None,
         }
     }
 
@@ -191,11 +196,18 @@ async fn proxy(
         principal: principal.as_deref(),
     };
     subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
-    let mut decided = match era {
-        Era::Requests => decide_alone(route, asks, &subject)?,
-        Era::Sessions => decide(route, asks).await?,
+    let rule = rules::find(&route, (era, &parts.headers), (&head, &subject));
+    let mut decided = match (era, rule) {
+        (Era::Requests, rule) => decide_alone(rule.unwrap_or(route), asks, &subject)?,
+        (Era::Sessions, Some(rule)) => match session::id_of(&parts.headers)? {
+            Some(id) => Box::pin(branch::decide((route, rule), id, asks)).await?,
+            None => decide(rule, asks).await?,
+        },
+        (Era::Sessions, None) => decide(route, asks).await?,
     };
-    decided.counted = Counted::of(&decided.route, (era, &parts.headers), &subject);
+    if decided.posted.is_none() {
+        decided.counted = Counted::of(&decided.route, (era, &parts.headers), &subject);
+    }
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     sse::prepare(&mut decided, (&mut head, &sent));

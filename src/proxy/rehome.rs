@@ -64,14 +64,7 @@ pub(super) async fn open_elsewhere(
     let id = asks.fields.get(MCP_SESSION_ID);
     let key = id.map(|id| route.route().keys.hash(id.as_bytes()));
     let at = choice::by_split(worker, route, key).map_err(|_| RehomeError::NoBackend)?;
-    let mut sent = asks.fields.clone();
-    request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
-    let patience = route.route().patience.head;
-    let template = Template {
-        target: asks.head.target.clone(),
-        fields: sent,
-        patience,
-    };
+    let template = template_of(route, asks);
     let first = open_at(worker, route, session.record(), at.clone(), &template).await;
     match first {
         Err(error) if error.is_refusal() => {
@@ -83,6 +76,17 @@ pub(super) async fn open_elsewhere(
             elsewhere.map_err(|_| error)
         }
         done => done,
+    }
+}
+
+/// What the replay has in common with the request that needs it.
+pub(super) fn template_of(route: &RouteView, asks: Asks<'_>) -> Template {
+    let mut sent = asks.fields.clone();
+    request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
+    Template {
+        target: asks.head.target.clone(),
+        fields: sent,
+        patience: route.route().patience.head,
     }
 }
 

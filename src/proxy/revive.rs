@@ -13,6 +13,7 @@ use crate::model::Outcome;
 use crate::upstream::{Kept, Pace, RequestBody, Template};
 
 use super::attempt::{self, Answered};
+use super::branch::{self, Then};
 use super::error::ProxyError;
 use super::fallback::{self, End, Taken};
 use super::pipeline::{Decided, Subject};
@@ -23,7 +24,7 @@ use super::worker::Worker;
 /// What is needed to send a session's request again, if its session could be opened again.
 pub(super) fn keep(decided: &Decided, request: &Request<RequestBody>) -> Option<Kept> {
     let pinned = decided.session.as_ref()?;
-    let may_be_opened = pinned.stay.is_some()
+    let may_be_opened = (pinned.stay.is_some() || branch::is_away(decided))
         && decided.route.route().on_loss != LossSpec::Sever
         && *request.method() != Method::DELETE;
     may_be_opened.then(|| Kept::of(request))?
@@ -61,6 +62,14 @@ pub(super) async fn see_to(
         return Ok((Response::from_parts(parts, body), call));
     }
     call.end(Outcome::of_status(status));
+    if branch::come_home(worker, decided, Then::Again) {
+        // It is the second session that is gone, of which the client knows nothing.
+        let none = || ProxyError::NoStandIn {
+            route: decided.route.route().name.clone(),
+        };
+        let (kept, home) = kept.zip(decided.session.clone()).ok_or_else(none)?;
+        return attempt::follow(worker, decided, (kept.restore(), home), pace).await;
+    }
     let Some(kept) = kept else {
         return Err(session::forget(worker, decided));
     };

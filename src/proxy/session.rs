@@ -124,7 +124,7 @@ fn open(
     }
     let text = id.to_str().map_err(|_| ProxyError::UnknownSession)?;
     let belongs = Belongs {
-        route: &route.route().name,
+        route: &route.route().belongs,
         owner: owner.map(|owner| &**owner),
     };
     let keys = &route.snapshot().session_keys;
@@ -135,7 +135,7 @@ fn open(
     Ok(ids.keep(hash, opened))
 }
 
-fn field_of(id: Option<&str>) -> Result<Option<HeaderValue>, ProxyError> {
+pub(super) fn field_of(id: Option<&str>) -> Result<Option<HeaderValue>, ProxyError> {
     let field = id.map(HeaderValue::from_str).transpose();
     field.map_err(|_| ProxyError::UnknownSession)
 }
@@ -442,7 +442,7 @@ pub(super) fn record_of(worker: &Worker, pinned: &Pinned) -> Option<Arc<Session>
 }
 
 /// The arm and endpoint of a session's new home, if the route has them.
-fn home_at(route: &RouteView, home: &Home) -> Option<Place> {
+pub(super) fn home_at(route: &RouteView, home: &Home) -> Option<Place> {
     let arms = &route.route().arms;
     let place = arms.iter().position(|arm| arm.backend == home.backend)?;
     let (_, view) = route.arm(place)?;
@@ -474,7 +474,7 @@ pub(super) fn seal(decided: &Decided, id: &HeaderValue) -> Option<HeaderValue> {
     let tags = home_tags(route, decided.place, &decided.endpoint)?;
     let key = route.snapshot().session_keys.first()?;
     let belongs = Belongs {
-        route: &route.route().name,
+        route: &route.route().belongs,
         owner: decided.owner.as_deref(),
     };
     let sealed = sealed::seal(key, belongs, tags, id.to_str().ok()?).ok()?;

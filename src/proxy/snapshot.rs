@@ -14,7 +14,7 @@ use crate::deadline::Terms;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::{BackendTag, EndpointTag, SealKey, Spot};
 use crate::model::{BackendName, Generation, OutcomeSet, Role, RouteName, Weight};
-use crate::routing::RouteTable;
+use crate::routing::{RouteTable, Rule};
 use crate::shadow::spec::ShadowSpec;
 use crate::split::{Arm, Keys, Split};
 use crate::stats::Trial;
@@ -26,6 +26,7 @@ use super::client::Forwarding;
 use super::guard::Guard;
 use super::metadata::{self, Document};
 use super::pages::Pages;
+use super::rules;
 use super::spec::{
     ForwardingSpec, LimitsSpec, LossSpec, ProtocolSpec, RetriesSpec, RouteSpec, ShieldSpec,
     UpgradeSpec,
@@ -146,6 +147,12 @@ pub(super) struct Route {
     pub(super) identity: u64,
     /// Seeds the hashes of callers and values in these tables; the same after a restart.
     pub(super) scope: u64,
+    /// The route that its sessions are opened at: itself, or the one that it is a rule of, ...
+    pub(super) belongs: RouteName,
+    /// ... and what names that in the tables.
+    pub(super) family: u64,
+    /// What other routes take of its requests, each with the route's place.
+    pub(super) rules: Vec<(Rule, usize)>,
     pub(super) protocol: ProtocolSpec,
     /// Nothing where everybody is let in.
     pub(super) guard: Option<Box<Guard>>,
@@ -195,14 +202,23 @@ impl Snapshot {
     /// Makes the runtime form of what control wants. The blueprint's specs have been checked
     /// by `config`, so this cannot fail; an arm or a shadow whose backend is missing is left out.
     pub fn compile(blueprint: &Blueprint) -> Self {
-        let route = |route: &RouteBlueprint| Route::compile(route, blueprint);
+        let bases = rules::bases(&blueprint.routes);
+        let route = |(route, base): (&RouteBlueprint, &Option<usize>)| match base
+            .and_then(|base| blueprint.routes.get(base))
+        {
+            Some(base) => Route::compile(&rules::inherit(route, base), blueprint),
+            None => Route::compile(route, blueprint),
+        };
+        let routes = blueprint.routes.iter().zip(&bases);
+        let mut routes: Vec<Route> = routes.map(route).collect();
+        rules::link(&mut routes, &blueprint.routes, &bases);
         let specs = || blueprint.routes.iter().map(|route| &route.spec);
         let (places, documents): (Vec<_>, _) = metadata::documents(specs()).into_iter().unzip();
         Self {
             generation: blueprint.generation,
             table: RouteTable::new(specs().map(|spec| &spec.matches).chain(&places)),
             documents,
-            routes: blueprint.routes.iter().map(route).collect(),
+            routes,
             doors: blueprint.listeners.iter().map(Door::new).collect(),
             forwarding: Forwarding::new(&blueprint.forwarding),
             limits: blueprint.limits.clone(),
@@ -283,6 +299,9 @@ impl Route {
             identity: Spot::identity(spec.name.as_str()),
             // The state's own key is the last one, and no change of keys takes it away.
             scope: (whole.session_keys.last()).map_or(0, |key| key.scope(&spec.name)),
+            belongs: spec.name.clone(),
+            family: (whole.session_keys.last()).map_or(0, |key| key.scope(&spec.name)),
+            rules: Vec::new(),
             protocol: spec.protocol,
             guard: Guard::new(blueprint),
             pages: Pages::new(spec),

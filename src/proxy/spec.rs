@@ -2,6 +2,7 @@
 
 mod contract;
 mod retries;
+mod rule;
 mod session;
 mod shield;
 
@@ -141,6 +142,7 @@ impl RouteSpec {
         problems.add_all("match", self.matches.problems());
         problems.add_all("", address_problems(self.allow.as_deref(), &self.deny));
         self.page_problems(&mut problems);
+        self.rule_problems(&mut problems);
         problems.add_all("split", split_problems(&self.split));
         if let Some(auth) = &self.auth {
             problems.add_all("auth.jwt", auth.jwt.problems());

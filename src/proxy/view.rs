@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::{Role, RouteName};
+use crate::routing::{Closeness, Rule};
 use crate::shadow::{Mirror, MirrorOptions};
 use crate::stats::{CallKey, CallStats, GateKey, GateStats, SessionStats, ToolCounts, Traffic};
 use crate::tls::BackendTls;
@@ -14,6 +15,7 @@ use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
 use super::metadata::Document;
+use super::rules;
 use super::seals::OpenedIds;
 use super::snapshot::{Door, Route, RouteArm, Snapshot};
 use super::spec::{ProtocolSpec, ShieldSpec};
@@ -166,7 +168,7 @@ impl ArmView {
         let shields_tools = |shield: &ShieldSpec| shield.read_only_tools;
         let wants_tools =
             route.shadow.is_some() || route.shield.as_ref().is_some_and(shields_tools);
-        let tools = wants_tools.then(|| shared.catalogues.of(&route.name, &arm.backend));
+        let tools = wants_tools.then(|| shared.catalogues.of(&route.belongs, &arm.backend));
         let key = CallKey {
             route: route.name.clone(),
             backend: arm.backend.clone(),
@@ -235,6 +237,20 @@ impl RouteView {
     )]
     pub(super) fn route(&self) -> &Route {
         &self.view.snapshot.routes[self.place]
+    }
+
+    /// Whether other routes take some of its requests.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.route().rules.is_empty()
+    }
+
+    /// The route of the rule that takes a request most closely.
+    pub(super) fn rule(&self, takes: impl Fn(&Rule) -> Option<Closeness>) -> Option<Self> {
+        let place = rules::closest(&self.route().rules, takes)?;
+        (place < self.view.routes.len()).then(|| Self {
+            view: Rc::clone(&self.view),
+            place,
+        })
     }
 
     /// Whether the route's callers speak MCP.

@@ -5,7 +5,9 @@
 //! hash look-ups, however many routes there are. The bytes that are matched are the bytes
 //! that are sent on; nothing is decoded here.
 
+mod rule;
 pub mod spec;
 mod table;
 
+pub use rule::{Closeness, Rule};
 pub use table::RouteTable;

@@ -1,5 +1,9 @@
 //! The `match` of a route.
 
+mod mcp;
+
+pub use mcp::McpMatchSpec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Problems;
@@ -20,6 +24,10 @@ pub struct MatchSpec {
     /// Exact path, instead of `path`; without query or percent-encoding. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_path: Option<String>,
+    /// Take only some MCP requests of the route that has the same host and path without this: a rule
+    /// of that route. Default: every request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<McpMatchSpec>,
 }
 
 impl MatchSpec {
@@ -40,7 +48,19 @@ impl MatchSpec {
             let message = "`path` and `exact_path` exclude each other";
             problems.add("exact_path", message);
         }
+        if let Some(mcp) = &self.mcp {
+            problems.add_all("mcp", mcp.problems());
+        }
         problems.into_vec()
+    }
+
+    /// The same for two matches that look at the same requests, `mcp` apart.
+    pub fn place(&self) -> (Option<String>, bool, &str) {
+        let host = self.host.as_ref().map(|host| host.to_ascii_lowercase());
+        match (&self.exact_path, &self.path) {
+            (Some(path), _) => (host, true, path),
+            (None, path) => (host, false, path.as_deref().unwrap_or("/")),
+        }
     }
 }
 

@@ -29,6 +29,10 @@ impl RouteTable {
     pub fn new<'a>(matches: impl IntoIterator<Item = &'a MatchSpec>) -> Self {
         let mut table = Self::default();
         for (place, spec) in matches.into_iter().enumerate() {
+            if spec.mcp.is_some() {
+                // A rule of another route, which is found first.
+                continue;
+            }
             let paths = match spec.host.as_deref().map(str::to_ascii_lowercase) {
                 None => &mut table.any_host,
                 Some(host) => match host.strip_prefix("*.") {
@@ -123,11 +127,13 @@ mod tests {
                 host: some(host),
                 path: None,
                 exact_path: some(exact),
+                mcp: None,
             },
             None => MatchSpec {
                 host: some(host),
                 path: some(path),
                 exact_path: None,
+                mcp: None,
             },
         }
     }

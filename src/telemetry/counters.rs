@@ -17,6 +17,14 @@ static HANDLE: OnceLock<Counters> = OnceLock::new();
 /// from the start, as zeros.
 const KNOWN: &[(&str, &str)] = &[
     (
+        "switchback_sessions_branched_total",
+        "MCP sessions that were opened a second time, where a rule leads some of their calls",
+    ),
+    (
+        "switchback_branches_failed_total",
+        "MCP sessions that could not be opened where a rule leads some of their calls",
+    ),
+    (
         "switchback_accept_errors_total",
         "Connections from downstream that the system did not hand over",
     ),

@@ -73,6 +73,7 @@ mod rehoming;
 mod reload;
 mod retries;
 mod rollouts;
+mod rules;
 mod service;
 mod sessions;
 mod shadow;

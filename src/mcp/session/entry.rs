@@ -26,6 +26,8 @@ pub struct Session {
     lost: AtomicBool,
     /// Where its failed calls are answered while it lives on a candidate.
     stand_in: ArcSwapOption<StandIn>,
+    /// Where rules of its route have led it.
+    branches: ArcSwap<Vec<(u64, Branch)>>,
     gate: tokio::sync::Mutex<()>,
     /// Its open event streams.
     turns: Turns,
@@ -60,6 +62,18 @@ impl Stay {
     }
 }
 
+/// Where a rule leads a session.
+#[derive(Clone, Debug)]
+pub enum Branch {
+    /// Where it lives.
+    Home,
+    /// Where it was opened a second time.
+    At(Arc<Home>),
+}
+
+/// Most rules that are remembered of a session; others lead it anew each time.
+const BRANCHES: usize = 64;
+
 /// A place where a session was opened a second time.
 #[derive(Debug)]
 struct StandIn {
@@ -83,6 +97,7 @@ impl Session {
             untold: AtomicU8::new(0),
             lost: AtomicBool::new(false),
             stand_in: ArcSwapOption::empty(),
+            branches: ArcSwap::default(),
             gate: tokio::sync::Mutex::new(()),
             turns: Turns::default(),
             failures: AtomicU64::new(0),
@@ -174,6 +189,36 @@ impl Session {
         let home = Arc::new(home);
         self.stand_in
             .store(Some(Arc::new(StandIn { home, record })));
+    }
+
+    /// Where a rule has led the session before.
+    pub fn branch(&self, rule: u64) -> Option<Branch> {
+        let branches = self.branches.load();
+        let known = branches.iter().find(|(name, _)| *name == rule);
+        known.map(|(_, branch)| branch.clone())
+    }
+
+    /// A rule leads the session there from now on.
+    pub fn set_branch(&self, rule: u64, branch: Branch) {
+        self.change_branches(rule, |branches| {
+            if branches.len() < BRANCHES {
+                branches.push((rule, branch.clone()));
+            }
+        });
+    }
+
+    /// It is not known any more where a rule leads the session.
+    pub fn forget_branch(&self, rule: u64) {
+        self.change_branches(rule, |_| {});
+    }
+
+    fn change_branches(&self, rule: u64, add: impl Fn(&mut Vec<(u64, Branch)>)) {
+        self.branches.rcu(|known| {
+            let others = known.iter().filter(|(name, _)| *name != rule);
+            let mut branches: Vec<_> = others.cloned().collect();
+            add(&mut branches);
+            branches
+        });
     }
 
     /// Held by the caller that re-homes the session while the others wait; each of them looks

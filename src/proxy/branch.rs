@@ -1,0 +1,234 @@
+//! Sessions whose calls a rule leads elsewhere.
+//!
+//! A session lives at one backend. Where a rule leads some of its calls to another one, the session is
+//! opened there too, when the first of them comes, by what its client opened it with; the client goes on
+//! under the one id that it knows. Which way a rule leads a session is decided once, and stays until
+//! that backend may not keep sessions any more. Where the second session cannot be opened, the calls go
+//! where the session lives, and the backend that would not have it is to blame for one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use crate::mcp::{Branch, Home, Session};
+use crate::model::Outcome;
+use crate::stats::BadCall;
+use crate::upstream::{Endpoint, OpenError};
+
+use super::choice;
+use super::counted::Counted;
+use super::error::ProxyError;
+use super::pipeline::Decided;
+use super::rehome::{self, Asks, RehomeError};
+use super::session::{self, Pinned};
+use super::view::RouteView;
+use super::worker::Worker;
+
+/// Where a session lives whose call is led by a rule.
+#[derive(Debug)]
+pub(super) struct Main {
+    /// The route that the rule is of.
+    route: RouteView,
+    pinned: Box<Pinned>,
+    /// Its backend's place among those of the rule, if it is one of them.
+    stay: Option<usize>,
+    is_away: bool,
+}
+
+/// An arm of a rule, and an endpoint of it.
+type Place = (usize, Rc<Endpoint>);
+
+/// Where a rule leads a session.
+enum Lead {
+    /// Where it lives.
+    Home,
+    /// Where it was opened a second time.
+    Away(Place, Arc<Home>),
+}
+
+/// Where a session's call goes that a rule takes.
+///
+/// # Errors
+/// [`ProxyError::UnknownSession`] as for any call of a session.
+pub(super) async fn decide(
+    (route, rule): (RouteView, RouteView),
+    id: &HeaderValue,
+    asks: Asks<'_>,
+) -> Result<Decided, ProxyError> {
+    let worker = &asks.downstream.worker;
+    let pinned = session::find(worker, &route, id, asks).await?;
+    let home = route.arm(pinned.place).map(|(arm, _)| &arm.backend);
+    let mut arms = rule.route().arms.iter();
+    let stay = arms.position(|arm| Some(&arm.backend) == home);
+    let mut main = Main {
+        route,
+        pinned,
+        stay,
+        is_away: false,
+    };
+    let owner = asks.principal.map(|principal| Rc::clone(&principal.owner));
+    let mut decided = main.at_home(&rule, owner);
+    if let Lead::Away((place, endpoint), home) = lead(worker, &main, &rule, asks).await {
+        main.is_away = true;
+        let away = Pinned {
+            place,
+            endpoint: Rc::clone(&endpoint),
+            backend_id: session::field_of(home.id.as_deref())?,
+            home: Some(home),
+            // What is heard of the second session is nothing of the first one's.
+            stay: None,
+            ..(*main.pinned).clone()
+        };
+        (decided.place, decided.endpoint, decided.route) = (place, endpoint, rule);
+        decided.session = Some(Box::new(away));
+    }
+    decided.main = Some(Box::new(main));
+    Ok(decided)
+}
+
+async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) -> Lead {
+    let Some(session) = session::record_of(worker, &main.pinned) else {
+        // Nobody knows how to open it a second time.
+        return Lead::Home;
+    };
+    if let Some(known) = main.known(rule, &session) {
+        return known;
+    }
+    let key = rule.route().keys.hash(main.pinned.client_id.as_bytes());
+    let Ok(at) = choice::by_split(worker, rule, Some(key)) else {
+        return Lead::Home;
+    };
+    let name = rule.route().scope;
+    if main.stay == Some(at.0) {
+        session.set_branch(name, Branch::Home);
+        return Lead::Home;
+    }
+    let _gate = session.gate().lock().await;
+    if let Some(known) = main.known(rule, &session) {
+        return known;
+    }
+    let began = Instant::now();
+    let template = rehome::template_of(rule, asks);
+    let record = session.record();
+    match rehome::open_at(worker, rule, record, at.clone(), &template).await {
+        Ok(home) => {
+            let home = Arc::new(home);
+            session.set_branch(name, Branch::At(Arc::clone(&home)));
+            metrics::counter!("switchback_sessions_branched_total").increment(1);
+            Lead::Away(at, home)
+        }
+        Err(error) => {
+            session.set_branch(name, Branch::Home);
+            metrics::counter!("switchback_branches_failed_total").increment(1);
+            tracing::warn!(route = %rule.route().name, error = &error as &dyn std::error::Error, "a session could not be opened where a rule leads it");
+            blame(worker, rule, (at.0, main.pinned.key), (&error, began));
+            Lead::Home
+        }
+    }
+}
+
+/// A call that never was counts as one that failed: its backend would not have the session.
+fn blame(
+    worker: &Worker,
+    rule: &RouteView,
+    (place, key): (usize, u64),
+    (error, began): (&RehomeError, Instant),
+) {
+    let outcome = match error {
+        RehomeError::NoBackend => return,
+        RehomeError::Elapsed(_) => Outcome::Timeout,
+        RehomeError::Open(OpenError::Upstream(error)) => error.outcome(),
+        RehomeError::Open(OpenError::Answer | OpenError::Replay(_)) => Outcome::ServerError,
+    };
+    let Some((arm, view)) = rule.arm(place) else {
+        return;
+    };
+    view.stats.begin();
+    view.stats.end(outcome, began.elapsed());
+    if let Some((trial, role)) = rule.route().trial.as_ref().zip(arm.role) {
+        let key = Some(key);
+        trial.end(worker.number(), BadCall { role, key, outcome });
+    }
+}
+
+impl Main {
+    /// Where the rule has led the session before, if that is still good.
+    fn known(&self, rule: &RouteView, session: &Session) -> Option<Lead> {
+        match session.branch(rule.route().scope)? {
+            Branch::Home => {
+                let (arm, _) = rule.arm(self.stay?)?;
+                arm.standing.may_stay().then_some(Lead::Home)
+            }
+            Branch::At(home) => {
+                let at = session::home_at(rule, &home)?;
+                session::may_stay(rule, &at).then_some(Lead::Away(at, home))
+            }
+        }
+    }
+
+    /// The call where the session lives: as one of the rule, if that has the backend.
+    fn at_home(&self, rule: &RouteView, owner: Option<Rc<str>>) -> Decided {
+        let mut pinned = self.pinned.clone();
+        let route = match self.stay {
+            Some(place) => {
+                pinned.place = place;
+                rule.clone()
+            }
+            None => self.route.clone(),
+        };
+        let at = (pinned.place, Rc::clone(&pinned.endpoint));
+        Decided {
+            key: Some(pinned.key),
+            session: Some(pinned),
+            owner,
+            ..Decided::to(route, at)
+        }
+    }
+}
+
+/// Whether a call was led away from where its session lives.
+pub(super) fn is_away(decided: &Decided) -> bool {
+    decided.main.as_ref().is_some_and(|main| main.is_away)
+}
+
+/// What the session is to remember of where it was led away to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing: it is led anew at its next call.
+    Again,
+    /// It stays at home from now on.
+    Stay,
+}
+
+/// Takes a call that was led away back to where its session lives. Tells whether it was; a call that
+/// was at home is its route's again, for whatever is to become of its session.
+pub(super) fn come_home(worker: &Worker, decided: &mut Decided, then: Then) -> bool {
+    let Some(mut main) = decided.main.take() else {
+        return false;
+    };
+    if !main.is_away {
+        decided.route = main.route;
+        decided.place = main.pinned.place;
+        decided.session = Some(main.pinned);
+        decided.counted = Counted::Call;
+        return false;
+    }
+    let rule = decided.route.clone();
+    if let Some(session) = session::record_of(worker, &main.pinned) {
+        let name = rule.route().scope;
+        match then {
+            Then::Again => session.forget_branch(name),
+            Then::Stay => session.set_branch(name, Branch::Home),
+        }
+    }
+    let mut home = main.at_home(&rule, decided.owner.take());
+    if main.stay.is_some() {
+        home.counted = std::mem::take(&mut decided.counted);
+    }
+    main.is_away = false;
+    home.main = Some(main);
+    *decided = home;
+    true
+}
