@@ -19,6 +19,7 @@ use crate::model::{BackendName, RouteName};
 
 use super::home::Origin;
 use super::record::{SessionRecord, Wish};
+use super::streams::StreamCensus;
 
 pub use entry::{Branch, Session, Stay};
 
@@ -34,6 +35,7 @@ pub struct SessionTable {
     evicted: AtomicU64,
     unwritten: AtomicU64,
     unkept: AtomicU64,
+    streams: StreamCensus,
 }
 
 /// How many sessions of a route live at a backend.
@@ -101,6 +103,7 @@ impl SessionTable {
             evicted: AtomicU64::new(0),
             unwritten: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
+            streams: StreamCensus::default(),
         }
     }
 
@@ -291,7 +294,13 @@ impl SessionTable {
             let key = (origin.route.clone(), backend.clone());
             *census.entry(key).or_default() += 1;
         }
+        self.streams.add_to(&mut census);
         census
+    }
+
+    /// The sessions that are streams of their own, and are in no other table.
+    pub fn streams(&self) -> &StreamCensus {
+        &self.streams
     }
 
     /// The session of this id is over.

@@ -184,9 +184,7 @@ async fn proxy(
     };
     caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
     let era = alone::era_of(&route, &parts.headers);
-    if let (Era::Requests, Some(facts)) = (era, &subject.facts) {
-        alone::check(&parts.headers, facts)?;
-    }
+    check_era(era, &parts.headers, &subject)?;
 
     let asks = Asks {
         downstream,
@@ -233,6 +231,14 @@ async fn proxy(
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
     Ok(relay::relay(worker, decided, subject, answered, guard))
+}
+
+/// In the era without sessions the head repeats what the body says.
+fn check_era(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), ProxyError> {
+    match (era, &subject.facts) {
+        (Era::Requests, Some(facts)) => alone::check(fields, facts),
+        (Era::Requests, None) | (Era::Sessions, _) => Ok(()),
+    }
 }
 
 /// Sends a request to where it was decided, as what it is wants it.
@@ -328,7 +334,7 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         });
     }
     if let Some(sealed) = sse::message_of(&route, asks.head) {
-        let (at, posted) = sse::find(worker, &route, (sealed, asks))?;
+        let (at, posted) = Box::pin(sse::find(worker, &route, (sealed, asks))).await?;
         return Ok(Decided {
             key: Some(posted.key),
             posted: Some(posted),

@@ -36,7 +36,10 @@ pub(super) enum Kind {
     /// An MCP session's, which follows it to a new home.
     Session(Box<OfSession>),
     /// An MCP session over HTTP+SSE itself.
-    Live(Arc<LiveSession>),
+    Live {
+        session: Arc<LiveSession>,
+        endpoint: Rc<Endpoint>,
+    },
     /// One of an MCP request without session, whose client asks for another one.
     Alone(#[expect(dead_code, reason = "held, not read")] Option<Listening>),
     /// Any other: no revert cuts it.
@@ -139,7 +142,7 @@ impl Streams {
             let arm =
                 route.and_then(|route| route.arms.iter().find(|arm| arm.backend == stream.backend));
             if arm.is_none_or(|arm| !arm.standing.may_stay()) {
-                stream.pace.end();
+                stream.end();
             }
         }
     }
@@ -147,7 +150,7 @@ impl Streams {
     /// Counts the open calls of sessions that have become slow since the last time.
     pub(super) fn sweep_calls(&self, worker: usize) {
         for (_, stream) in self.open.borrow().iter() {
-            if let Kind::Live(session) = &stream.kind {
+            if let Kind::Live { session, .. } = &stream.kind {
                 session.sweep(worker);
             }
         }
@@ -170,8 +173,15 @@ impl Streams {
     pub(super) fn end_left(&self, view: &Rc<View>) {
         let open = self.open.borrow();
         for (_, stream) in open.iter() {
-            let Kind::Session(of) = &stream.kind else {
-                continue;
+            let of = match &stream.kind {
+                Kind::Session(of) => of,
+                Kind::Live { session, endpoint } => {
+                    if endpoint.is_dead() {
+                        session.look();
+                    }
+                    continue;
+                }
+                Kind::Alone(_) | Kind::Plain => continue,
             };
             let is_lost = || {
                 let route = view.named(&stream.route);
@@ -180,6 +190,16 @@ impl Streams {
             if of.has_moved() || of.gives_way() || (of.endpoint.is_dead() && is_lost()) {
                 stream.pace.end();
             }
+        }
+    }
+}
+
+impl Stream {
+    /// Ends the stream, or has its session look for another home.
+    fn end(&self) {
+        match &self.kind {
+            Kind::Live { session, .. } => session.look(),
+            Kind::Session(_) | Kind::Alone(_) | Kind::Plain => self.pace.end(),
         }
     }
 }

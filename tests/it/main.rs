@@ -80,6 +80,7 @@ mod shadow;
 mod shielding;
 mod split;
 mod sse_era;
+mod sse_homes;
 mod state;
 mod supply;
 mod support;

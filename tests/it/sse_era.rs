@@ -360,24 +360,3 @@ fn any_replica_with_the_key_and_any_process_sends_messages_on() {
     assert_eq!(answer.status, 202);
     client.wait_for(77);
 }
-
-#[test]
-fn a_revert_ends_the_stream_and_its_url() {
-    let (v1, v2) = (FakeSse::start("v1"), FakeSse::start("v2"));
-    let arms = [("v1", &*v1.url(), 1), ("v2", &*v2.url(), 0)];
-    let gateway = Gateway::start(&route("mcp", &arms));
-    let wanted = json!({ "to": "v2", "stages": [{ "percent": 99, "for": "1h" }] });
-    let rollout = gateway.admin.post("/v1/routes/all/rollouts", &wanted);
-    let mut client = SseClient::open(gateway.address, "/sse");
-    while client.call_text("whoami") == "v1" {
-        client = SseClient::open(gateway.address, "/sse");
-    }
-
-    let path = format!("/v1/rollouts/{}/revert", rollout["id"].as_str().unwrap());
-    gateway.admin.post(&path, &json!({}));
-
-    while client.next_event().is_some() {}
-    assert_unknown(&client.post(&ping(1)));
-    let mut client = SseClient::open(gateway.address, "/sse");
-    assert_eq!(client.call_text("whoami"), "v1");
-}

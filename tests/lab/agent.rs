@@ -32,19 +32,26 @@ impl Agent {
         Self::open_as(sdk, at, &[])
     }
 
+    /// Opens a session over HTTP+SSE at `/mcp`.
+    pub fn open_sse(sdk: Sdk, at: SocketAddr) -> Self {
+        let command = match sdk {
+            Sdk::TypeScript => node("sse_agent.mjs", LINKED),
+            Sdk::Python => python("sse_agent.py"),
+        };
+        Self::start(sdk, (command, at), &[])
+    }
+
     /// Connects to `/mcp` with these words to the agent: the era, and a token.
     pub fn open_as(sdk: Sdk, at: SocketAddr, words: &[&str]) -> Self {
-        let url = format!("http://{at}/mcp");
-        let mut command = match sdk {
+        let command = match sdk {
             Sdk::TypeScript => node("agent.mjs", LINKED),
-            Sdk::Python => {
-                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/py/agent.py");
-                let mut command = Command::new(lab().join("py/bin/python"));
-                command.arg(script);
-                command
-            }
+            Sdk::Python => python("agent.py"),
         };
-        command.arg(url).args(words);
+        Self::start(sdk, (command, at), words)
+    }
+
+    fn start(sdk: Sdk, (mut command, at): (Command, SocketAddr), words: &[&str]) -> Self {
+        command.arg(format!("http://{at}/mcp")).args(words);
         let mut process = Process::start(command);
         let first = process.next_json();
         assert!(!first["connected"].is_null(), "{sdk:?}: {first}");
@@ -84,6 +91,13 @@ impl Agent {
         let status = self.process.finish();
         assert!(status.success(), "{:?} left with {status}", self.sdk);
     }
+}
+
+fn python(script: &str) -> Command {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/py");
+    let mut command = Command::new(lab().join("py/bin/python"));
+    command.arg(folder.join(script));
+    command
 }
 
 /// Calls a tool with the Inspector's command line; its exit code and what it printed.

@@ -47,5 +47,6 @@ mod rmcp_crowd;
 mod rmcp_server;
 mod rollouts;
 mod servers;
+mod sse;
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -59,6 +59,13 @@ impl Server {
         Self::start(command)
     }
 
+    /// A server on the TypeScript SDK 1.x over HTTP+SSE, saying `label` when it is asked who it is.
+    pub fn sse_fixture(label: &str) -> Self {
+        let mut command = node("sse_fixture.mjs", LINKED);
+        command.env("LABEL", label);
+        Self::start(command)
+    }
+
     /// The protocol's own server-everything.
     pub fn everything() -> Self {
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";

@@ -1,13 +1,17 @@
 //! The sessions over HTTP+SSE whose streams are open in this process, and their calls.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use papaya::HashMap;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::mcp::RequestId;
+use crate::mcp::{Home, RequestId};
 use crate::model::Outcome;
 use crate::proxy::call::{Latency, Part};
 use crate::proxy::spec::LimitsSpec;
@@ -42,12 +46,56 @@ pub(in crate::proxy) struct LiveSession {
     most: MostCalls,
     /// The request that opens the session, and its key, until it is answered.
     opening: Mutex<Option<(u64, Bytes)>>,
+    /// A message has come for it.
+    has_spoken: AtomicBool,
+    home: ArcSwap<StreamHome>,
+    /// What the worker of the stream is asked to do, as [`Asked`].
+    asked: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+    moves: watch::Sender<Moves>,
+}
+
+/// Where a session lives.
+#[derive(Clone, Debug)]
+pub(super) struct StreamHome {
+    /// How often it has moved.
+    pub(super) number: u64,
+    pub(super) at: Home,
+    /// Where the backend takes the session's messages.
+    pub(super) target: PathAndQuery,
+}
+
+/// What the worker of a stream is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    /// Nothing.
+    Nothing,
+    /// To look whether the session may stay where it is.
+    Look,
+    /// To take it elsewhere: nobody listens where it is.
+    Leave,
+}
+
+/// What has become of a session's moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moves {
+    /// The number of its home.
+    pub(super) number: u64,
+    /// How often no new home was found.
+    failures: u64,
+    /// The stream is over.
+    is_over: bool,
 }
 
 /// A call whose response has not come.
 #[derive(Debug)]
 pub(in crate::proxy) struct OpenCall {
+    id: RequestId,
     since: Instant,
+    /// The number of the home that it was sent to.
+    home: AtomicU64,
+    /// The home has taken it.
+    has_arrived: AtomicBool,
     /// Its part in a rollout.
     part: Option<Part>,
     /// Nothing of a call whose latency says nothing.
@@ -68,7 +116,11 @@ impl LiveSessions {
     }
 
     /// A session's stream has opened; the client knows it by this id.
-    pub(super) fn enter(&self, id: Arc<str>) -> Arc<LiveSession> {
+    pub(super) fn enter(
+        &self,
+        id: Arc<str>,
+        (at, target): (Home, PathAndQuery),
+    ) -> Arc<LiveSession> {
         let session = Arc::new(LiveSession {
             id: Arc::clone(&id),
             calls: HashMap::new(),
@@ -76,6 +128,15 @@ impl LiveSessions {
             in_all: Arc::clone(&self.calls),
             most: self.most,
             opening: Mutex::default(),
+            has_spoken: AtomicBool::new(false),
+            home: ArcSwap::from_pointee(StreamHome {
+                number: 0,
+                at,
+                target,
+            }),
+            asked: AtomicU8::new(Asked::Nothing as u8),
+            waker: Mutex::default(),
+            moves: watch::Sender::default(),
         });
         self.sessions.pin().insert(id, Arc::clone(&session));
         session
@@ -91,6 +152,7 @@ impl LiveSessions {
         // A server that gives one URL twice has one session, which is that of the later stream.
         let is_it = |_: &Arc<str>, known: &Arc<LiveSession>| Arc::ptr_eq(known, session);
         let _known = self.sessions.pin().remove_if(&*session.id, is_it);
+        session.moves.send_modify(|moves| moves.is_over = true);
     }
 }
 
@@ -110,7 +172,7 @@ impl LiveSession {
             return None;
         }
         let key = id.key();
-        let call = Arc::new(OpenCall::new(part));
+        let call = Arc::new(OpenCall::new(id, part, self.home.load().number));
         if self.calls.pin().insert(key, call).is_some() {
             // The client has used an id twice: of the two one response is told.
             self.count_out();
@@ -124,6 +186,32 @@ impl LiveSession {
         let call = self.calls.pin().remove(&key).cloned()?;
         self.count_out();
         Some(call)
+    }
+
+    /// The call of this key is on its way to the home of this number, or has been taken there.
+    pub(super) fn sent(&self, key: u64, (home, has_arrived): (u64, bool)) {
+        if let Some(call) = self.calls.pin().get(&key) {
+            call.home.store(home, Ordering::Relaxed);
+            call.has_arrived.store(has_arrived, Ordering::Release);
+        }
+    }
+
+    /// Whether a call is under way at the home of this number.
+    pub(super) fn is_busy(&self, home: u64) -> bool {
+        let is_there = |call: &Arc<OpenCall>| call.home.load(Ordering::Relaxed) == home;
+        self.calls.pin().values().any(is_there)
+    }
+
+    /// The calls that were taken by homes that are none of these are over.
+    pub(super) fn take_orphans(&self, homes: [Option<u64>; 2]) -> Vec<Arc<OpenCall>> {
+        let calls = self.calls.pin();
+        let is_lost = |call: &OpenCall| {
+            let home = call.home.load(Ordering::Relaxed);
+            call.has_arrived.load(Ordering::Acquire) && !homes.contains(&Some(home))
+        };
+        let lost = calls.iter().filter(|(_, call)| is_lost(call));
+        let keys: Vec<u64> = lost.map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
     /// Every call that is under way is over.
@@ -148,6 +236,81 @@ impl LiveSession {
         }
     }
 
+    /// A message has come.
+    pub(super) fn speaks(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a message has come.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.has_spoken.load(Ordering::Relaxed)
+    }
+
+    /// Where the session lives.
+    pub(super) fn home(&self) -> Arc<StreamHome> {
+        self.home.load_full()
+    }
+
+    /// The session lives here from now on.
+    pub(super) fn move_to(&self, at: Home, target: PathAndQuery) -> u64 {
+        let number = self.home.load().number + 1;
+        self.home.store(Arc::new(StreamHome { number, at, target }));
+        self.moves.send_modify(|moves| moves.number = number);
+        number
+    }
+
+    /// No new home was found.
+    pub(super) fn move_failed(&self) {
+        self.moves.send_modify(|moves| moves.failures += 1);
+    }
+
+    /// Whether the stream is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.moves.borrow().is_over
+    }
+
+    /// What becomes of the session's moves, from now on.
+    pub(super) fn moves(&self) -> watch::Receiver<Moves> {
+        self.moves.subscribe()
+    }
+
+    /// Asks the worker of the stream, which is woken.
+    pub(in crate::proxy) fn look(&self) {
+        self.ask(Asked::Look);
+    }
+
+    pub(super) fn ask(&self, what: Asked) {
+        self.asked.fetch_max(what as u8, Ordering::AcqRel);
+        let waker = self.waker().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What is asked of the worker of the stream, whose task is woken when there is more.
+    pub(super) fn asked(&self, waker: &Waker) -> Asked {
+        {
+            let mut known = self.waker();
+            if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                *known = Some(waker.clone());
+            }
+        }
+        // Most of the time there is nothing: no store, no shared cache line.
+        if self.asked.load(Ordering::Acquire) == Asked::Nothing as u8 {
+            return Asked::Nothing;
+        }
+        match self.asked.swap(Asked::Nothing as u8, Ordering::AcqRel) {
+            0 => Asked::Nothing,
+            1 => Asked::Look,
+            _ => Asked::Leave,
+        }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        // One value, whole whatever interrupted its holder.
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// This request opens the session.
     pub(super) fn opens_with(&self, key: u64, request: Bytes) {
         *self.opening() = Some((key, request));
@@ -169,12 +332,22 @@ impl LiveSession {
     }
 }
 
+impl Moves {
+    /// Whether a session that was looked at then has moved, or could not.
+    pub(super) fn are_decided(self, then: Self) -> bool {
+        self.number != then.number || self.failures != then.failures || self.is_over
+    }
+}
+
 impl OpenCall {
-    fn new(part: Option<Part>) -> Self {
+    fn new(id: &RequestId, part: Option<Part>, home: u64) -> Self {
         let tells = part.as_ref().filter(|part| part.latency == Latency::Tells);
         let marks = tells.map(|part| Mutex::new(part.trial.begin(part.worker, part.role)));
         Self {
+            id: id.clone(),
             since: Instant::now(),
+            home: AtomicU64::new(home),
+            has_arrived: AtomicBool::new(false),
             part,
             marks,
         }
@@ -186,6 +359,16 @@ impl OpenCall {
             let age = self.since.elapsed();
             part.trial.mark(worker, part.role, age, &mut marks);
         }
+    }
+
+    /// The number of the home that it was sent to.
+    pub(super) fn home(&self) -> u64 {
+        self.home.load(Ordering::Relaxed)
+    }
+
+    /// The id of the request.
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
     }
 
     /// The call has ended so, as this worker found out.
@@ -210,72 +393,4 @@ impl OpenCall {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sessions(a_session: usize, in_all: usize) -> LiveSessions {
-        LiveSessions::new(&LimitsSpec {
-            stream_calls: a_session,
-            stream_calls_total: in_all,
-            ..LimitsSpec::default()
-        })
-    }
-
-    fn id(number: usize) -> RequestId {
-        RequestId::Number(number.to_string().into())
-    }
-
-    #[test]
-    fn calls_are_followed_up_to_a_bound_for_each_session_and_for_all() {
-        let sessions = sessions(2, 3);
-        let (one, other) = (sessions.enter("1".into()), sessions.enter("2".into()));
-
-        let begun: Vec<bool> = (0..3).map(|n| one.begin(&id(n), None).is_some()).collect();
-        assert_eq!(begun, [true, true, false]);
-        let begun: Vec<bool> = (0..2)
-            .map(|n| other.begin(&id(n), None).is_some())
-            .collect();
-        assert_eq!(begun, [true, false]);
-
-        assert!(one.take(id(0).key()).is_some());
-        assert!(one.take(id(0).key()).is_none());
-        assert!(other.begin(&id(5), None).is_some());
-        assert_eq!((one.take_all().len(), other.take_all().len()), (1, 2));
-        assert_eq!(sessions.calls.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn an_id_that_is_used_twice_is_one_call() {
-        let sessions = sessions(5, 5);
-        let session = sessions.enter("1".into());
-
-        session.begin(&id(1), None);
-        session.begin(&id(1), None);
-
-        assert_eq!(session.take_all().len(), 1);
-        assert_eq!(sessions.calls.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_session_that_came_later_under_the_same_id_stays() {
-        let sessions = sessions(1, 1);
-        let (first, second) = (sessions.enter("1".into()), sessions.enter("1".into()));
-
-        sessions.leave(&first);
-        let found = sessions.find("1").unwrap();
-        assert!(Arc::ptr_eq(&found, &second));
-        sessions.leave(&second);
-
-        assert!(sessions.find("1").is_none());
-    }
-
-    #[test]
-    fn what_opens_a_session_is_told_once_and_to_its_own_answer() {
-        let session = sessions(1, 1).enter("1".into());
-        session.opens_with(7, Bytes::from_static(b"{}"));
-
-        assert_eq!(session.opened_by(8), None);
-        assert_eq!(session.opened_by(7).as_deref(), Some(&b"{}"[..]));
-        assert_eq!(session.opened_by(7), None);
-    }
-}
+mod tests;

@@ -7,8 +7,11 @@
 //! is in a table of the process.
 
 mod live;
+mod moving;
 mod open;
 mod posts;
+mod session_stream;
+mod source;
 mod stream;
 
 pub(super) use live::LiveSession;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use crate::mcp::sealed::MAX_TARGET_BYTES;
@@ -41,6 +42,8 @@ pub(in crate::proxy) struct Opener {
 pub(super) struct OpenedStream {
     /// The session as its client is to know it.
     pub(super) id: Arc<str>,
+    /// Where the backend takes its messages.
+    pub(super) target: PathAndQuery,
     /// The `endpoint` event for the client.
     pub(super) event: Bytes,
 }
@@ -107,40 +110,45 @@ impl Opener {
     }
 
     fn sealed(&self, data: &str) -> Option<OpenedStream> {
-        let target = self.target(data)?;
+        let at = (&self.route, self.place, &self.endpoint);
+        let target = target_at(at, &self.template, data)?;
         let tags = session::home_tags(&self.route, self.place, &self.endpoint)?;
         let key = self.route.snapshot().session_keys.first()?;
         let belongs = Belongs {
             route: &self.route.route().name,
             owner: self.owner.as_deref(),
         };
-        let id = sealed::seal_target(key, belongs, tags, &target).ok()?;
+        let id = sealed::seal_target(key, belongs, tags, target.as_str()).ok()?;
         let path = self.template.target.path();
         let event = format!("event: endpoint\ndata: {path}?{PARAMETER}{id}\n\n");
         Some(OpenedStream {
             id: id.into(),
+            target,
             event: event.into(),
         })
     }
+}
 
-    /// Where the backend takes the session's messages.
-    pub(super) fn target(&self, data: &str) -> Option<String> {
-        let (arm, _) = self.route.arm(self.place)?;
-        let own = [
-            authority_of(self.endpoint.name()),
-            host_of(&self.template.fields),
-            match &arm.spec.host {
-                HostSpec::Name(name) => name.value().to_str().ok().and_then(with_port),
-                HostSpec::Keep | HostSpec::Endpoint => None,
-            },
-        ];
-        let is_own = |authority: &str| {
-            let named = with_port(authority);
-            named.is_some() && own.contains(&named)
-        };
-        let target = mcp::resolve(self.template.target.path(), data, is_own)?;
-        target_of(target).map(|target| target.as_str().to_owned())
-    }
+/// Where a backend takes the messages of a session whose `endpoint` event has this data.
+pub(super) fn target_at(
+    (route, place, endpoint): (&RouteView, usize, &Rc<Endpoint>),
+    template: &Template,
+    data: &str,
+) -> Option<PathAndQuery> {
+    let (arm, _) = route.arm(place)?;
+    let own = [
+        authority_of(endpoint.name()),
+        host_of(&template.fields),
+        match &arm.spec.host {
+            HostSpec::Name(name) => name.value().to_str().ok().and_then(with_port),
+            HostSpec::Keep | HostSpec::Endpoint => None,
+        },
+    ];
+    let is_own = |authority: &str| {
+        let named = with_port(authority);
+        named.is_some() && own.contains(&named)
+    };
+    target_of(mcp::resolve(template.target.path(), data, is_own)?)
 }
 
 /// The authority of an endpoint, `http://host:port`.

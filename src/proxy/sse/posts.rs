@@ -1,28 +1,32 @@
 //! The messages of a session: where they go, and what is known of the calls in them.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Method, Request};
+use http::{Method, Request, Uri};
+use tokio::time::Instant;
 
-use crate::mcp::{Belongs, Kind, RequestFacts, sealed};
+use crate::mcp::{Belongs, Home, Kind, Lists, RequestFacts, sealed};
 use crate::model::Outcome;
 use crate::proxy::attempt::{self, Answered};
-use crate::proxy::call::{Counts, Part};
+use crate::proxy::call::{Call, Counts, Part};
 use crate::proxy::error::ProxyError;
 use crate::proxy::head::{self, Head};
 use crate::proxy::pipeline::{Decided, Subject};
 use crate::proxy::rehome::Asks;
-use crate::proxy::retry::Place;
+use crate::proxy::retry::{Place, Tries};
 use crate::proxy::session;
+use crate::proxy::spec::LossSpec;
 use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
 use crate::stats::CallStats;
-use crate::upstream::{Pace, Repeats, RequestBody};
+use crate::upstream::{Again, Pace, Repeats, RequestBody, Unanswered};
 
-use super::live::LiveSession;
+use super::live::{Asked, LiveSession, StreamHome};
 
 /// What a message URL begins its query with. Clients of some SDKs look for this name.
 pub(super) const PARAMETER: &str = "session_id=";
@@ -38,6 +42,8 @@ pub(in crate::proxy) struct Posted {
     pub(in crate::proxy) target: PathAndQuery,
     /// Nothing where the session's stream is another process's.
     live: Option<Arc<LiveSession>>,
+    /// The number of the home that the message goes to.
+    home: u64,
 }
 
 /// The sealed part of a message's URL, if it is one of those that are given out here, or looks like it.
@@ -47,12 +53,13 @@ pub(in crate::proxy) fn message_of<'a>(route: &RouteView, head: &'a Head) -> Opt
     (is_message && route.is_mcp()).then_some(sealed)
 }
 
-/// Where a message goes: to the endpoint that its session's stream comes from.
+/// Where a message goes: to the endpoint that its session's stream comes from, or to where the
+/// session has moved. One whose home is gone is waited for until it has another.
 ///
 /// # Errors
 /// [`ProxyError::UnknownSession`] for a URL that is not ours, or that another caller was given,
-/// and for a session whose backend is gone.
-pub(in crate::proxy) fn find(
+/// and for a session whose home is gone and that has no other.
+pub(in crate::proxy) async fn find(
     worker: &Worker,
     route: &RouteView,
     (sealed, asks): (&str, Asks<'_>),
@@ -64,16 +71,51 @@ pub(in crate::proxy) fn find(
     let keys = &route.snapshot().session_keys;
     let unknown = || ProxyError::UnknownSession;
     let opened = sealed::open_target(keys, belongs, sealed).map_err(|_| unknown())?;
-    let target = target_of(opened.target).ok_or_else(unknown)?;
-    let at = session::sealed_at(route, (opened.backend, opened.endpoint, opened.key));
-    let at = at.filter(|at| session::may_stay(route, at));
-    let posted = Posted {
+    let mut posted = Box::new(Posted {
         id: sealed.into(),
         key: route.route().keys.hash(sealed.as_bytes()),
-        target,
+        target: target_of(opened.target).ok_or_else(unknown)?,
         live: worker.shared().live.find(sealed),
+        home: 0,
+    });
+    let home = posted.live.as_ref().map(|live| live.home());
+    let at = match home.filter(|home| home.number > 0) {
+        Some(home) => posted.follow(route, &home),
+        None => session::sealed_at(route, (opened.backend, opened.endpoint, opened.key)),
     };
-    Ok((at.ok_or_else(unknown)?, Box::new(posted)))
+    if let Some(at) = at.clone().filter(|at| session::may_stay(route, at)) {
+        return Ok((at, posted));
+    }
+    if let Some(at) = posted.wait_for_move(worker, route, Asked::Look).await {
+        return Ok((at, posted));
+    }
+    let at = at.ok_or_else(unknown)?;
+    if stays_after_all(worker, route, &at) {
+        return Ok((at, posted));
+    }
+    if let (Some((_, arm)), None) = (route.arm(at.0), &posted.live) {
+        // Else the worker of the stream counts it, once.
+        arm.sessions.lose_one();
+    }
+    Err(unknown())
+}
+
+/// Whether what has been published since the request began lets a session stay where it is.
+fn stays_after_all(worker: &Worker, route: &RouteView, (place, endpoint): &Place) -> bool {
+    let Some((arm, _)) = route.arm(*place) else {
+        return false;
+    };
+    let home = Home {
+        backend: arm.backend.clone(),
+        endpoint: Arc::clone(endpoint.name()),
+        id: None,
+        lists: Lists::NONE,
+    };
+    let newer = worker.view().named(&route.route().name);
+    newer.is_some_and(|newer| {
+        let at = session::home_at(&newer, &home);
+        at.is_some_and(|at| session::may_stay(&newer, &at))
+    })
 }
 
 /// A target as it can be sent on: one that two servers could read differently is none.
@@ -83,10 +125,44 @@ pub(super) fn target_of(target: String) -> Option<PathAndQuery> {
 }
 
 impl Posted {
+    /// The message goes to this home; where that is, if the route has it.
+    fn follow(&mut self, route: &RouteView, home: &StreamHome) -> Option<Place> {
+        self.home = home.number;
+        self.target = home.target.clone();
+        session::home_at(route, &home.at)
+    }
+
+    /// Waits until the session has another home, and goes there.
+    async fn wait_for_move(
+        &mut self,
+        worker: &Worker,
+        route: &RouteView,
+        asked: Asked,
+    ) -> Option<Place> {
+        let live = Arc::clone(self.live.as_ref()?);
+        if route.route().on_loss == LossSpec::Sever {
+            return None;
+        }
+        let mut moves = live.moves();
+        let then = *moves.borrow_and_update();
+        if then.number == self.home {
+            live.ask(asked);
+            let deadline = worker.deadlines().deadline();
+            deadline.set(route.route().patience.head);
+            let decided = pin!(moves.wait_for(|moves| moves.are_decided(then)));
+            deadline.guard(decided).await.ok()?.ok()?;
+        }
+        let home = live.home();
+        (home.number != self.home).then(|| self.follow(route, &home))?
+    }
+
     /// Keeps what opens a session.
     pub(in crate::proxy) fn note(&self, subject: &Subject) {
-        if let (Some(live), Some(facts), Some(kept)) = (&self.live, &subject.facts, &subject.kept)
-            && facts.opens_session()
+        let (Some(live), Some(facts), Some(kept)) = (&self.live, &subject.facts, &subject.kept)
+        else {
+            return;
+        };
+        if facts.opens_session()
             && let Some(id) = &facts.id
         {
             // Copied: the piece that came in keeps the whole buffer alive that it was read into.
@@ -100,22 +176,65 @@ impl Posted {
 pub(in crate::proxy) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
-    let mut call = attempt::begin(worker, (decided, pace), None)?;
-    // It is no call of its own: those in it are counted apart.
-    call.becomes_stream(Counts::No);
+    let mut call = begin_call(worker, decided, pace)?;
     let mut sent = Sent::new(worker, decided, subject);
-    let sending = (request, Repeats::Unsent);
-    let answered = attempt::send_on(worker, decided, call, sending, pace).await;
-    match &answered {
-        Ok((answer, _)) if answer.status().is_success() => sent.open.clear(),
-        Ok((answer, _)) => sent.end(Outcome::of_status(answer.status().as_u16())),
-        Err(ProxyError::Upstream(error)) => sent.end(error.outcome()),
-        Err(_) => sent.end(Outcome::Unreachable),
+    let sending = (&mut request, Repeats::Unsent);
+    let mut answer = attempt::upstream_send(decided, &mut call, sending, pace).await;
+    if let Err(unanswered) = &answer
+        && is_refused(unanswered)
+        && flee(worker, decided).await.is_some()
+    {
+        if let Some(posted) = &decided.posted {
+            *request.uri_mut() = Uri::from(posted.target.clone());
+        }
+        sent.goes_to(decided);
+        pace.again(Duration::MAX);
+        call = begin_call(worker, decided, pace)?;
+        let sending = (&mut request, Repeats::Unsent);
+        answer = attempt::upstream_send(decided, &mut call, sending, pace).await;
     }
-    answered
+    match answer {
+        Ok(answer) => {
+            let status = answer.status();
+            if status.is_success() {
+                sent.has_arrived();
+            } else {
+                sent.end(Outcome::of_status(status.as_u16()));
+            }
+            Ok((answer, call))
+        }
+        Err(unanswered) => {
+            sent.end(unanswered.error.outcome());
+            Err(unanswered.error.into())
+        }
+    }
+}
+
+/// A message is no call of its own: those in it are counted apart.
+fn begin_call(worker: &Worker, decided: &Decided, pace: &Rc<Pace>) -> Result<Call, ProxyError> {
+    let mut call = attempt::begin(worker, (decided, pace), None)?;
+    call.becomes_stream(Counts::No);
+    Ok(call)
+}
+
+/// Whether nothing was sent, since nobody listens.
+fn is_refused(unanswered: &Unanswered) -> bool {
+    unanswered.again == Again::Unsent && unanswered.error.is_refusal()
+}
+
+/// Takes the session of a message elsewhere, since nobody listens where it lives.
+async fn flee(worker: &Worker, decided: &mut Decided) -> Option<()> {
+    Tries::first(Instant::now(), decided).away(worker, decided)?;
+    let mut posted = decided.posted.take()?;
+    let at = posted
+        .wait_for_move(worker, &decided.route, Asked::Leave)
+        .await;
+    decided.posted = Some(posted);
+    (decided.place, decided.endpoint) = at?;
+    Some(())
 }
 
 /// The calls of a message on its way. Dropped before it has arrived they count as cancelled.
@@ -123,6 +242,7 @@ struct Sent {
     worker: Rc<Worker>,
     live: Option<Arc<LiveSession>>,
     stats: Option<Arc<CallStats>>,
+    home: u64,
     open: Vec<u64>,
 }
 
@@ -132,17 +252,48 @@ impl Sent {
             .posted
             .as_ref()
             .and_then(|posted| posted.live.clone());
-        let arm = decided.route.arm(decided.place);
         let part = attempt::part_of(worker, decided, subject);
         let open = match (&live, &subject.facts) {
             (Some(live), Some(facts)) => begin(live, facts, part.as_ref()),
             _ => Vec::new(),
         };
-        Self {
+        let mut sent = Self {
             worker: Rc::clone(worker),
             live,
-            stats: arm.map(|(_, view)| Arc::clone(&view.stats)),
+            stats: None,
+            home: 0,
             open,
+        };
+        sent.goes_to(decided);
+        sent
+    }
+
+    fn goes_to(&mut self, decided: &Decided) {
+        let arm = decided.route.arm(decided.place);
+        self.stats = arm.map(|(_, view)| Arc::clone(&view.stats));
+        self.home = decided.posted.as_ref().map_or(0, |posted| posted.home);
+        if let Some(live) = &self.live {
+            live.speaks();
+            for key in &self.open {
+                live.sent(*key, (self.home, false));
+            }
+        }
+    }
+
+    /// The backend has taken the message; the stream tells the rest.
+    fn has_arrived(&mut self) {
+        let Some(live) = self.live.clone() else {
+            return;
+        };
+        if live.is_over() {
+            return self.end(Outcome::Broken);
+        }
+        for key in self.open.drain(..) {
+            live.sent(key, (self.home, true));
+        }
+        // Its stream may have broken before this was known.
+        if live.home().number != self.home {
+            live.look();
         }
     }
 

@@ -3,23 +3,17 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use crate::mcp::{self, FirstEvent, Format, Replies, Reply, SessionRecord, WholeEvents};
-use crate::model::Outcome;
-use crate::proxy::answer::{Answer, Relayed, RequestGuard};
-use crate::proxy::call::Call;
-use crate::proxy::streams::{Kind, StreamEntry};
-use crate::proxy::worker::Worker;
-use crate::stats::CallStats;
-use crate::upstream::{AnswerBody, BodyError};
+use crate::mcp::{self, FirstEvent};
+use crate::proxy::answer::{Answer, Relayed};
+use crate::upstream::BodyError;
 
-use super::live::LiveSession;
 use super::open::{MAX_BEGIN_BYTES, Opener};
+use super::session_stream::OpenStream;
 
 type Given = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
@@ -170,10 +164,11 @@ impl SessionStream {
                 behind,
             } => {
                 let opened = opener.open(&data)?;
+                let event = [before, opened.event.clone()].concat();
                 let behind = VecDeque::from([Frame::data(behind)]);
                 relayed.body.put_back(behind);
-                let event = [before, opened.event.clone()].concat();
-                self.phase = Phase::Open(Box::new(OpenStream::new(&opener, opened.id, *relayed)));
+                let open = OpenStream::new(*opener, opened, *relayed)?;
+                self.phase = Phase::Open(Box::new(open));
                 Some(event.into())
             }
             Found::Other => {
@@ -184,153 +179,5 @@ impl SessionStream {
             }
             Found::Nothing(_) | Found::End => None,
         }
-    }
-}
-
-/// A session's stream.
-#[derive(Debug)]
-struct OpenStream {
-    worker: Rc<Worker>,
-    session: Arc<LiveSession>,
-    source: Source,
-    guard: RequestGuard,
-}
-
-/// Where what is passed on comes from.
-#[derive(Debug)]
-struct Source {
-    body: AnswerBody,
-    call: Call,
-    stats: Option<Arc<CallStats>>,
-    events: WholeEvents,
-    replies: Replies,
-    _entry: Option<StreamEntry>,
-}
-
-/// What a source gives.
-#[derive(Debug)]
-enum Piece {
-    Events(Bytes),
-    /// The server ended the stream.
-    End,
-    /// It was ended here.
-    Ended,
-    Broken,
-}
-
-impl OpenStream {
-    fn new(opener: &Opener, id: Arc<str>, relayed: Relayed) -> Self {
-        let worker = Rc::clone(&opener.worker);
-        let session = worker.shared().live.enter(id);
-        let arm = opener.route.arm(opener.place);
-        let entry = arm.map(|(arm, _)| {
-            let of = (&opener.route.route().name, &arm.backend);
-            let kind = Kind::Live(Arc::clone(&session));
-            worker.streams().enter(of, relayed.body.pace(), kind)
-        });
-        let source = Source {
-            body: relayed.body,
-            call: relayed.call,
-            stats: arm.map(|(_, view)| Arc::clone(&view.stats)),
-            events: WholeEvents::new(opener.route.snapshot().limits.event_bytes),
-            replies: Replies::new(),
-            _entry: entry,
-        };
-        Self {
-            worker,
-            session,
-            source,
-            guard: relayed.guard,
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        std::task::ready!(self.guard.connection.poll_may_give(cx));
-        let is_crowded = self.guard.connection.is_crowded();
-        self.source.body.set_sparing(is_crowded);
-        let piece = self.source.poll((&self.worker, &self.session), cx);
-        Poll::Ready(match std::task::ready!(piece) {
-            Piece::Events(bytes) => {
-                self.guard.connection.given(bytes.len());
-                Some(bytes)
-            }
-            Piece::End | Piece::Broken => {
-                self.end(Outcome::Broken);
-                None
-            }
-            Piece::Ended => None,
-        })
-    }
-
-    /// The calls that are under way get no answer any more.
-    fn end(&self, outcome: Outcome) {
-        let Some(stats) = &self.source.stats else {
-            return;
-        };
-        for call in self.session.take_all() {
-            call.end((self.worker.number(), stats), outcome);
-        }
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.end(Outcome::Cancelled);
-        self.worker.shared().live.leave(&self.session);
-        self.worker.sessions().close(self.session.id());
-    }
-}
-
-impl Source {
-    fn poll(
-        &mut self,
-        (worker, session): (&Worker, &LiveSession),
-        cx: &mut Context<'_>,
-    ) -> Poll<Piece> {
-        loop {
-            let piece = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => {
-                    self.call.end(Outcome::Broken);
-                    return Poll::Ready(Piece::Broken);
-                }
-                None if self.body.pace().is_ending() => return Poll::Ready(Piece::Ended),
-                None => return Poll::Ready(Piece::End),
-            };
-            let opening = self.hear((worker, session), &piece);
-            let events = self.events.pass(&piece);
-            if let Some(request) = opening {
-                remember((worker, session), &request, &events);
-            }
-            if !events.is_empty() {
-                return Poll::Ready(Piece::Events(events));
-            }
-        }
-    }
-
-    /// Counts the calls that are answered; gives the request that opens the session, if that
-    /// is one of them.
-    fn hear(&mut self, (worker, session): (&Worker, &LiveSession), piece: &[u8]) -> Option<Bytes> {
-        let mut opening = None;
-        let stats = self.stats.as_deref();
-        self.replies.feed(piece, &mut |Reply { key, outcome }| {
-            if let (Some(call), Some(stats)) = (session.take(key), stats) {
-                call.end((worker.number(), stats), outcome);
-            }
-            if outcome == Outcome::Success {
-                opening = session.opened_by(key).or(opening.take());
-            }
-        });
-        opening
-    }
-}
-
-/// A session has been opened: keeps how, so that it can be opened again elsewhere.
-fn remember((worker, session): (&Worker, &LiveSession), request: &[u8], events: &[u8]) {
-    let version = mcp::negotiated_version(Format::EventStream, events);
-    if let Ok(Some(version)) = version
-        && let Ok(record) = SessionRecord::new(request, &version)
-    {
-        worker.sessions().open(session.id(), record, worker.tick());
     }
 }

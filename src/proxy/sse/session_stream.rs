@@ -1,0 +1,391 @@
+//! A session's stream: from where the session lives to its client, through all its moves.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::mcp::{Home, Lists, Refusal, SessionRecord};
+use crate::model::{BackendName, Outcome, RouteName};
+use crate::proxy::answer::{Relayed, RequestGuard};
+use crate::proxy::crowd::Seat;
+use crate::proxy::session;
+use crate::proxy::spec::LossSpec;
+use crate::proxy::view::RouteView;
+use crate::proxy::worker::Worker;
+use crate::stats::CallStats;
+use crate::upstream::Template;
+
+use super::live::{Asked, LiveSession, OpenCall};
+use super::moving::{MoveError, Moved, Plan, move_on};
+use super::open::{OpenedStream, Opener};
+use super::source::{Of, Piece, Source};
+
+/// Homes that a session has left, and whose last calls can still be counted as theirs.
+const PAST_HOMES: usize = 4;
+
+/// A move under way.
+type Moving = Pin<Box<dyn Future<Output = Result<Moved, MoveError>>>>;
+
+/// A session's stream.
+pub(super) struct OpenStream {
+    worker: Rc<Worker>,
+    route: RouteName,
+    session: Arc<LiveSession>,
+    /// How the stream was asked for.
+    template: Rc<Template>,
+    /// Where the session lives; nothing while that is broken.
+    source: Option<Source>,
+    /// Where it lived before, until the calls there have ended.
+    before: Option<Source>,
+    /// Where the calls of its last homes are counted, by their numbers.
+    past: VecDeque<(u64, Arc<CallStats>)>,
+    moving: Option<Moving>,
+    /// A new home, until the event under way is complete.
+    found: Option<Box<Moved>>,
+    /// What is passed on next.
+    ready: VecDeque<Bytes>,
+    is_over: bool,
+    is_lost: bool,
+    /// Its place among the streams of its client.
+    _seat: Option<Seat>,
+    guard: RequestGuard,
+}
+
+impl OpenStream {
+    /// The session of a stream that has told where its messages go; `None` where its route is gone.
+    pub(super) fn new(opener: Opener, begun: OpenedStream, relayed: Relayed) -> Option<Self> {
+        let Opener {
+            worker,
+            route,
+            place,
+            endpoint,
+            template,
+            ..
+        } = opener;
+        let (arm, _) = route.arm(place)?;
+        let name = route.route().name.clone();
+        let home = Home {
+            backend: arm.backend.clone(),
+            endpoint: Arc::clone(endpoint.name()),
+            id: None,
+            lists: Lists::NONE,
+        };
+        worker.sessions().streams().enter(&name, &home.backend);
+        let session = worker.shared().live.enter(begun.id, (home, begun.target));
+        if route.is_older_than(&worker.view()) {
+            // What was published since may want it to leave.
+            session.look();
+        }
+        let of = Of {
+            worker: &worker,
+            session: &session,
+            route: &route,
+            place,
+            endpoint: &endpoint,
+            number: 0,
+        };
+        let source = Source::new(&of, (relayed.body, relayed.call));
+        Some(Self {
+            worker,
+            route: name,
+            session,
+            template: Rc::new(template),
+            source,
+            before: None,
+            past: VecDeque::new(),
+            moving: None,
+            found: None,
+            ready: VecDeque::new(),
+            is_over: false,
+            is_lost: false,
+            _seat: relayed.seat,
+            guard: relayed.guard,
+        })
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            self.poll_move(cx);
+            std::task::ready!(self.guard.connection.poll_may_give(cx));
+            if let Some(piece) = self.ready.pop_front() {
+                self.guard.connection.given(piece.len());
+                return Poll::Ready(Some(piece));
+            }
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            std::task::ready!(self.poll_sources(cx));
+        }
+    }
+
+    /// Whatever is to be done about where the session lives.
+    fn poll_move(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let asked = self.session.asked(cx.waker());
+            if self.is_over {
+                return;
+            }
+            if asked != Asked::Nothing {
+                self.heed(asked);
+            }
+            let Some(moving) = &mut self.moving else {
+                break;
+            };
+            match moving.as_mut().poll(cx) {
+                Poll::Ready(Ok(moved)) => self.found = Some(Box::new(moved)),
+                Poll::Ready(Err(error)) => self.stays(&error),
+                Poll::Pending => break,
+            }
+            self.moving = None;
+        }
+        if self.found.is_some() && !self.is_inside_event() {
+            self.arrive();
+        }
+    }
+
+    /// Takes what comes, the older source first; nothing comes between the parts of an event.
+    fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let about = (&*self.worker, &*self.session);
+        let is_crowded = self.guard.connection.is_crowded();
+        let newer = self.source.as_ref();
+        if !newer.is_some_and(Source::is_inside_event)
+            && let Some(before) = &mut self.before
+        {
+            before.set_sparing(is_crowded);
+            match before.poll(about, cx) {
+                Poll::Ready(Piece::Events(events)) => {
+                    self.ready.push_back(events);
+                    self.leave_behind();
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Piece::End | Piece::Ended | Piece::Broken) => {
+                    self.is_over |= before.is_inside_event();
+                    let before = self.before.take();
+                    self.forget(before);
+                    self.bury_orphans();
+                    return Poll::Ready(());
+                }
+                Poll::Pending if before.is_inside_event() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
+        let Some(source) = &mut self.source else {
+            return Poll::Pending;
+        };
+        source.set_sparing(is_crowded);
+        match std::task::ready!(source.poll(about, cx)) {
+            Piece::Events(events) => self.ready.push_back(events),
+            // The server, or this process, has ended the session.
+            Piece::Ended => self.is_over = true,
+            Piece::End => {
+                let source = self.source.take();
+                self.forget(source);
+                self.is_over = true;
+                self.bury_orphans();
+            }
+            Piece::Broken => self.breaks(),
+        }
+        Poll::Ready(())
+    }
+
+    fn is_inside_event(&self) -> bool {
+        let sources = [&self.source, &self.before];
+        let mut sources = sources.into_iter().flatten();
+        sources.any(Source::is_inside_event)
+    }
+
+    /// The session's home is gone with its process.
+    fn breaks(&mut self) {
+        let was_inside = self.is_inside_event();
+        let source = self.source.take();
+        self.forget(source);
+        self.bury_orphans();
+        if was_inside {
+            // Whatever came now would be taken for a part of that event.
+            return self.lose();
+        }
+        if self.moving.is_none() && self.found.is_none() {
+            self.heed(Asked::Leave);
+        }
+    }
+
+    /// Looks whether the session is to leave, and where it may go.
+    fn heed(&mut self, asked: Asked) {
+        self.bury_orphans();
+        if self.moving.is_some() || self.found.is_some() {
+            return;
+        }
+        let view = self.worker.view();
+        let Some(route) = view.named(&self.route) else {
+            return self.lose();
+        };
+        let at = session::home_at(&route, &self.session.home().at);
+        let stays = at.is_some_and(|at| session::may_stay(&route, &at));
+        if stays && asked != Asked::Leave && self.source.is_some() {
+            // Whoever waits looks again.
+            return self.session.move_failed();
+        }
+        if route.route().on_loss == LossSpec::Sever {
+            return self.lose();
+        }
+        let record = self
+            .worker
+            .sessions()
+            .find(self.session.id(), self.worker.tick());
+        let record = record.map(|session| session.record());
+        if record.is_none() && self.session.has_spoken() {
+            return self.lose();
+        }
+        self.begin_move(route, record);
+    }
+
+    fn begin_move(&mut self, route: RouteView, record: Option<Arc<SessionRecord>>) {
+        let plan = Plan {
+            key: route.route().keys.hash(self.session.id().as_bytes()),
+            route,
+            template: Rc::clone(&self.template),
+            record,
+        };
+        self.moving = Some(Box::pin(move_on(Rc::clone(&self.worker), plan)));
+    }
+
+    /// No new home was found: the session stays where it is, as long as that lives.
+    fn stays(&mut self, error: &MoveError) {
+        if !self.is_lost {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(route = %self.route, error, "a session could not be re-homed");
+        }
+        self.count_loss();
+        self.session.move_failed();
+        self.is_over |= self.source.is_none();
+    }
+
+    /// The session is gone: its stream ends, so that its client opens another.
+    fn lose(&mut self) {
+        self.count_loss();
+        self.is_over = true;
+    }
+
+    fn count_loss(&mut self) {
+        if !std::mem::replace(&mut self.is_lost, true) {
+            let registry = &self.worker.shared().registry;
+            let backend = &self.session.home().at.backend;
+            registry.sessions(&self.route, Some(backend)).lose_one();
+        }
+    }
+
+    /// The session is open at its new home, and goes on there.
+    fn arrive(&mut self) {
+        let Some(moved) = self.found.take() else {
+            return;
+        };
+        let of = Of {
+            worker: &self.worker,
+            session: &self.session,
+            route: &moved.route,
+            place: moved.place,
+            endpoint: &moved.endpoint,
+            number: self.session.home().number + 1,
+        };
+        let Some(source) = Source::new(&of, (moved.body, moved.call)) else {
+            return self.lose();
+        };
+        let backend = moved.home.backend.clone();
+        self.count_move(&backend);
+        if let Some(mut old) = self.source.replace(source) {
+            old.lingers(self.worker.streams(), (&self.route, &backend));
+            // The one before that, if there is one, has had its time.
+            let before = self.before.replace(old);
+            self.forget(before);
+        }
+        let lists = moved.home.lists.events();
+        self.session.move_to(moved.home, moved.target);
+        self.is_lost = false;
+        self.ready.extend(moved.said);
+        self.ready.extend((!lists.is_empty()).then_some(lists));
+        self.bury_orphans();
+        self.leave_behind();
+    }
+
+    fn count_move(&mut self, backend: &BackendName) {
+        let streams = self.worker.sessions().streams();
+        streams.leave(&self.route, &self.session.home().at.backend);
+        streams.enter(&self.route, backend);
+        let registry = &self.worker.shared().registry;
+        registry.sessions(&self.route, Some(backend)).rehome_one();
+    }
+
+    /// Leaves the older source when none of its calls is under way.
+    fn leave_behind(&mut self) {
+        let is_done = |old: &Source| !old.is_inside_event() && !self.session.is_busy(old.number());
+        if self.before.as_ref().is_some_and(is_done) {
+            let before = self.before.take();
+            self.forget(before);
+        }
+    }
+
+    /// Ends the calls that were taken by a home that is gone, and tells the client.
+    fn bury_orphans(&mut self) {
+        let number = |source: &Option<Source>| source.as_ref().map(Source::number);
+        let homes = [number(&self.source), number(&self.before)];
+        let lost = self.session.take_orphans(homes);
+        if lost.is_empty() {
+            return;
+        }
+        self.end_calls(&lost, Outcome::Broken);
+        if !self.is_over && !self.is_inside_event() {
+            for call in lost {
+                let body = Refusal::BadGateway.body(Some(call.id()), None);
+                let event = [b"event: message\ndata: ", &*body, b"\n\n"].concat();
+                self.ready.push_back(event.into());
+            }
+        }
+    }
+
+    fn end_calls(&self, calls: &[Arc<OpenCall>], outcome: Outcome) {
+        let sources = [&self.source, &self.before].into_iter().flatten();
+        let here = sources.map(|source| (source.number(), source.stats()));
+        let past = self.past.iter().map(|(number, stats)| (*number, stats));
+        let known: Vec<_> = here.chain(past).collect();
+        for call in calls {
+            let home = call.home();
+            let stats = known.iter().find(|(number, _)| *number == home);
+            if let Some((_, stats)) = stats.or(known.first()) {
+                call.end((self.worker.number(), stats), outcome);
+            }
+        }
+    }
+
+    /// A source is over; the calls at it can still be counted.
+    fn forget(&mut self, source: Option<Source>) {
+        let Some(source) = source else {
+            return;
+        };
+        self.past
+            .push_front((source.number(), Arc::clone(source.stats())));
+        self.past.truncate(PAST_HOMES);
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.worker.shared().live.leave(&self.session);
+        self.end_calls(&self.session.take_all(), Outcome::Cancelled);
+        self.worker.sessions().close(self.session.id());
+        let streams = self.worker.sessions().streams();
+        streams.leave(&self.route, &self.session.home().at.backend);
+    }
+}
+
+impl fmt::Debug for OpenStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenStream")
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! Sessions over HTTP+SSE while versions change: they move, on the stream that their clients have.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_sse::{FakeSse, SseClient};
+use crate::support::gateway::Gateway;
+use crate::support::house::{assert_unknown, ping};
+use crate::support::routes::route_with;
+
+/// Two versions behind a gateway.
+struct House {
+    v1: FakeSse,
+    v2: FakeSse,
+    gateway: Gateway,
+}
+
+fn house(shares: (u32, u32), session: &str) -> House {
+    house_with(shares, session, "")
+}
+
+fn house_with(shares: (u32, u32), session: &str, more: &str) -> House {
+    let (v1, v2) = (FakeSse::start("v1"), FakeSse::start("v2"));
+    let arms = [("v1", &*v1.url(), shares.0), ("v2", &*v2.url(), shares.1)];
+    let line = format!("session: {{ {session} }}");
+    let gateway = Gateway::start(&(route_with("mcp", &arms, &[&line]) + more));
+    House { v1, v2, gateway }
+}
+
+impl House {
+    fn open_at(&self, backend: &str) -> SseClient {
+        loop {
+            let mut client = SseClient::open(self.gateway.address, "/sse");
+            if client.call_text("whoami") == backend {
+                return client;
+            }
+        }
+    }
+
+    /// A session on v2, whose rollout has just begun; and the rollout's path.
+    fn at_candidate(&self) -> (SseClient, String) {
+        let wanted = json!({ "to": "v2", "stages": [{ "percent": 99, "for": "1h" }] });
+        let rollout = self.gateway.admin.post("/v1/routes/all/rollouts", &wanted);
+        let path = format!("/v1/rollouts/{}", rollout["id"].as_str().expect("an id"));
+        (self.open_at("v2"), path)
+    }
+
+    fn revert(&self, path: &str) {
+        let path = format!("{path}/revert");
+        self.gateway.admin.post(&path, &json!({}));
+    }
+
+    fn shift(&self, v1: u32, v2: u32) {
+        let weights = json!({ "weights": { "v1": v1, "v2": v2 } });
+        self.gateway.admin.put("/v1/routes/all/weights", &weights);
+    }
+
+    fn wait_for_sessions(&self, arm: usize, state: &str, count: u64) {
+        self.gateway.admin.wait_for("/v1/routes/all", |seen| {
+            (seen["arms"][arm]["sessions"][state] == count).then_some(())
+        });
+    }
+
+    fn wait_for_outcome(&self, arm: usize, outcome: &str, count: u64) {
+        self.gateway.admin.wait_for("/v1/status", |seen| {
+            let counted = &seen["routes"][0]["arms"][arm]["calls"]["outcomes"][outcome];
+            (*counted == count).then_some(())
+        });
+    }
+}
+
+fn hang() -> Value {
+    json!({ "name": "hang" })
+}
+
+#[test]
+fn a_revert_moves_a_session_on_its_own_stream() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    client.request("logging/setLevel", json!({ "level": "debug" }));
+    client.request("resources/subscribe", json!({ "uri": "a://b" }));
+    let before = house.v1.methods().len();
+
+    house.revert(&path);
+
+    let (_, news) = client.next_event().expect("news");
+    assert!(news.contains("notifications/tools/list_changed"), "{news}");
+    assert_eq!(client.call_text("whoami"), "v1");
+    assert_eq!(client.call_text("counter"), "1");
+    let told = [
+        "initialize",
+        "notifications/initialized",
+        "logging/setLevel",
+        "resources/subscribe",
+        "tools/call",
+        "tools/call",
+    ];
+    assert_eq!(house.v1.methods()[before..], told);
+    house.wait_for_sessions(0, "rehomed", 1);
+    house.v2.wait_for_streams(0);
+}
+
+#[test]
+fn a_call_under_way_at_a_revert_ends_where_it_is() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    let slow = client.begin("tools/call", hang());
+    house.v2.wait_for_hanging(1);
+
+    house.revert(&path);
+    assert_eq!(client.call_text("whoami"), "v1");
+    house.v2.answer_hanging();
+
+    let answer = client.wait_for(slow);
+    assert_eq!(answer["result"]["content"][0]["text"], "v2");
+    house.v2.wait_for_streams(0);
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
+fn a_killed_backend_costs_its_sessions_the_calls_under_way_and_no_other() {
+    let mut house = house((1, 1), "");
+    let mut clients: Vec<_> = (0..4).map(|_| house.open_at("v2")).collect();
+    let slow = clients[0].begin("tools/call", hang());
+    house.v2.wait_for_hanging(1);
+
+    house.v2.backend.stop();
+
+    let answer = clients[0].wait_for(slow);
+    assert_eq!(answer["error"]["code"], -32000, "{answer}");
+    for client in &mut clients {
+        assert_eq!(client.call_text("whoami"), "v1");
+        assert_eq!(client.call_text("counter"), "1");
+    }
+    house.wait_for_outcome(1, "broken", 1);
+    house.wait_for_sessions(0, "rehomed", 4);
+}
+
+#[test]
+fn a_session_is_moved_as_often_as_it_has_to_be() {
+    let mut house = house((1, 1), "");
+    let mut client = house.open_at("v2");
+    let (one, two) = (house.v1.backend.address, house.v2.backend.address);
+
+    house.v2.backend.stop();
+    assert_eq!(client.call_text("whoami"), "v1");
+    house.v2 = FakeSse::start_at(two, "v2");
+    house.v1.backend.stop();
+    assert_eq!(client.call_text("whoami"), "v2");
+    house.v1 = FakeSse::start_at(one, "v1");
+    house.v2.backend.stop();
+
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
+fn a_session_of_a_backend_without_a_share_stays_until_the_limit_and_then_moves() {
+    let house = house((1, 0), "drain: 2s");
+    let mut client = house.open_at("v1");
+    house.wait_for_sessions(0, "open", 1);
+
+    house.shift(0, 1);
+    assert_eq!(client.call_text("whoami"), "v1");
+
+    let (_, news) = client.next_event().expect("news");
+    assert!(news.contains("list_changed"), "{news}");
+    assert_eq!(client.call_text("whoami"), "v2");
+    house.wait_for_sessions(1, "open", 1);
+}
+
+#[test]
+fn where_sessions_are_severed_a_revert_ends_the_stream_and_its_url() {
+    let house = house((1, 0), "on_loss: sever");
+    let (mut client, path) = house.at_candidate();
+
+    house.revert(&path);
+
+    while client.next_event().is_some() {}
+    let asked = house.v2.methods().len();
+    assert_unknown(&client.post(&ping(1)));
+    assert_eq!(house.v2.methods().len(), asked);
+    house.wait_for_sessions(1, "lost", 1);
+}
+
+#[test]
+fn a_session_without_a_record_ends_with_its_backend() {
+    let house = house_with((1, 0), "", "limits: { session_records: 0 }\n");
+    let (mut client, path) = house.at_candidate();
+
+    house.revert(&path);
+
+    while client.next_event().is_some() {}
+    assert_unknown(&client.post(&ping(1)));
+    house.wait_for_sessions(1, "lost", 1);
+}
+
+#[test]
+fn a_session_that_nobody_takes_stays_and_can_be_moved_later() {
+    let mut house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    let address = house.v1.backend.address;
+    house.v1.backend.stop();
+
+    house.revert(&path);
+    assert_unknown(&client.post(&ping(90)));
+    house.v1 = FakeSse::start_at(address, "v1");
+
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
+fn a_stream_that_nothing_was_said_on_is_opened_elsewhere() {
+    let house = house((0, 1), "");
+    let mut client = SseClient::connect(house.gateway.address, "/sse", &[]);
+    house.shift(1, 1);
+    let wanted = json!({ "to": "v2", "stages": [{ "percent": 99, "for": "1h" }] });
+    let rollout = house.gateway.admin.post("/v1/routes/all/rollouts", &wanted);
+    house.revert(&format!("/v1/rollouts/{}", rollout["id"].as_str().unwrap()));
+    house.v1.wait_for_streams(1);
+
+    let opened = client.request("initialize", SseClient::opening());
+
+    assert_eq!(opened["result"]["serverInfo"]["name"], "fake-v1");
+}
+
+#[test]
+fn a_server_that_ends_a_stream_ends_its_session() {
+    let house = house((1, 0), "");
+    let mut client = house.open_at("v1");
+
+    house.v1.end_streams();
+
+    while client.next_event().is_some() {}
+    assert_eq!(client.post(&ping(1)).status, 404);
+    house.wait_for_sessions(0, "open", 0);
+}
