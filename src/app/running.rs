@@ -98,8 +98,8 @@ impl Gateway {
         }
         let caps = caps(&spec, workers, &conditions);
         let known = (&registry, conditions, &certificates);
-        let bounds = (options.sessions, bonds, caps);
-        let shared = shared(opened.snapshots, known, bounds, &spec.limits);
+        let kept = (options.sessions, bonds, caps);
+        let shared = shared(opened.snapshots, known, kept, &spec.limits);
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
         let mut running = Running {

@@ -40,8 +40,8 @@ pub fn is_unknown_session(status: u16, body: &[u8]) -> bool {
 
 fn names_the_session(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    let says = |word: &&str| text.contains(word);
-    text.contains("not initialized") || text.contains("session") && WORDS.iter().any(|w| says(&w))
+    text.contains("not initialized")
+        || text.contains("session") && WORDS.iter().any(|word| text.contains(word))
 }
 
 #[cfg(test)]

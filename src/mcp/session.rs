@@ -175,8 +175,9 @@ impl SessionTable {
     /// The client of this session asked for something that a re-homed one must still have.
     pub fn amend(&self, id: &str, wish: Wish) {
         self.rewrite(id, |before| {
-            let after = before.with(wish.clone(), self.bounds.subscriptions);
-            if !after.has(&wish) {
+            let wanted = wish.clone();
+            let after = before.with(wish, self.bounds.subscriptions);
+            if !after.has(&wanted) {
                 self.misses_wish();
             }
             after

@@ -101,6 +101,27 @@ impl Answer {
 }
 
 impl Relayed {
+    /// An answer that nobody looks at yet.
+    pub(super) fn new(
+        (body, call): (AnswerBody, Call),
+        by_status: Outcome,
+        guard: RequestGuard,
+    ) -> Self {
+        Self {
+            body,
+            call,
+            by_status,
+            watch: None,
+            stream: None,
+            ids: None,
+            stay: None,
+            seat: None,
+            farewell: None,
+            cut: None,
+            guard,
+        }
+    }
+
     /// An answer without a body is over as soon as it begins.
     pub(super) fn begun(mut self) -> Answer {
         if self.body.is_end_stream() {

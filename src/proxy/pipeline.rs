@@ -14,7 +14,9 @@ use crate::mcp::{Era, RequestFacts};
 use crate::model::Limit;
 use crate::shadow::Twin;
 use crate::split;
-use crate::upstream::{ClientBody, ClientFault, Endpoint, Intake, Pace, RequestBody, Template};
+use crate::upstream::{
+    ClientBody, ClientFault, Endpoint, Intake, Kept, Pace, RequestBody, Template,
+};
 
 use super::alone::{self, Alone};
 use super::answer::{Answer, RequestGuard};
@@ -120,6 +122,18 @@ pub(super) struct Subject {
     pub(super) seat: Option<Seat>,
 }
 
+impl Subject {
+    /// What is told by the head of a request and its body.
+    fn of(head: &Head, body: &mut Taken) -> Self {
+        Self {
+            method: head.method.clone(),
+            kept: body.kept(),
+            facts: body.facts(),
+            seat: None,
+        }
+    }
+}
+
 /// Answers one request, whatever happens.
 pub(super) async fn answer(
     downstream: Rc<Downstream>,
@@ -176,12 +190,7 @@ async fn proxy(
     let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
     let mut body = take_in(&route, &head, intake, &pace).await?;
-    let mut subject = Subject {
-        method: head.method.clone(),
-        kept: body.kept(),
-        facts: body.facts(),
-        seat: None,
-    };
+    let mut subject = Subject::of(&head, &mut body);
     caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
     let era = alone::era_of(&route, &parts.headers);
     check_era(era, &parts.headers, &subject)?;
@@ -219,14 +228,9 @@ async fn proxy(
     };
 
     let kept = revive::keep(&decided, &sent);
-    let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
-    if revive::may_be_needed(&decided, &subject, answered.0.status()) {
-        let seen_to = revive::see_to(worker, (&mut decided, kept), answered, &pace);
-        answered = Box::pin(seen_to).await?;
-    }
-    if fallback::may_be_needed(worker, (&decided, &subject), answered.0.status()) {
-        answered = Box::pin(fallback::read((&decided, &subject), answered)).await?;
-    }
+    let answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    let about = (&mut decided, &subject);
+    let answered = see_to_refusal(worker, about, (answered, kept), &pace).await?;
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
@@ -239,6 +243,23 @@ fn check_era(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), Prox
         (Era::Requests, Some(facts)) => alone::check(fields, facts),
         (Era::Requests, None) | (Era::Sessions, _) => Ok(()),
     }
+}
+
+/// What becomes of an answer that may be about the session or the era, and not about the request.
+async fn see_to_refusal(
+    worker: &Rc<Worker>,
+    (decided, subject): (&mut Decided, &Subject),
+    (mut answered, kept): (attempt::Answered, Option<Kept>),
+    pace: &Rc<Pace>,
+) -> Result<attempt::Answered, ProxyError> {
+    if revive::may_be_needed(decided, subject, answered.0.status()) {
+        let seen_to = revive::see_to(worker, (decided, kept), answered, pace);
+        answered = Box::pin(seen_to).await?;
+    }
+    if fallback::may_be_needed(worker, (decided, subject), answered.0.status()) {
+        answered = Box::pin(fallback::read((decided, subject), answered)).await?;
+    }
+    Ok(answered)
 }
 
 /// Sends a request to where it was decided, as what it is wants it.

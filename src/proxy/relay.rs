@@ -83,19 +83,8 @@ pub(super) fn relay(
     }
     let about = (parts.status, format, &fields);
     let opener = Opener::of(worker, (&mut decided, &subject), about);
-    let mut relayed = Relayed {
-        body,
-        call,
-        by_status: Outcome::of_status(parts.status.as_u16()),
-        watch: None,
-        stream: None,
-        ids: None,
-        stay: None,
-        farewell: None,
-        seat: None,
-        cut: None,
-        guard,
-    };
+    let by_status = Outcome::of_status(parts.status.as_u16());
+    let mut relayed = Relayed::new((body, call), by_status, guard);
     if decided.route.is_mcp() {
         let sealed = reseal(&decided, &mut fields);
         // Nothing is ever packed or unpacked here: to such an answer nothing can be added, and it
