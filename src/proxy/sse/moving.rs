@@ -88,13 +88,17 @@ pub(super) enum MoveError {
 }
 
 impl MoveError {
-    /// Whether nobody listens where it was tried.
-    fn is_refusal(&self) -> bool {
-        matches!(self, Self::Upstream(error) if error.is_refusal())
+    /// Whether another place may do better: nothing but the session itself comes of its opening.
+    fn may_differ_elsewhere(&self) -> bool {
+        match self {
+            Self::Upstream(_) | Self::Stream | Self::Elapsed(_) => true,
+            Self::NoBackend | Self::NoStream | Self::Replay(_) => false,
+        }
     }
 }
 
-/// Opens the session where the split wants it now, and where nobody listens there, elsewhere.
+/// Opens the session where the split wants it now, and where that cannot be, elsewhere. A server
+/// that is dying may still take a connection.
 pub(super) async fn move_on(worker: Rc<Worker>, plan: Plan) -> Result<Moved, MoveError> {
     let at = choice::by_split(&worker, &plan.route, Some(plan.key));
     let (place, endpoint) = at.map_err(|_| MoveError::NoBackend)?;
@@ -105,7 +109,7 @@ pub(super) async fn move_on(worker: Rc<Worker>, plan: Plan) -> Result<Moved, Mov
     let mut tries = Tries::first(Instant::now(), &decided);
     loop {
         match open_at(&worker, &plan, &decided).await {
-            Err(error) if error.is_refusal() => {
+            Err(error) if error.may_differ_elsewhere() => {
                 // Every place is tried once at most.
                 let next = tries.next_away(&worker, &decided);
                 (decided.place, decided.endpoint) = next.ok_or(error)?;
@@ -133,7 +137,7 @@ async fn open(worker: &Rc<Worker>, plan: &Plan, decided: &Decided) -> Result<Mov
     let mut call = call.map_err(|_| MoveError::NoBackend)?;
     call.becomes_stream(Counts::No);
     let mut request = request_of(template, Method::GET, (&template.target, None));
-    let sending = (&mut request, Repeats::Unsent);
+    let sending = (&mut request, Repeats::Safe);
     let sent = attempt::upstream_send(decided, &mut call, sending, &pace).await;
     let answer = sent.map_err(|unanswered| unanswered.error)?;
     call.answered(answer.status().as_u16());
