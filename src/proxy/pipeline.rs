@@ -203,18 +203,7 @@ async fn proxy(
         principal: principal.as_deref(),
     };
     subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
-    let rule = rules::find(&route, (era, &parts.headers), (&head, &subject));
-    let mut decided = match (era, rule) {
-        (Era::Requests, rule) => decide_alone(rule.unwrap_or(route), asks, &subject)?,
-        (Era::Sessions, Some(rule)) => match session::id_of(&parts.headers)? {
-            Some(id) => Box::pin(branch::decide((route, rule), id, asks)).await?,
-            None => decide(rule, asks).await?,
-        },
-        (Era::Sessions, None) => decide(route, asks).await?,
-    };
-    if decided.posted.is_none() {
-        decided.counted = Counted::of(&decided.route, (era, &parts.headers), &subject);
-    }
+    let mut decided = decide_by_era(route, (era, &subject), asks).await?;
     relay::note_wishes(worker, &decided, &subject);
     let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     sse::prepare(&mut decided, (&mut head, &sent));
@@ -327,6 +316,28 @@ async fn take_in(
     // Boxed: requests that nobody looks into need not be large enough for it.
     let looked = Box::pin(peek::look(body, cap_bytes, pace)).await?;
     Ok(Taken::Looked(looked))
+}
+
+/// Where the request goes, by a rule of its route or without one, and what it is counted as.
+async fn decide_by_era(
+    route: RouteView,
+    (era, subject): (Era, &Subject),
+    asks: Asks<'_>,
+) -> Result<Decided, ProxyError> {
+    let rule = rules::find(&route, (era, asks.fields), (asks.head, subject));
+    let mut decided = match (era, rule) {
+        (Era::Requests, rule) => decide_alone(rule.unwrap_or(route), asks, subject)?,
+        (Era::Sessions, Some(rule)) => match session::id_of(asks.fields)? {
+            Some(id) => Box::pin(branch::decide((route, rule), id, asks)).await?,
+            None => decide(rule, asks).await?,
+        },
+        (Era::Sessions, None) => decide(route, asks).await?,
+    };
+    // The calls in a message of a session over HTTP+SSE are counted on its stream.
+    if decided.posted.is_none() {
+        decided.counted = Counted::of(&decided.route, (era, asks.fields), subject);
+    }
+    Ok(decided)
 }
 
 /// Where the request goes: with its session, else by its key, else by draw.

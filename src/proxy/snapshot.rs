@@ -262,14 +262,6 @@ impl Route {
     fn compile(blueprint: &RouteBlueprint, whole: &Blueprint) -> Self {
         let backends = &whole.backends;
         let spec = &blueprint.spec;
-        let role = |backend: &BackendName| {
-            let trial = blueprint.trial.as_ref()?;
-            match backend {
-                name if *name == trial.stable => Some(Role::Stable),
-                name if *name == trial.candidate => Some(Role::Candidate),
-                _ => None,
-            }
-        };
         let known = blueprint
             .arms
             .iter()
@@ -282,7 +274,7 @@ impl Route {
                     endpoints: identities(backend),
                     spec: backend.clone(),
                     standing: arm.standing,
-                    role: role(&arm.backend),
+                    role: role_of(blueprint, &arm.backend),
                     tags: tags_of(spec.protocol, &whole.session_keys, &arm.backend, backend),
                 };
                 (Arm::new(&arm.backend, arm.weight), ready)
@@ -322,6 +314,16 @@ impl Route {
             on_loss: spec.session.on_loss,
             bad_outcomes: spec.bad(),
         }
+    }
+}
+
+/// The part of a backend in the rollout that runs.
+fn role_of(blueprint: &RouteBlueprint, backend: &BackendName) -> Option<Role> {
+    let trial = blueprint.trial.as_ref()?;
+    match backend {
+        name if *name == trial.stable => Some(Role::Stable),
+        name if *name == trial.candidate => Some(Role::Candidate),
+        _ => None,
     }
 }
 

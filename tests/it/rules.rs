@@ -52,7 +52,7 @@ impl House {
             .put("/v1/routes/canary/weights", &weights);
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    fn metric(&self, name: &str) -> u64 {
         let metrics = self.gateway.admin.text("/metrics");
         let line = metrics
             .lines()
@@ -75,7 +75,7 @@ fn one_tool_goes_elsewhere_and_everything_else_stays() {
     assert_eq!(client.call_text("counter"), "2");
 
     assert_eq!((house.v1.initializes(), house.v2.initializes()), (1, 1));
-    assert_eq!(house.metric("switchback_sessions_branched_total"), 1.0);
+    assert_eq!(house.metric("switchback_sessions_branched_total"), 1);
     let opened = house.v2.opened_with(&house.v2.sessions()[0]);
     assert_eq!(opened, house.v1.opened_with(&house.v1.sessions()[0]));
     let calls = |route: &str, arm: usize| {
