@@ -102,7 +102,7 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
     };
     let name = rule.route().scope;
     if main.stay == Some(at.0) {
-        session.set_branch(name, Branch::Home);
+        session.set_branch(name, &Branch::Home);
         return Lead::Home;
     }
     let _gate = session.gate().lock().await;
@@ -115,12 +115,12 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
     match rehome::open_at(worker, rule, record, at.clone(), &template).await {
         Ok(home) => {
             let home = Arc::new(home);
-            session.set_branch(name, Branch::At(Arc::clone(&home)));
+            session.set_branch(name, &Branch::At(Arc::clone(&home)));
             metrics::counter!("switchback_sessions_branched_total").increment(1);
             Lead::Away(at, home)
         }
         Err(error) => {
-            session.set_branch(name, Branch::Home);
+            session.set_branch(name, &Branch::Home);
             metrics::counter!("switchback_branches_failed_total").increment(1);
             tracing::warn!(route = %rule.route().name, error = &error as &dyn std::error::Error, "a session could not be opened where a rule leads it");
             blame(worker, rule, (at.0, main.pinned.key), (&error, began));
@@ -220,7 +220,7 @@ pub(super) fn come_home(worker: &Worker, decided: &mut Decided, then: Then) -> b
         let name = rule.route().scope;
         match then {
             Then::Again => session.forget_branch(name),
-            Then::Stay => session.set_branch(name, Branch::Home),
+            Then::Stay => session.set_branch(name, &Branch::Home),
         }
     }
     let mut home = main.at_home(&rule, decided.owner.take());

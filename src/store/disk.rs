@@ -29,8 +29,8 @@ const IN_SECOND_SLOT: u8 = 1;
 const RECOVERY_REQUIRED: u8 = 2;
 /// Flag: the last commit needs no checking.
 const TWO_PHASE_COMMIT: u8 = 4;
-/// Where the two slots begin, and how long one is.
-const SLOTS: [usize; 2] = [64, 192];
+/// Where the slots are: one behind the other.
+const SLOTS: usize = 64;
 const SLOT_BYTES: usize = 128;
 /// Where the number of its commit is in a slot.
 const COMMIT: std::ops::Range<usize> = 104..112;
@@ -234,14 +234,18 @@ fn check(mut bytes: Vec<u8>) -> Result<(), redb::Error> {
 
 /// Number of the commit in one of the slots; 0 where the file ends before it.
 fn number_in(bytes: &[u8], second: bool) -> u64 {
-    let slot = bytes.get(SLOTS[usize::from(second)]..).unwrap_or_default();
+    let slot = bytes.get(slot_at(second)..).unwrap_or_default();
     let number = slot.get(COMMIT).and_then(|number| number.try_into().ok());
     number.map_or(0, u64::from_le_bytes)
 }
 
+fn slot_at(second: bool) -> usize {
+    SLOTS + usize::from(second) * SLOT_BYTES
+}
+
 /// Makes a slot's checksum, its last bytes, wrong.
 fn spoil(bytes: &mut [u8], second: bool) {
-    if let Some(last) = bytes.get_mut(SLOTS[usize::from(second)] + SLOT_BYTES - 1) {
+    if let Some(last) = bytes.get_mut(slot_at(second) + SLOT_BYTES - 1) {
         *last = !*last;
     }
 }

@@ -199,7 +199,7 @@ impl Session {
     }
 
     /// A rule leads the session there from now on.
-    pub fn set_branch(&self, rule: u64, branch: Branch) {
+    pub fn set_branch(&self, rule: u64, branch: &Branch) {
         self.change_branches(rule, |branches| {
             if branches.len() < BRANCHES {
                 branches.push((rule, branch.clone()));
