@@ -38,6 +38,12 @@ pub fn is_unknown_session(status: u16, body: &[u8]) -> bool {
     }
 }
 
+/// The same of an answer to a GET: a server that has no streams says 404 to every GET, whatever
+/// session it is of, so that only words tell.
+pub fn is_unknown_session_of_stream(status: u16, body: &[u8]) -> bool {
+    is_unknown_session(status, body) && std::str::from_utf8(body).is_ok_and(names_the_session)
+}
+
 fn names_the_session(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("not initialized")
@@ -75,6 +81,22 @@ mod tests {
             (404, "<html>".to_owned()),
         ] {
             assert!(is_unknown_session(status, body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_streams_has_not_forgotten_the_session() {
+        for (body, says_so) in [
+            (error(-32001, "Session not found"), true),
+            ("Not Found: Session not found".to_owned(), true),
+            (error(-32000, "Not found"), false),
+            ("<pre>Cannot GET /mcp</pre>".to_owned(), false),
+            (r#"{"detail":"Not Found"}"#.to_owned(), false),
+            (String::new(), false),
+        ] {
+            let body = body.as_bytes();
+            assert!(is_unknown_session(404, body));
+            assert_eq!(is_unknown_session_of_stream(404, body), says_so);
         }
     }
 

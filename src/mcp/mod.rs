@@ -52,7 +52,7 @@ pub use body::{BodyError, MAX_BODY_BYTES};
 pub use catalogue::{PagePlace, ToolCatalogue, ToolHints, ToolPage};
 pub use effects::Effects;
 pub use facts::{Kind, RequestFacts};
-pub use forgotten::is_unknown_session;
+pub use forgotten::{is_unknown_session, is_unknown_session_of_stream};
 pub use format::{Format, accepts_event_stream};
 pub use heard::{HeardIds, IdReader};
 pub use home::{Home, Origin};

@@ -195,8 +195,9 @@ impl Recent {
             self.note(key);
         }
         if young.len() < self.half() {
-            // There before it is gone from here: nobody who asks meanwhile misses it.
-            young.insert(key, entry.copy());
+            // There before it is gone from here: nobody who asks meanwhile misses it. What
+            // somebody else has put there meanwhile is newer.
+            young.get_or_insert(key, entry.copy());
             old.remove(&key);
         }
         Some(found)

@@ -242,7 +242,7 @@ async fn see_to_refusal(
     pace: &Rc<Pace>,
 ) -> Result<attempt::Answered, ProxyError> {
     if revive::may_be_needed(decided, subject, answered.0.status()) {
-        let seen_to = revive::see_to(worker, (decided, kept), answered, pace);
+        let seen_to = revive::see_to(worker, (decided, subject, kept), answered, pace);
         answered = Box::pin(seen_to).await?;
     }
     if fallback::may_be_needed(worker, (decided, subject), answered.0.status()) {

@@ -40,6 +40,14 @@ pub(super) fn may_be_needed(decided: &Decided, subject: &Subject, status: Status
     refuses && decided.session.is_some() && !opens()
 }
 
+/// Whether an answer says that its server does not know the session.
+fn is_needed(subject: &Subject, status: u16, text: &[u8]) -> bool {
+    if subject.method == Method::GET {
+        return mcp::is_unknown_session_of_stream(status, text);
+    }
+    mcp::is_unknown_session(status, text)
+}
+
 /// Passes an answer on, unless it says that its server does not know the session: then that is
 /// opened again, and the request sent once more.
 ///
@@ -48,7 +56,7 @@ pub(super) fn may_be_needed(decided: &Decided, subject: &Subject, status: Status
 /// session was to end anyway.
 pub(super) async fn see_to(
     worker: &Rc<Worker>,
-    (decided, kept): (&mut Decided, Option<Kept>),
+    (decided, subject, kept): (&mut Decided, &Subject, Option<Kept>),
     (response, mut call): Answered,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
@@ -57,7 +65,7 @@ pub(super) async fn see_to(
     body.pace().answered(false);
     call.answered(status);
     let Taken { held, text, end } = fallback::take(&mut body).await;
-    if end != End::Whole || !mcp::is_unknown_session(status, &text) {
+    if end != End::Whole || !is_needed(subject, status, &text) {
         body.put_back(held);
         return Ok((Response::from_parts(parts, body), call));
     }

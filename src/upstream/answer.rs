@@ -42,6 +42,8 @@ pub struct AnswerBody {
         reason = "eight bytes for each answer instead of 32"
     )]
     first: Option<Box<VecDeque<Frame<Bytes>>>>,
+    /// It broke off: whoever reads on, after what was put back, is told so again.
+    is_broken: bool,
 }
 
 impl AnswerBody {
@@ -62,6 +64,7 @@ impl AnswerBody {
                 endpoint: Rc::clone(endpoint),
                 pace: Rc::clone(pace),
                 first: None,
+                is_broken: false,
             };
             if body.inner.is_end_stream() && !switches {
                 body.release();
@@ -85,6 +88,7 @@ impl AnswerBody {
                 endpoint: Rc::clone(endpoint),
                 pace: Rc::clone(pace),
                 first: None,
+                is_broken: false,
             };
             if body.inner.is_end_stream() {
                 body.release();
@@ -174,14 +178,17 @@ impl Body for AnswerBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.link = None;
+                this.is_broken = true;
                 Poll::Ready(Some(Err(BodyError::Broken(error))))
             }
             // hyper takes some codes of a reset for an end, which is what only the stream's own
             // end is.
             Poll::Ready(None) if this.stream.is_some() && !this.inner.is_end_stream() => {
                 this.stream = None;
+                this.is_broken = true;
                 Poll::Ready(Some(Err(BodyError::Reset)))
             }
+            Poll::Ready(None) if this.is_broken => Poll::Ready(Some(Err(BodyError::Reset))),
             Poll::Ready(None) => {
                 this.release();
                 Poll::Ready(None)

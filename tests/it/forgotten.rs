@@ -164,6 +164,48 @@ fn other_refusals_of_a_server_pass_as_they_are() {
 }
 
 #[test]
+fn a_server_that_has_no_streams_keeps_its_sessions() {
+    for (status, body) in [
+        (404, "<pre>Cannot GET /mcp</pre>"),
+        (404, r#"{"detail":"Not Found"}"#),
+        (404, ""),
+        (405, ""),
+    ] {
+        let house = house((1, 0), "");
+        house.v1.refuse_streams(status, body);
+        let mut client = house.open();
+        assert_eq!(client.call_text("counter"), "1");
+
+        let mut stream = house.gateway.connect();
+        let fields = [
+            ("accept", "text/event-stream"),
+            ("mcp-session-id", client.session.as_str()),
+        ];
+        let refused = stream.ask("GET", "/mcp", &fields, b"");
+
+        assert_eq!((refused.status, &*refused.text()), (status, body));
+        assert_eq!(client.call_text("counter"), "2", "{status} {body}");
+        assert_eq!((house.v1.initializes(), reopened(&house)), (1, 0));
+    }
+}
+
+#[test]
+fn a_refusal_that_breaks_off_is_not_passed_on_as_whole() {
+    let house = house((1, 0), "");
+    let client = house.open();
+    house.v1.backend.change(|exchange| {
+        exchange.read_body();
+        exchange.begin(404, &[("content-type", "application/json")]);
+        exchange.chunk("{\"jsonrpc\":");
+        exchange.cut();
+    });
+
+    let mut call = client.post_aside(&ping(7));
+
+    assert!(call.try_read("POST").is_err(), "it looks whole");
+}
+
+#[test]
 fn a_forgotten_session_that_its_client_ends_is_not_opened_for_that() {
     let house = house((1, 0), "");
     let mut client = house.open();

@@ -38,11 +38,12 @@ fn sessions_stay_where_their_streams_come_from_whatever_the_weights() {
     let arms = [("v1", &*v1.url(), 1), ("v2", &*v2.url(), 1)];
     let gateway = Gateway::start(&route("mcp", &arms));
 
-    let mut clients: Vec<_> = (0..12)
-        .map(|_| SseClient::open(gateway.address, "/sse"))
-        .collect();
-    let homes: Vec<_> = clients.iter_mut().map(|c| c.call_text("whoami")).collect();
-    assert!(homes.contains(&"v1".into()) && homes.contains(&"v2".into()));
+    let (mut clients, mut homes) = (Vec::new(), Vec::new());
+    while clients.len() < 6 || !["v1", "v2"].iter().all(|it| homes.contains(&(*it).into())) {
+        let mut client = SseClient::open(gateway.address, "/sse");
+        homes.push(client.call_text("whoami"));
+        clients.push(client);
+    }
     let weights = json!({ "weights": { "v1": 0, "v2": 1 } });
     gateway.admin.put("/v1/routes/all/weights", &weights);
 
@@ -74,6 +75,21 @@ fn a_message_url_is_ours_and_the_backend_gets_its_own() {
             "/messages?sessionId=v1-1"
         };
         assert_eq!(request.target, target);
+    }
+}
+
+#[test]
+fn a_message_url_never_leads_to_another_host() {
+    let (_server, gateway) = single();
+
+    for path in ["//other.example/sse", "///other.example/sse"] {
+        let mut client = SseClient::connect(gateway.address, path, &[]);
+        let begin = format!("/.{path}?session_id=");
+        assert!(client.target.starts_with(&begin), "{}", client.target);
+
+        // As clients do who know what the dot is for.
+        client.target = client.target.replacen("/.", "", 1);
+        assert_eq!(client.post(&ping(1)).status, 202);
     }
 }
 

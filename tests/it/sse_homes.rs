@@ -153,13 +153,27 @@ fn a_session_is_moved_as_often_as_it_has_to_be() {
 }
 
 #[test]
-fn a_session_of_a_backend_without_a_share_stays_until_the_limit_and_then_moves() {
-    let house = house((1, 0), "drain: 2s");
+fn a_session_of_a_backend_without_a_share_stays() {
+    let house = house((1, 0), "");
+    let mut client = house.open_at("v1");
+
+    house.shift(0, 1);
+
+    assert_eq!(client.call_text("whoami"), "v1");
+    assert_eq!(
+        SseClient::open(house.gateway.address, "/sse").call_text("whoami"),
+        "v2"
+    );
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
+fn a_session_of_a_backend_without_a_share_moves_when_the_limit_is_over() {
+    let house = house((1, 0), "drain: 1s");
     let mut client = house.open_at("v1");
     house.wait_for_sessions(0, "open", 1);
 
     house.shift(0, 1);
-    assert_eq!(client.call_text("whoami"), "v1");
 
     let (_, news) = client.next_event().expect("news");
     assert!(news.contains("list_changed"), "{news}");

@@ -1,5 +1,6 @@
 //! The beginning of a GET stream that may be a session: its first event tells.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ impl Opener {
             owner: self.owner.as_deref(),
         };
         let id = sealed::seal_target(key, belongs, tags, target.as_str()).ok()?;
-        let path = self.template.target.path();
+        let path = reference_to(self.template.target.path());
         let event = format!("event: endpoint\ndata: {path}?{PARAMETER}{id}\n\n");
         Some(OpenedStream {
             id: id.into(),
@@ -127,6 +128,15 @@ impl Opener {
             event: event.into(),
         })
     }
+}
+
+/// How a path is written that stands alone: one that begins with two slashes would be read as
+/// the name of another host.
+fn reference_to(path: &str) -> Cow<'_, str> {
+    if path.starts_with("//") {
+        return format!("/.{path}").into();
+    }
+    path.into()
 }
 
 /// Where a backend takes the messages of a session whose `endpoint` event has this data.

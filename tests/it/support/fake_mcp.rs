@@ -65,6 +65,8 @@ struct Server {
     streams: usize,
     /// How a session is refused that is not known.
     unknown: (u16, String),
+    /// What GET is told where there are no streams.
+    streamless: Option<(u16, String)>,
 }
 
 /// The server; it stops when it is dropped.
@@ -94,6 +96,7 @@ impl FakeMcp {
             calls: 0,
             streams: 0,
             unknown: (404, error("no such session")),
+            streamless: None,
         }));
         let shared = Arc::clone(&server);
         let backend = Backend::start_at(address, move |exchange| respond(&shared, exchange));
@@ -135,6 +138,12 @@ impl FakeMcp {
     pub fn refuse_unknown(&self, status: u16, body: &str) {
         self.server
             .change(|server| server.unknown = (status, body.to_owned()));
+    }
+
+    /// From now on it has no streams, and tells a GET so.
+    pub fn refuse_streams(&self, status: u16, body: &str) {
+        self.server
+            .change(|server| server.streamless = Some((status, body.to_owned())));
     }
 
     /// Forgets every session, as a restarted server does.
@@ -235,6 +244,9 @@ fn delete(server: &Board<Server>, exchange: &mut Exchange, session: Option<Strin
 
 /// The GET stream: relays what the test pushes until the session or the connection ends.
 fn stream(server: &Board<Server>, exchange: &mut Exchange, session: Option<String>) {
+    if let Some((status, body)) = server.read(|server| server.streamless.clone()) {
+        return exchange.answer(status, &[], body);
+    }
     let known = |server: &Server, id: &str| server.sessions.get(id).is_some_and(|s| !s.ended);
     let Some(id) = session.filter(|id| server.read(|server| known(server, id))) else {
         return refuse_unknown(server, exchange);
