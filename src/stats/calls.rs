@@ -46,11 +46,11 @@ impl CallStats {
     }
 
     fn count(&self, outcome: Outcome, latency: Duration) {
-        if let Some(counter) = self.outcomes.get(outcome.index()) {
-            counter.add(1);
-        }
         if !outcome.tells_nothing() {
             self.latency.record(latency);
+        }
+        if let Some(counter) = self.outcomes.get(outcome.index()) {
+            counter.add(1);
         }
     }
 

@@ -51,6 +51,8 @@ struct Place {
     shards: BTreeMap<BackendName, Shards>,
     /// Its calls at the last turn.
     before: u64,
+    /// Its calls before it had counts of its own, until the next turn: what it came in for.
+    came_with: u64,
 }
 
 /// The calls of one tool that one backend answered.
@@ -127,14 +129,22 @@ impl ToolBoard {
         nominated.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let mut changed = false;
         for (name, count) in nominated {
+            if state.places.contains_key(name.as_str()) {
+                // It found room since.
+                continue;
+            }
             if !state.make_room(count) {
                 break;
             }
-            state.places.insert(name.into(), Place::default());
+            let place = Place {
+                came_with: count,
+                ..Place::default()
+            };
+            state.places.insert(name.into(), place);
             changed = true;
         }
         for place in state.places.values_mut() {
-            place.before = place.calls();
+            (place.before, place.came_with) = (place.calls(), 0);
         }
         drop(state);
         if changed {
@@ -214,7 +224,7 @@ impl Place {
     }
 
     fn lately(&self) -> u64 {
-        self.calls().saturating_sub(self.before)
+        self.came_with + self.calls().saturating_sub(self.before)
     }
 }
 

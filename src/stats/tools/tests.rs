@@ -111,6 +111,41 @@ fn the_busy_take_the_places_of_the_idle() {
 }
 
 #[test]
+fn the_busiest_of_several_stay_and_none_of_them_moves_another() {
+    let board = board(2);
+    let worker = counts(&board, 0);
+    for (tool, calls) in [("a", 10), ("b", 30), ("c", 100), ("d", 90), ("e", 80)] {
+        (0..calls).for_each(|_| call(&worker, tool, 0));
+    }
+    worker.report();
+
+    board.turn();
+    for tool in ["a", "b", "c", "d", "e"] {
+        call(&worker, tool, 0);
+    }
+
+    let told = [("_other", 313), ("c", 1), ("d", 1)];
+    assert_eq!(read(&board), told.map(|(n, c)| (n.to_owned(), c)).into());
+    assert_eq!(board.replaced(), 2);
+}
+
+#[test]
+fn a_name_that_found_room_meanwhile_keeps_its_counts() {
+    let board = board(1);
+    let worker = counts(&board, 0);
+    call(&worker, "a", 0);
+    (0..30).for_each(|_| call(&worker, "b", 0));
+    worker.report();
+    board.hold_at_most(2);
+    call(&worker, "b", 0);
+
+    board.turn();
+
+    let told = [("_other", 30), ("a", 1), ("b", 1)];
+    assert_eq!(read(&board), told.map(|(n, c)| (n.to_owned(), c)).into());
+}
+
+#[test]
 fn who_is_half_as_busy_keeps_their_place() {
     let board = board(1);
     let worker = counts(&board, 0);
