@@ -43,7 +43,7 @@ impl IdPrint {
 pub struct Batch {
     requests: Box<[Awaited]>,
     left: usize,
-    /// The worst response to none of them, such as one whose id is null.
+    /// The worst error that answers none of them, such as one whose id is null.
     stray: Option<Outcome>,
     /// What has not been told yet.
     news: Vec<(usize, Outcome)>,
@@ -77,16 +77,22 @@ impl Batch {
     }
 
     /// A response has passed. It answers the first request with its id that has no answer yet, or
-    /// else the first one whose id nobody could keep.
+    /// else the first one whose id nobody could keep. An error without an id answers none, or all.
     pub(super) fn hear(&mut self, id: Option<IdPrint>, outcome: Outcome) {
         let open = |wanted: Option<IdPrint>| {
             let mut requests = self.requests.iter();
             requests.position(|request| request.outcome.is_none() && request.id == wanted)
         };
-        let place = id.and_then(|id| open(Some(id)).or_else(|| open(None)));
+        let is_success = outcome == Outcome::Success;
+        let place = match id {
+            Some(id) => open(Some(id)).or_else(|| open(None)),
+            None => open(None).filter(|_| is_success),
+        };
         let known = place.and_then(|place| Some((place, self.requests.get_mut(place)?)));
         let Some((place, request)) = known else {
-            self.stray = Some(worse(self.stray, outcome));
+            if !is_success {
+                self.stray = Some(worse(self.stray, outcome));
+            }
             return;
         };
         request.outcome = Some(outcome);

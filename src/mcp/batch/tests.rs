@@ -99,6 +99,34 @@ fn an_error_to_nobody_is_everybodys_who_got_no_answer() {
 }
 
 #[test]
+fn a_success_to_nobody_hides_no_missing_response() {
+    for (format, missing) in [
+        (Format::Json, Outcome::ServerError),
+        (Format::EventStream, Outcome::Broken),
+    ] {
+        for stray in [
+            r#"{"id":1,"result":{}}"#,
+            r#"{"id":7,"result":{}}"#,
+            r#"{"id":null,"result":{}}"#,
+        ] {
+            let mut scanner = scanner(format, &["1", "2"]);
+            let text = match format {
+                Format::Json => format!(r#"[{{"id":1,"result":{{}}}},{stray}]"#),
+                Format::EventStream => {
+                    format!("data: {{\"id\":1,\"result\":{{}}}}\n\ndata: {stray}\n\n")
+                }
+            };
+            scanner.feed(text.as_bytes());
+            assert_eq!(scanner.response_seen(), format == Format::Json);
+
+            let mut news = scanner.news();
+            news.extend(scanner.end().0);
+            assert_eq!(news, [(0, Outcome::Success), (1, missing)], "{stray}");
+        }
+    }
+}
+
+#[test]
 fn ids_that_come_twice_are_answered_one_after_the_other() {
     let mut scanner = scanner(Format::EventStream, &["1", "1", "1"]);
     scanner.feed(b"data: {\"id\":1,\"result\":{}}\n\ndata: {\"id\":1,\"error\":{}}\n\n");
