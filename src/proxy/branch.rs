@@ -4,7 +4,8 @@
 //! opened there too, when the first of them comes, by what its client opened it with; the client goes on
 //! under the one id that it knows. Which way a rule leads a session is decided once, and stays until
 //! that backend may not keep sessions any more. Where the second session cannot be opened, the calls go
-//! where the session lives, and the backend that would not have it is to blame for one.
+//! where the session lives, and the backend that would not have it is to blame for one. It ends when the
+//! session does, and hears what its client notifies the server of.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use crate::stats::BadCall;
 use crate::upstream::{Endpoint, OpenError};
 
 use super::choice;
-use super::counted::Counted;
 use super::error::ProxyError;
 use super::pipeline::Decided;
 use super::rehome::{self, Asks, RehomeError};
@@ -36,6 +36,10 @@ pub(super) struct Main {
     stay: Option<usize>,
     is_away: bool,
 }
+
+/// How long a session stays at home whose second session could not be opened, where the rule has no
+/// share for its home, in ticks: else each of its calls would wait for that to fail.
+const AGAIN: u64 = 30;
 
 /// An arm of a rule, and an endpoint of it.
 type Place = (usize, Rc<Endpoint>);
@@ -93,39 +97,59 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
         // Nobody knows how to open it a second time.
         return Lead::Home;
     };
-    if let Some(known) = main.known(rule, &session) {
+    if let Some(known) = main.known(worker, rule, &session) {
         return known;
     }
     let key = rule.route().keys.hash(main.pinned.client_id.as_bytes());
     let Ok(at) = choice::by_split(worker, rule, Some(key)) else {
         return Lead::Home;
     };
-    let name = rule.route().scope;
+    let rule_id = rule.route().scope;
     if main.stay == Some(at.0) {
-        session.set_branch(name, &Branch::Home);
+        session.set_branch(rule_id, &Branch::Home(worker.tick()));
         return Lead::Home;
     }
     let _gate = session.gate().lock().await;
-    if let Some(known) = main.known(rule, &session) {
+    if let Some(known) = main.known(worker, rule, &session) {
         return known;
     }
     let began = Instant::now();
     let template = rehome::template_of(rule, asks);
-    let record = session.record();
-    match rehome::open_at(worker, rule, record, at.clone(), &template).await {
+    let mut opening = Opening {
+        worker,
+        session: &session,
+        rule: rule_id,
+        opened: None,
+    };
+    match rehome::open_at(worker, rule, session.record(), at.clone(), &template).await {
         Ok(home) => {
-            let home = Arc::new(home);
-            session.set_branch(name, &Branch::At(Arc::clone(&home)));
+            let home = opening.opened.insert(Arc::new(home));
             metrics::counter!("switchback_sessions_branched_total").increment(1);
-            Lead::Away(at, home)
+            Lead::Away(at, Arc::clone(home))
         }
         Err(error) => {
-            session.set_branch(name, &Branch::Home);
             metrics::counter!("switchback_branches_failed_total").increment(1);
             tracing::warn!(route = %rule.route().name, error = &error as &dyn std::error::Error, "a session could not be opened where a rule leads it");
             blame(worker, rule, (at.0, main.pinned.key), (&error, began));
             Lead::Home
         }
+    }
+}
+
+/// A second session that is being opened. Where the caller leaves meanwhile, that has failed, too:
+/// its next call would wait as long.
+struct Opening<'a> {
+    worker: &'a Worker,
+    session: &'a Session,
+    rule: u64,
+    opened: Option<Arc<Home>>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let opened = self.opened.take();
+        let branch = opened.map_or_else(|| Branch::Home(self.worker.tick()), Branch::At);
+        self.session.set_branch(self.rule, &branch);
     }
 }
 
@@ -155,11 +179,14 @@ fn blame(
 
 impl Main {
     /// Where the rule has led the session before, if that is still good.
-    fn known(&self, rule: &RouteView, session: &Session) -> Option<Lead> {
+    fn known(&self, worker: &Worker, rule: &RouteView, session: &Session) -> Option<Lead> {
         match session.branch(rule.route().scope)? {
-            Branch::Home => {
-                let (arm, _) = rule.arm(self.stay?)?;
-                arm.standing.may_stay().then_some(Lead::Home)
+            Branch::Home(since) => {
+                let stays = match self.stay {
+                    Some(place) => rule.arm(place)?.0.standing.may_stay(),
+                    None => worker.tick() < since + AGAIN,
+                };
+                stays.then_some(Lead::Home)
             }
             Branch::At(home) => {
                 let at = session::home_at(rule, &home)?;
@@ -188,6 +215,21 @@ impl Main {
     }
 }
 
+/// Where rules have opened the session of a request a second time, and its ids there.
+pub(super) fn led_to(
+    worker: &Worker,
+    decided: &Decided,
+) -> Vec<(Rc<Endpoint>, Option<HeaderValue>)> {
+    let pinned = decided.session.as_ref();
+    let session = pinned.and_then(|pinned| session::record_of(worker, pinned));
+    let homes = session.map(|session| session.branches());
+    let place = |home: Arc<Home>| {
+        let (_, endpoint) = session::home_at(&decided.route, &home)?;
+        Some((endpoint, session::field_of(home.id.as_deref()).ok()?))
+    };
+    homes.into_iter().flatten().filter_map(place).collect()
+}
+
 /// Whether a call was led away from where its session lives.
 pub(super) fn is_away(decided: &Decided) -> bool {
     decided.main.as_ref().is_some_and(|main| main.is_away)
@@ -212,7 +254,7 @@ pub(super) fn come_home(worker: &Worker, decided: &mut Decided, then: Then) -> b
         decided.route = main.route;
         decided.place = main.pinned.place;
         decided.session = Some(main.pinned);
-        decided.counted = Counted::Call;
+        decided.counted = std::mem::take(&mut decided.counted).moved_to(&decided.route);
         return false;
     }
     let rule = decided.route.clone();
@@ -220,13 +262,15 @@ pub(super) fn come_home(worker: &Worker, decided: &mut Decided, then: Then) -> b
         let name = rule.route().scope;
         match then {
             Then::Again => session.forget_branch(name),
-            Then::Stay => session.set_branch(name, &Branch::Home),
+            Then::Stay => session.set_branch(name, &Branch::Home(worker.tick())),
         }
     }
     let mut home = main.at_home(&rule, decided.owner.take());
-    if main.stay.is_some() {
-        home.counted = std::mem::take(&mut decided.counted);
-    }
+    let counted = std::mem::take(&mut decided.counted);
+    home.counted = match main.stay {
+        Some(_) => counted,
+        None => counted.moved_to(&home.route),
+    };
     main.is_away = false;
     home.main = Some(main);
     *decided = home;

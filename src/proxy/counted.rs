@@ -38,7 +38,11 @@ impl Counted {
             return Self::Call;
         };
         let Some(facts) = &subject.facts else {
-            return Self::by_head(counts, (era, fields));
+            return if subject.is_unclear {
+                Self::Call
+            } else {
+                Self::by_head(counts, (era, fields))
+            };
         };
         if facts.kind == Kind::Batch && facts.requests() > 1 {
             let requests = facts.members.iter().filter(|it| it.kind == Kind::Request);
@@ -48,6 +52,15 @@ impl Counted {
         let mut requests = std::iter::once(&**facts).chain(&facts.members);
         let tool = requests.find_map(|request| tool_of(counts, request));
         tool.map_or(Self::Call, Self::Tool)
+    }
+
+    /// The same for a request that is another route's after all.
+    pub(super) fn moved_to(self, route: &RouteView) -> Self {
+        match (self, route.tools()) {
+            (Self::Tool(shards), Some(counts)) => Self::Tool(counts.of(shards.tool())),
+            // A rule takes no batches.
+            (Self::Tool(_) | Self::Call | Self::Batch(_), _) => Self::Call,
+        }
     }
 
     /// What the head says where the body was too long to be looked at.
@@ -122,10 +135,10 @@ impl Tally {
         let mut requests = self.batch.iter_mut().flatten();
         if let Some(request) = requests.nth(place).filter(|request| request.is_open) {
             request.is_open = false;
-            self.stats.end(outcome, latency);
             if let Some(tool) = &request.tool {
                 tool.end(outcome, latency);
             }
+            self.stats.end(outcome, latency);
         }
     }
 
@@ -144,20 +157,21 @@ impl Tally {
         self.each_open(|stats| stats.end_stream(counts));
     }
 
-    /// Does the same to all counts that are not ended yet: once for each request.
+    /// Does the same to all counts that are not ended yet: once for each request. Those of a tool first:
+    /// who sees a call among all finds it among its tool's.
     fn each_open(&self, write: impl Fn(&CallStats)) {
         let Some(batch) = &self.batch else {
-            write(&self.stats);
             if let Some(tool) = &self.tool {
                 write(tool);
             }
+            write(&self.stats);
             return;
         };
         for request in batch.iter().filter(|request| request.is_open) {
-            write(&self.stats);
             if let Some(tool) = &request.tool {
                 write(tool);
             }
+            write(&self.stats);
         }
     }
 }

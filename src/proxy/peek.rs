@@ -36,6 +36,14 @@ impl Taken {
         }
     }
 
+    /// Whether all of the body has been looked at, and it is not clear what it is about.
+    pub(super) fn is_unclear(&self) -> bool {
+        match self {
+            Self::Unseen(_) => false,
+            Self::Looked(looked) => looked.ended && looked.facts.is_none(),
+        }
+    }
+
     /// The body as a whole, where it says something that is to be kept.
     pub(super) fn kept(&self) -> Option<Bytes> {
         match self {

@@ -116,6 +116,8 @@ pub(super) struct Subject {
     pub(super) method: Method,
     /// What its body says, where that was looked at and is clear.
     pub(super) facts: Option<Box<RequestFacts>>,
+    /// All of the body was looked at, and it can be understood in several ways, or in none.
+    pub(super) is_unclear: bool,
     /// The body itself, where it may have to be kept.
     pub(super) kept: Option<Bytes>,
     /// The place of the event stream that is asked for.
@@ -127,6 +129,7 @@ impl Subject {
     fn of(head: &Head, body: &mut Taken) -> Self {
         Self {
             method: head.method.clone(),
+            is_unclear: body.is_unclear(),
             kept: body.kept(),
             facts: body.facts(),
             seat: None,

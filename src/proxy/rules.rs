@@ -36,8 +36,8 @@ pub(super) fn find(
         (Some(facts), _) if facts.kind == Kind::Request => {
             route.rule(|rule| rule.takes(facts.method, facts.mirrored_name()))
         }
-        // The body was too long to be looked at.
-        (None, Era::Requests) => {
+        // The body was too long to be looked at. A header says nothing of one that says several things.
+        (None, Era::Requests) if !subject.is_unclear => {
             let said = alone::mirrored(fields).ok()?;
             let (method, name) = (said.method()?, said.name());
             let name = name.as_deref().and_then(|it| std::str::from_utf8(it).ok());

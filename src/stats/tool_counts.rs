@@ -129,11 +129,15 @@ impl ToolShards {
         }
     }
 
+    /// The tool; nothing for all that have no counts of their own.
+    pub fn tool(&self) -> Option<&str> {
+        self.tool.as_deref()
+    }
+
     /// The counts of calls that the backend at this place answers.
     pub fn at(&self, place: usize) -> Option<Arc<CallStats>> {
         let (shard, backend) = (self.shards.get(place)?, self.backends.get(place)?);
-        let tool = self.tool.as_deref();
-        let shard = shard.get_or_init(|| self.board.shard(self.worker, tool, backend));
+        let shard = shard.get_or_init(|| self.board.shard(self.worker, self.tool(), backend));
         Some(Arc::clone(shard))
     }
 }

@@ -1,8 +1,11 @@
 //! Routes that take some of another route's MCP requests: a canary of one tool.
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
-use crate::support::fake_mcp::{FakeMcp, Mood, Wire};
+use crate::support::backend::Request;
+use crate::support::fake_mcp::{FakeMcp, Mood, Wire, session_of};
 use crate::support::gateway::{self, Gateway};
 use crate::support::mcp_client::McpClient;
 use crate::support::modern::modern_server;
@@ -181,6 +184,81 @@ fn where_nobody_listens_the_call_goes_home_and_the_backend_is_to_blame() {
     assert_eq!(outcomes, json!({ "unreachable": 1 }));
 }
 
+/// The same with a rule that has no share for v1.
+fn all_elsewhere(v1: &str, v2: &str) -> String {
+    text(v1, v2, WHOAMI, (0, 1)).replace("split: { v1: 0, v2: 1 }", "split: { v2: 1 }")
+}
+
+#[test]
+fn a_session_does_not_ask_a_dead_backend_at_each_of_its_calls() {
+    let v1 = FakeMcp::start("v1");
+    let gone = FakeMcp::start("v2").url();
+    let gateway = Gateway::start(&all_elsewhere(&v1.url(), &gone));
+    let mut client = McpClient::open(gateway.address, "/mcp");
+
+    for _ in 0..3 {
+        assert_eq!(client.call_text("whoami"), "v1");
+    }
+
+    let metrics = gateway.admin.text("/metrics");
+    let failed = metrics
+        .lines()
+        .find(|line| line.starts_with("switchback_branches_failed_total "));
+    assert_eq!(failed, Some("switchback_branches_failed_total 1"));
+}
+
+#[test]
+fn a_call_that_comes_home_is_counted_there_by_its_tool() {
+    let (v1, v2) = (FakeMcp::start("v1"), FakeMcp::start("v2"));
+    let gateway = Gateway::start(&all_elsewhere(&v1.url(), &v2.url()));
+    let mut client = McpClient::open(gateway.address, "/mcp");
+    assert_eq!(client.call_text("whoami"), "v2");
+    drop(v2);
+    assert_eq!(client.call_text("whoami"), "v1");
+
+    gateway.admin.wait_for("/v1/routes/all/tools", |seen| {
+        let tool = &seen["tools"][0];
+        let counted = tool["tool"] == "whoami" && tool["arms"][0]["calls"]["total"] == 1;
+        counted.then_some(())
+    });
+}
+
+#[test]
+fn a_call_that_was_given_up_is_not_the_fate_of_the_next_one() {
+    let v1 = FakeMcp::start("v1");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let gateway = Gateway::start(&all_elsewhere(&v1.url(), &url));
+    let mut client = McpClient::open(gateway.address, "/mcp");
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "whoami" } });
+    let first = client.post_aside(&call);
+    let _asked = silent.accept().unwrap();
+    drop(first);
+
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
+fn a_second_session_hears_of_notifications_and_ends_with_its_session() {
+    let house = house(WHOAMI, (0, 1));
+    let mut client = house.open();
+    assert_eq!(client.call_text("whoami"), "v2");
+    let own = house.v2.sessions().remove(0);
+    let params = json!({ "requestId": 7 });
+    let note = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+    client.post(&note);
+    house.v2.backend.wait_for("the notification", |seen| {
+        let note = |it: &Request| it.method == "POST" && it.json() == note;
+        seen.iter().any(note).then_some(())
+    });
+    assert_eq!(client.delete().status, 200);
+
+    house.v2.backend.wait_for("the end", |seen| {
+        let end = |it: &Request| it.method == "DELETE" && session_of(it) == Some(&own);
+        seen.iter().any(end).then_some(())
+    });
+}
+
 #[test]
 fn a_backend_that_dies_under_a_led_session_costs_it_no_call() {
     let house = house(WHOAMI, (0, 1));
@@ -245,6 +323,32 @@ fn without_sessions_a_rule_goes_by_the_body_and_its_headers() {
     }
 
     assert_eq!((v1.requests().len(), v2.requests().len()), (1, 2));
+}
+
+#[test]
+fn headers_say_nothing_of_a_body_that_says_several_things() {
+    let (v1, v2) = (
+        modern_server("v1", Wire::Json),
+        modern_server("v2", Wire::Json),
+    );
+    let gateway = Gateway::start(&text(&v1.url(), &v2.url(), WHOAMI, (0, 1)));
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
+    let batch = format!("[{}]", [call; 65].join(","));
+    let twice = call.replace(r#""name":"#, r#""name":"keep","na\u006de":"#);
+    for body in ["", "{", &*batch, &*twice] {
+        let fields = [
+            ("content-type", "application/json"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "whoami"),
+        ];
+        let mut client = gateway.connect();
+        client.ask("POST", "/mcp", &fields, body.as_bytes());
+    }
+
+    assert_eq!((v1.requests().len(), v2.requests().len()), (4, 0));
+    let seen = gateway.admin.get("/v1/routes/all/tools");
+    assert_eq!(seen["tools"], json!([]));
 }
 
 #[test]

@@ -65,8 +65,8 @@ impl Stay {
 /// Where a rule leads a session.
 #[derive(Clone, Debug)]
 pub enum Branch {
-    /// Where it lives.
-    Home,
+    /// Where it lives, since that tick.
+    Home(u64),
     /// Where it was opened a second time.
     At(Arc<Home>),
 }
@@ -205,6 +205,16 @@ impl Session {
                 branches.push((rule, branch.clone()));
             }
         });
+    }
+
+    /// Where rules have it open a second time.
+    pub fn branches(&self) -> Vec<Arc<Home>> {
+        let branches = self.branches.load();
+        let homes = branches.iter().filter_map(|(_, branch)| match branch {
+            Branch::At(home) => Some(Arc::clone(home)),
+            Branch::Home(_) => None,
+        });
+        homes.collect()
     }
 
     /// It is not known any more where a rule leads the session.
