@@ -26,16 +26,22 @@ pub fn is_unknown_session(status: u16, body: &[u8]) -> bool {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
     let error = parsed.as_ref().and_then(|body| body.get("error"));
     let code = error.and_then(|error| error.get("code")?.as_i64());
+    let message = || error.and_then(|error| error.get("message")?.as_str());
+    // The answer to a call has its id, and may say that what the call sought was not found.
+    let answers = || parsed.as_ref().is_some_and(has_id);
     match (status, code) {
-        (404, Some(code)) => CODES.contains(&code),
-        (404, None) => true,
-        (400, Some(code)) if CODES.contains(&code) => {
-            let message = error.and_then(|error| error.get("message")?.as_str());
-            message.is_some_and(names_the_session)
+        (404, Some(code)) if CODES.contains(&code) => {
+            !answers() || message().is_some_and(names_the_session)
         }
+        (404, None) => true,
+        (400, Some(code)) if CODES.contains(&code) => message().is_some_and(names_the_session),
         (400, None) if parsed.is_none() => std::str::from_utf8(body).is_ok_and(names_the_session),
         _ => false,
     }
+}
+
+fn has_id(answer: &Value) -> bool {
+    answer.get("id").is_some_and(|id| !id.is_null())
 }
 
 /// The same of an answer to a GET: a server that has no streams says 404 to every GET, whatever
@@ -58,6 +64,10 @@ mod tests {
         format!(r#"{{"jsonrpc":"2.0","error":{{"code":{code},"message":"{message}"}},"id":null}}"#)
     }
 
+    fn answered(code: i64, message: &str) -> String {
+        error(code, message).replace("null", "7")
+    }
+
     #[test]
     fn what_real_servers_say_is_known() {
         for (status, body) in [
@@ -77,6 +87,8 @@ mod tests {
             (400, "Bad Request: No valid session ID provided".to_owned()),
             // rmcp.
             (404, "Not Found: Session not found".to_owned()),
+            (404, answered(-32001, "Session not found")),
+            (404, error(-32000, "Not found")),
             (404, String::new()),
             (404, "<html>".to_owned()),
         ] {
@@ -105,6 +117,8 @@ mod tests {
         for (status, body) in [
             (404, error(-32601, "Method not found")),
             (404, error(-32002, "Resource not found")),
+            (404, answered(-32000, "Order not found")),
+            (404, answered(-32001, "Order not found")),
             (
                 400,
                 error(-32000, "Bad Request: Mcp-Session-Id header is required"),

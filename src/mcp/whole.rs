@@ -179,7 +179,10 @@ fn event_of(text: &[u8]) -> Option<FirstEvent> {
     if kind != b"endpoint" {
         return Some(FirstEvent::Other);
     }
-    Some(String::from_utf8(data).map_or(FirstEvent::Other, FirstEvent::Endpoint))
+    // As clients read it: nothing that they may follow is taken for another event.
+    Some(FirstEvent::Endpoint(
+        String::from_utf8_lossy(&data).into_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -225,6 +228,13 @@ mod tests {
                 assert!(first_event(part).is_err(), "{stream:?} up to {end}");
             }
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_text_is_one_still() {
+        let (found, _) = first_event(b"event: endpoint\ndata: //other/\xFF\n\n").unwrap();
+
+        assert_eq!(found, endpoint("//other/\u{FFFD}"));
     }
 
     #[test]
