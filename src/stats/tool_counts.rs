@@ -102,7 +102,12 @@ impl ToolCounts {
         let (names, has_room) = self.board.names();
         self.has_room.set(has_room);
         let mut known = self.known.borrow_mut();
-        known.retain(|name, _| names.binary_search(name).is_ok());
+        // One that went and came back meanwhile has other counts now, and is another text.
+        known.retain(|name, _| {
+            let at = names.binary_search(name).ok();
+            let now = at.and_then(|at| names.get(at));
+            now.is_some_and(|now| Arc::ptr_eq(now, name))
+        });
         for name in names {
             known.entry(name).or_insert_with_key(|name| {
                 let tool = Some(Arc::clone(name));
@@ -142,11 +147,14 @@ impl ToolShards {
     }
 }
 
+/// Letters, as Unicode has it, that are shown as a blank or not at all: the fillers of Hangul.
+const BLANK_LETTERS: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
+
 /// Whether a name may be shown as it is: letters and digits of any script and ASCII punctuation, so
-/// that it can neither steer a terminal nor look like nothing. Names that begin with an underscore
-/// are ours.
+/// that it can neither steer a terminal nor look like nothing. `_other` is ours.
 fn is_plain(name: &str) -> bool {
-    let shown = |c: char| c.is_ascii_graphic() || c.is_alphanumeric();
+    let is_letter = |c: char| c.is_alphanumeric() && !BLANK_LETTERS.contains(&c);
+    let shown = |c: char| c.is_ascii_graphic() || is_letter(c);
     (1..=NAME_BYTES).contains(&name.len()) && name != "_other" && name.chars().all(shown)
 }
 
@@ -175,6 +183,8 @@ mod tests {
             "a\u{202e}b",
             "\u{200b}",
             "a\u{7f}",
+            "\u{3164}",
+            "a\u{115f}",
             &"n".repeat(129),
         ] {
             assert!(!is_plain(name), "{name:?}");

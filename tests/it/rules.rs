@@ -148,8 +148,9 @@ fn a_bad_tool_is_reverted_and_nothing_else_notices() {
         }
     }
 
-    let seen = house.gateway.admin.get("/v1/routes/canary");
-    assert_eq!(state(&seen), "reverted", "{seen}");
+    house.gateway.admin.wait_for("/v1/routes/canary", |seen| {
+        (state(seen) == "reverted").then_some(())
+    });
     let all = house.gateway.admin.get("/v1/routes/all");
     assert_eq!(all["rollout"], Value::Null);
 }

@@ -188,6 +188,24 @@ fn a_call_that_outlives_its_names_place_is_counted() {
 }
 
 #[test]
+fn a_name_that_comes_back_is_counted_anew_by_who_missed_that_it_was_gone() {
+    let board = board(1);
+    let (idle, busy) = (counts(&board, 0), counts(&board, 1));
+    call(&idle, "first", 0);
+    board.turn();
+    for name in ["second", "first"] {
+        (0..BUSY).for_each(|_| call(&busy, name, 0));
+        busy.report();
+        board.turn();
+    }
+
+    call(&idle, "first", 0);
+
+    let told = [("_other", 2 * BUSY + 1), ("first", 1)];
+    assert_eq!(read(&board), told.map(|(n, c)| (n.to_owned(), c)).into());
+}
+
+#[test]
 fn a_smaller_bound_takes_the_least_busy_away() {
     let board = board(3);
     let worker = counts(&board, 0);
