@@ -77,4 +77,4 @@ pub use streams::StreamCensus;
 pub use target::resolve;
 pub use tie::{Tie, TieKind};
 pub use turns::Turns;
-pub use whole::{FirstEvent, WholeEvents, first_event};
+pub use whole::{FirstEvent, WholeEvents, first_event, without_endpoints};

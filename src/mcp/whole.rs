@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 
 /// Holds what came of an event until the event is complete, up to a bound.
 #[derive(Debug)]
@@ -153,6 +153,29 @@ pub fn first_event(begin: &[u8]) -> Result<(FirstEvent, Range<usize>), usize> {
     found.ok_or(from)
 }
 
+/// Takes events of the type `endpoint` out of whole events. The first one of a stream says where its
+/// messages go; clients follow a later one, too, which nobody has sealed.
+pub fn without_endpoints(events: Bytes) -> Bytes {
+    if memmem::find(&events, b"endpoint").is_none() {
+        return events;
+    }
+    let mut kept = BytesMut::with_capacity(events.len());
+    let mut from = 0;
+    let mut keep = |range: Range<usize>| {
+        let text = events.get(range).unwrap_or_default();
+        if !matches!(event_of(text), Some(FirstEvent::Endpoint(_))) {
+            kept.extend_from_slice(text);
+        }
+    };
+    Lines::new().pass(&events, |end| {
+        keep(from..end);
+        from = end;
+        ControlFlow::Continue(())
+    });
+    keep(from..events.len());
+    kept.freeze()
+}
+
 /// The event of these lines, if they have data.
 fn event_of(text: &[u8]) -> Option<FirstEvent> {
     let mut kind: &[u8] = b"";
@@ -191,6 +214,29 @@ mod tests {
 
     fn endpoint(data: &str) -> FirstEvent {
         FirstEvent::Endpoint(data.into())
+    }
+
+    #[test]
+    fn later_endpoints_are_taken_out_and_nothing_else() {
+        for (events, left) in [
+            ("data: endpoint\n\n", "data: endpoint\n\n"),
+            (
+                "data: a\n\nevent: endpoint\ndata: /m\n\ndata: b\n\n",
+                "data: a\n\ndata: b\n\n",
+            ),
+            (
+                "data: /m\r\nevent:endpoint\r\n\r\n: x\r\n\r\n",
+                ": x\r\n\r\n",
+            ),
+            (
+                "event: endpoint\r\rdata: b\r\r",
+                "event: endpoint\r\rdata: b\r\r",
+            ),
+            ("event: endpoint\ndata: /m", ""),
+        ] {
+            let whole = without_endpoints(Bytes::from_static(events.as_bytes()));
+            assert_eq!(whole, left, "{events:?}");
+        }
     }
 
     #[test]

@@ -123,6 +123,7 @@ impl Source {
             if let Some(request) = opening {
                 remember((worker, session), &request, &events);
             }
+            let events = mcp::without_endpoints(events);
             if !events.is_empty() {
                 return Poll::Ready(Piece::Events(events));
             }
