@@ -224,8 +224,10 @@ impl Scribe {
         self.hear(Instant::now());
         let before = self.writing.take();
         if let Some(before) = &before {
-            // It is on disk before what follows, or neither is.
+            // It may fail while what follows does not: what is on disk twice is read as one.
             self.batches.push_back(before.batch);
+            self.table.put_back(&before.rows);
+            self.anew |= before.was_anew;
         }
         self.write(store, usize::MAX);
         if self.writing.is_none() {

@@ -163,6 +163,11 @@ impl Keeper {
     pub(super) fn write_all(&mut self, store: &Store) {
         self.hear(Instant::now());
         let before = self.writing.take();
+        if let Some(before) = &before {
+            // It may fail while what follows does not: what is written twice is the same.
+            self.anew |= before.was_anew;
+            self.table.put_back(before.ids.clone());
+        }
         self.write(store, usize::MAX);
         if self.writing.is_none() {
             self.writing = before;
