@@ -2,10 +2,14 @@
 //!
 //! The first byte of an input says how the rest is cut into chunks.
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::events::{EventKind, EventReader, EventSink};
-use super::{AnswerScanner, Finding, Format, Method, RequestFacts, RequestPeek, Unclear};
+use super::{
+    AnswerScanner, Finding, FirstEvent, Format, Method, RequestFacts, RequestPeek, Unclear,
+    WholeEvents, first_event, without_endpoints,
+};
 
 /// A request's body says the same in any chunks, and never what another parser contradicts.
 pub fn peek(input: &[u8]) {
@@ -42,7 +46,43 @@ pub fn events(input: &[u8]) {
 
     let mut framed = Framed::default();
     EventReader::new().feed(body, &mut framed);
-    assert_eq!(framed.events, events_by_lines(body));
+    let by_lines = events_by_lines(body);
+    let kind_of = |kind: &[u8]| match kind {
+        b"" | b"message" => EventKind::Message,
+        _ => EventKind::Other,
+    };
+    let kinds = by_lines.iter();
+    let kinds: Vec<_> = kinds
+        .map(|(kind, data)| (kind_of(kind), data.clone()))
+        .collect();
+    assert_eq!(framed.events, kinds);
+    endpoints(size, body, &by_lines);
+}
+
+/// Cutting a stream between its events loses nothing, and `endpoint` events are found as clients
+/// find them.
+fn endpoints(size: usize, stream: &[u8], by_lines: &[(Vec<u8>, Vec<u8>)]) {
+    for most_bytes in [8, usize::MAX] {
+        let mut whole = WholeEvents::new(most_bytes);
+        let pieces = stream.chunks(size).map(Bytes::copy_from_slice);
+        let passed: Vec<u8> = pieces.flat_map(|piece| whole.pass(&piece)).collect();
+        assert!(stream.starts_with(&passed), "{most_bytes}");
+        let held = stream.len() - passed.len();
+        assert!(held <= most_bytes, "{held}");
+    }
+
+    let first = by_lines.first().map(|(kind, data)| match &**kind {
+        b"endpoint" => FirstEvent::Endpoint(String::from_utf8_lossy(data).into_owned()),
+        _ => FirstEvent::Other,
+    });
+    assert_eq!(first_event(stream).ok().map(|(event, _)| event), first);
+
+    // What stands after the first event is no beginning of a stream.
+    let later = [b"\n", stream].concat();
+    let mut left = events_by_lines(&later);
+    left.retain(|(kind, _)| kind != b"endpoint");
+    let kept = without_endpoints(later.into());
+    assert_eq!(events_by_lines(&kept), left);
 }
 
 fn cut(input: &[u8]) -> (usize, &[u8]) {
@@ -82,20 +122,14 @@ impl EventSink for Framed {
     }
 }
 
-/// The same from a whole stream, line by line, as the standard of HTML tells it.
-fn events_by_lines(stream: &[u8]) -> Vec<(EventKind, Vec<u8>)> {
+/// The types and data of a whole stream's events, line by line, as the standard of HTML tells it.
+fn events_by_lines(stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let stream = stream.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(stream);
     let (mut events, mut data, mut kind) = (Vec::new(), None::<Vec<u8>>, Vec::new());
     for line in lines(stream) {
         if line.is_empty() {
             if let Some(data) = data.take() {
-                let message = kind.is_empty() || kind == b"message";
-                let kind = if message {
-                    EventKind::Message
-                } else {
-                    EventKind::Other
-                };
-                events.push((kind, data));
+                events.push((kind.clone(), data));
             }
             kind.clear();
             continue;
@@ -163,6 +197,8 @@ mod tests {
         "data",
         "event: message",
         "event: other",
+        "event: endpoint",
+        "event: endpoint\ndata: /m\n\n",
         "event",
         "id: 1",
         "retry: 5",
