@@ -1,15 +1,14 @@
 //! The folder, its lock, and how the database file comes to be.
 
-use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, StorageBackend};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::StoreError;
 use super::tables;
@@ -197,7 +196,10 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
 /// it need not look at the other slot, that one is made unreadable in the copy. Flags and places
 /// are those of the format's description, version 3 ("god byte", "commit slot").
 fn check(mut bytes: Vec<u8>) -> Result<(), redb::Error> {
-    let mut must_be_last = false;
+    // A kill may tear the last commit, and the one before is then what there is. A file that was
+    // closed has no torn commit: it is damaged. Nor has a slot that is wrong in itself a
+    // commit before the other's: the database would follow whatever it says.
+    let mut may_fall_back = is_slot_sound(&bytes, false) && is_slot_sound(&bytes, true);
     if let Some((start, [flags, ..])) = bytes.split_first_chunk_mut()
         && start == MAGIC
     {
@@ -211,25 +213,30 @@ fn check(mut bytes: Vec<u8>) -> Result<(), redb::Error> {
         if found & TWO_PHASE_COMMIT != 0 {
             spoil(&mut bytes, !second);
         }
-        must_be_last = was_closed || found & TWO_PHASE_COMMIT != 0;
+        may_fall_back &= !was_closed && found & TWO_PHASE_COMMIT == 0;
     }
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
     copy.write(0, &bytes)?;
     drop(bytes);
-    let fell_back = Rc::new(Cell::new(false));
-    let noted = Rc::clone(&fell_back);
     let mut builder = builder();
     builder.set_repair_callback(move |repair| {
-        noted.set(noted.get() || FELL_BACK.contains(&repair.progress()));
+        if !may_fall_back && FELL_BACK.contains(&repair.progress()) {
+            repair.abort();
+        }
     });
-    builder.create_with_backend(copy)?;
-    // A kill may tear the last commit, and the one before is then what there is. A file that was
-    // closed has no torn commit: it is damaged.
-    if must_be_last && fell_back.get() {
-        return Err(damaged_commit());
+    match builder.create_with_backend(copy).map_err(redb::Error::from) {
+        Ok(_) => Ok(()),
+        Err(redb::Error::RepairAborted) => Err(damaged_commit()),
+        Err(error) => Err(error),
     }
-    Ok(())
+}
+
+/// Whether a slot is as it was written: its last bytes are a checksum of the others.
+fn is_slot_sound(bytes: &[u8], second: bool) -> bool {
+    let slot = bytes.get(slot_at(second)..slot_at(second) + SLOT_BYTES);
+    let parts = slot.and_then(|slot| slot.split_last_chunk());
+    parts.is_some_and(|(text, checksum)| xxh3_128(text) == u128::from_le_bytes(*checksum))
 }
 
 /// Number of the commit in one of the slots; 0 where the file ends before it.

@@ -144,6 +144,31 @@ fn a_closed_file_that_names_the_commit_before_its_last_is_damaged_and_left_alone
 }
 
 #[test]
+fn a_slot_that_is_wrong_in_itself_is_never_fallen_back_to() {
+    let folder = lived_in(9);
+    let file = database_file(folder.path());
+    let whole = fs::read(&file).unwrap();
+    for flags in 0..8 {
+        for slot in [64, 192] {
+            let mut bytes = whole.clone();
+            // Not closed, or closed; each slot once the last; its pages and the other slot damaged:
+            // the other one names a root page of gigabytes.
+            bytes[9] = flags;
+            bytes[slot + 8..slot + 16].copy_from_slice(&(20u64 << 59).to_le_bytes());
+            bytes[4096..].fill(0xA5);
+            fs::write(&file, &bytes).unwrap();
+
+            let refused = open(folder.path()).map(|_| ());
+
+            assert!(
+                matches!(refused, Err(StoreError::Corrupt { .. })),
+                "{flags}"
+            );
+        }
+    }
+}
+
+#[test]
 fn everything_is_kept_when_only_the_head_of_the_file_is_lost() {
     let folder = lived_in(20);
     let file = database_file(folder.path());
