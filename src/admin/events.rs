@@ -193,6 +193,7 @@ mod tests {
 
     fn event(sequence: u64) -> Arc<Event> {
         Arc::new(Event {
+            tools: None,
             sequence,
             at: Timestamp::now(),
             generation: Generation(1),

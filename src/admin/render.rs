@@ -13,6 +13,7 @@ use crate::tls::SectionFacts;
 
 use super::render_fitness;
 use super::render_rollout;
+use super::render_tools;
 use super::wire::{
     ArmBody, AuthBody, BackendBody, CallersBody, CallsBody, ConfigStatusBody, DiagnosticBody,
     EventBody, JwksBody, Lifecycle, RouteBody, SessionsBody, ShadowBody, StandingBody, StatusBody,
@@ -273,5 +274,6 @@ pub(super) fn event(event: &Event) -> EventBody {
         reason: event.author.reason.clone(),
         message: render_rollout::sentence(&event.what),
         details,
+        tools: event.tools.as_deref().map(render_tools::record),
     }
 }

@@ -324,6 +324,9 @@ pub(super) struct HistoryArgs {
     /// Only of this rollout.
     #[arg(long, value_name = "ID")]
     pub(super) rollout: Option<RolloutId>,
+    /// With what the tools did on both versions, under each event that has it.
+    #[arg(long)]
+    pub(super) tools: bool,
     /// At most this many.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) limit: u32,

@@ -6,6 +6,7 @@ use super::api::Api;
 use super::args::HistoryArgs;
 use super::failure::{Exit, Failure};
 use super::output::Output;
+use super::tools;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{EventBody, HistoryBody};
 
@@ -15,7 +16,7 @@ pub(super) async fn list(api: Api, args: HistoryArgs, output: Output) -> Result<
         .get(&path(&args))
         .await
         .map_err(|error| error.failure(api.origin(), "read the history"))?;
-    output.answer(&history, text)?;
+    output.answer(&history, |history| text(history, &args))?;
     Ok(Exit::Done)
 }
 
@@ -30,7 +31,7 @@ fn path(args: &HistoryArgs) -> String {
     path
 }
 
-fn text(history: &HistoryBody) -> String {
+fn text(history: &HistoryBody, args: &HistoryArgs) -> String {
     if history.events.is_empty() {
         return "nothing has happened yet".to_owned();
     }
@@ -52,6 +53,9 @@ fn text(history: &HistoryBody) -> String {
             event.who.clone(),
             message(event),
         ]);
+        if let Some(tools) = event.tools.as_ref().filter(|_| args.tools) {
+            table.under(&tools::under_event(tools));
+        }
     }
     table.render("")
 }
@@ -70,15 +74,59 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_reason_that_was_given_is_shown() {
+    /// Two events: an abort, of which it is known what the tools did, and an older one.
+    fn history() -> HistoryBody {
+        let arm = |calls: u64, errors: u64, p50: f64| json!({"calls": calls, "errors": errors, "p50_ms": p50, "p99_ms": 2.0 * p50});
+        let unused = json!({"calls": 0, "errors": 0});
         let history = serde_json::from_value(json!({ "events": [{
             "sequence": 2, "at": "2026-11-21T04:31:27Z", "kind": "rollout_aborted",
             "generation": 3, "route": "search", "rollout": "r-1", "who": "alice",
             "reason": "customers complain", "message": "rollout aborted", "details": {},
+            "tools": { "of": "rollout", "since": "2026-11-21T04:30:00Z", "tools": [
+                { "tool": "find", "stable": arm(1900, 19, 12.0), "candidate": arm(100, 50, 30.0) },
+                { "tool": "_other", "stable": arm(1, 0, 5.0), "candidate": unused },
+            ] },
+        }, {
+            "sequence": 1, "at": "2026-11-21T04:30:00Z", "kind": "rollout_started",
+            "generation": 2, "who": "alice", "message": "rollout started", "details": {},
         }]}));
+        history.unwrap()
+    }
 
-        let shown = text(&history.unwrap());
+    fn args(tools: bool) -> HistoryArgs {
+        HistoryArgs {
+            route: None,
+            rollout: None,
+            tools,
+            limit: 50,
+        }
+    }
+
+    #[test]
+    fn what_the_tools_did_stands_under_its_event_for_those_who_ask() {
+        let shown = text(&history(), &args(true));
+
+        let lines: Vec<_> = shown.lines().skip(1).collect();
+        assert!(lines[0].contains("rollout aborted"), "{shown}");
+        assert_eq!(
+            lines[1..7],
+            [
+                "    tools since the rollout began (2026-11-21 04:30:00)",
+                "    TOOL    VERSION    CALLS  ERRORS     P50    P99",
+                "    find    stable     1,900      1%   12 ms  24 ms",
+                "            candidate    100     50%   30 ms  60 ms",
+                "    _other  stable         1      0%  5.0 ms  10 ms",
+                "            candidate      0       -       -      -",
+            ],
+            "{shown}"
+        );
+        assert!(lines[7].contains("rollout started"), "{shown}");
+        assert!(!text(&history(), &args(false)).contains("find"));
+    }
+
+    #[test]
+    fn the_reason_that_was_given_is_shown() {
+        let shown = text(&history(), &args(false));
 
         assert!(
             shown.contains("alice  rollout aborted (customers complain)"),

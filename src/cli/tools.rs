@@ -5,7 +5,9 @@ use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::status::bad_percent;
 use super::words::{self, Lean, Table};
-use crate::admin::wire::{ToolArmBody, ToolsBody};
+use crate::admin::wire::{
+    ToolArmBody, ToolArmRecordBody, ToolsBody, ToolsRecordBody, ToolsSinceBody,
+};
 use crate::model::RouteName;
 
 /// `switchback tools ROUTE`
@@ -37,6 +39,45 @@ fn text(body: &ToolsBody) -> String {
         }
     }
     format!("route {}\n{}", body.route, table.render("  "))
+}
+
+/// What the tools did on both versions of a rollout, to stand under an event of its history.
+pub(super) fn under_event(record: &ToolsRecordBody) -> String {
+    let mut table = Table::new(&[
+        ("TOOL", Lean::Left),
+        ("VERSION", Lean::Left),
+        ("CALLS", Lean::Right),
+        ("ERRORS", Lean::Right),
+        ("P50", Lean::Right),
+        ("P99", Lean::Right),
+    ]);
+    for tool in &record.tools {
+        table.row(record_cells(&shown(&tool.tool), "stable", &tool.stable));
+        table.row(record_cells("", "candidate", &tool.candidate));
+    }
+    let of = match record.of {
+        ToolsSinceBody::Stage => "stage",
+        ToolsSinceBody::Rollout => "rollout",
+    };
+    let since = words::moment(&record.since);
+    let indent = "    ";
+    let rows = table.render(indent);
+    format!("{indent}tools since the {of} began ({since})\n{rows}")
+}
+
+fn record_cells(tool: &str, version: &str, arm: &ToolArmRecordBody) -> [String; 6] {
+    let errors = match arm.calls {
+        0 => "-".to_owned(),
+        calls => words::percent(arm.errors as f64 * 100.0 / calls as f64),
+    };
+    [
+        tool.to_owned(),
+        version.to_owned(),
+        words::count(arm.calls),
+        errors,
+        words::latency_or_dash(arm.p50_ms),
+        words::latency_or_dash(arm.p99_ms),
+    ]
 }
 
 /// A name as it may be shown, whatever a gateway calls one.

@@ -100,35 +100,54 @@ pub(super) enum Lean {
 #[derive(Debug)]
 pub(super) struct Table {
     leans: Vec<Lean>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    cells: Vec<String>,
+    /// Lines that follow, as they are.
+    under: String,
 }
 
 impl Table {
     /// A table with these heads of columns.
     pub(super) fn new(columns: &[(&str, Lean)]) -> Self {
-        Self {
+        let mut table = Self {
             leans: columns.iter().map(|(_, lean)| *lean).collect(),
-            rows: vec![columns.iter().map(|(head, _)| (*head).to_owned()).collect()],
-        }
+            rows: Vec::new(),
+        };
+        table.row(columns.iter().map(|(head, _)| (*head).to_owned()));
+        table
     }
 
     /// Adds a row; a cell for each column.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(Row {
+            cells: cells.into_iter().collect(),
+            under: String::new(),
+        });
+    }
+
+    /// Puts lines of their own under the last row.
+    pub(super) fn under(&mut self, lines: &str) {
+        if let Some(row) = self.rows.last_mut() {
+            row.under.push_str(lines);
+        }
     }
 
     /// The lines, each with this much in front.
     pub(super) fn render(&self, indent: &str) -> String {
         let widths: Vec<usize> = (0..self.leans.len())
             .map(|column| {
-                let cells = self.rows.iter().filter_map(|row| row.get(column));
+                let cells = self.rows.iter().filter_map(|row| row.cells.get(column));
                 cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
             })
             .collect();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = indent.to_owned();
-            for ((cell, width), lean) in row.iter().zip(&widths).zip(&self.leans) {
+            for ((cell, width), lean) in row.cells.iter().zip(&widths).zip(&self.leans) {
                 let padding = " ".repeat(width - cell.chars().count());
                 match lean {
                     Lean::Left => line.extend([cell, padding.as_str(), "  "]),
@@ -137,6 +156,7 @@ impl Table {
             }
             text.push_str(line.trim_end());
             text.push('\n');
+            text.push_str(&row.under);
         }
         text
     }

@@ -36,6 +36,7 @@ use super::sessions::Keeper;
 use super::status::{PendingFile, Status};
 use super::steps::Moment;
 use super::timestamp::Timestamp;
+use super::tool_spans::ToolSpans;
 
 /// Time between looks at everything that nobody wakes us for.
 const TICK: Duration = Duration::from_millis(250);
@@ -71,6 +72,8 @@ pub struct Control {
     pub(super) pending: Option<PendingFile>,
     /// Of running rollouts only.
     pub(super) evidence: BTreeMap<RouteName, Evidence>,
+    /// Since when their tools are told of in the history.
+    pub(super) tool_spans: BTreeMap<RouteName, ToolSpans>,
     pub(super) ledger: Ledger,
     /// Writes the sessions' records down.
     pub(super) keeper: Keeper,

@@ -70,7 +70,7 @@ impl Control {
         let first = self.ledger.last_sequence + 1;
         let events = (first..)
             .zip(change.drafts.iter().cloned())
-            .map(|(sequence, draft)| event(draft, sequence, proposed.generation))
+            .map(|(sequence, draft)| self.event(draft, sequence, proposed.generation))
             .collect();
         self.ledger.save(bytes, Some(change), events);
     }
@@ -200,6 +200,7 @@ impl Control {
             }
         }
         self.desired = next;
+        self.tools_from_now(&change.trials);
         let mut trials = change.trials;
         if let Some(file) = change.file {
             trials.extend(self.judged_anew(&file));
@@ -293,9 +294,22 @@ impl Control {
     /// Tells of something that is in force already; it gets to disk with the next write.
     pub(super) fn tell(&mut self, draft: Draft) {
         let sequence = self.ledger.last_sequence + 1;
-        let event = event(draft, sequence, self.desired.generation);
+        let event = self.event(draft, sequence, self.desired.generation);
         self.ledger.note(event.clone());
         self.spread(event);
+    }
+
+    fn event(&self, draft: Draft, sequence: u64, generation: Generation) -> Event {
+        Event {
+            sequence,
+            at: Timestamp::now(),
+            generation,
+            tools: self.tools_until(&draft),
+            route: draft.route,
+            rollout: draft.rollout,
+            author: draft.author,
+            what: draft.what,
+        }
     }
 
     fn spread(&self, event: Event) {
@@ -316,24 +330,6 @@ fn bring_evidence(old: RouteState, state: &mut RouteState, trial: Option<&TrialU
     run.judge = old.judge;
     if trial == Some(&TrialUse::Stage) {
         run.judge.begin_stage();
-    }
-}
-
-fn event(draft: Draft, sequence: u64, generation: Generation) -> Event {
-    let Draft {
-        route,
-        rollout,
-        author,
-        what,
-    } = draft;
-    Event {
-        sequence,
-        at: Timestamp::now(),
-        generation,
-        route,
-        rollout,
-        author,
-        what,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::model::{
 use super::author::Author;
 use super::contract::ContractReport;
 use super::timestamp::Timestamp;
+use super::tool_record::{ToolsRecord, ToolsSince};
 
 /// One thing that happened, as kept in the history and told to subscribers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct Event {
     /// Who did it, and why.
     #[serde(flatten)]
     pub author: Author,
+    /// What the tools did on both versions until then; only where a rollout of an MCP route has
+    /// ended or a stage's time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Arc<ToolsRecord>>,
     /// What happened.
     #[serde(flatten)]
     pub what: What,
@@ -159,6 +164,30 @@ pub enum What {
 }
 
 impl What {
+    /// Since when the history tells what the tools did: of the stage where one is over, of the
+    /// whole rollout where that is.
+    pub(super) fn tells_tools(&self) -> Option<ToolsSince> {
+        match self {
+            Self::RolloutAdvanced { .. }
+            | Self::RolloutExtended { .. }
+            | Self::RolloutAwaitingApproval { .. } => Some(ToolsSince::Stage),
+            Self::RolloutPromoted { .. } | Self::RolloutReverted { .. } | Self::RolloutAborted => {
+                Some(ToolsSince::Rollout)
+            }
+            Self::WeightsChanged { .. }
+            | Self::RolloutStarted { .. }
+            | Self::RolloutApproved { .. }
+            | Self::RolloutPaused
+            | Self::RolloutResumed
+            | Self::ConfigReloaded { .. }
+            | Self::ConfigRefused { .. }
+            | Self::EndpointHealth { .. }
+            | Self::BreakerOpened { .. }
+            | Self::StoreFailed { .. }
+            | Self::StoreRecovered => None,
+        }
+    }
+
     /// The kind's name in API, history and log.
     pub fn kind(&self) -> &'static str {
         match self {

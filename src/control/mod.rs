@@ -58,6 +58,8 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod tool_record;
+mod tool_spans;
 mod tools;
 mod windows;
 
@@ -82,4 +84,5 @@ pub use status::{
     ShadowStatus, Status, StoreHealth,
 };
 pub use timestamp::Timestamp;
+pub use tool_record::{ToolArm, ToolRecord, ToolsRecord, ToolsSince};
 pub use tools::{ToolStatus, ToolsStatus};

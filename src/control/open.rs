@@ -146,6 +146,7 @@ pub(super) fn assemble<T>(
         refusal: None,
         pending: None,
         evidence: BTreeMap::new(),
+        tool_spans: BTreeMap::new(),
         keeper: Keeper::new(
             Arc::clone(&options.sessions),
             std::mem::take(&mut contents.sessions),
@@ -225,6 +226,7 @@ fn begin<T>(
     start: impl FnOnce(&Blueprint) -> (T, Publisher),
 ) -> T {
     control.begin_trials(&BTreeMap::new());
+    control.tools_from_now(&BTreeMap::new());
     control.is_publishing();
     let (cell, publisher) = start(&control.blueprint());
     control.publisher = publisher;

@@ -155,7 +155,7 @@ impl Sitters<'_> {
         let mut sum = CallSummary::default();
         for key in self.registry.keys() {
             if key.backend == *backend && key.traffic == Traffic::Real {
-                add(&mut sum, &self.registry.sum(&key));
+                sum.add(&self.registry.sum(&key));
             }
         }
         sum
@@ -370,13 +370,4 @@ fn routes_to(backend: &BackendName, routes: &[RouteSpec]) -> Vec<RouteName> {
     };
     let routes = routes.iter().filter(names_it);
     routes.map(|route| route.name.clone()).collect()
-}
-
-fn add(sum: &mut CallSummary, more: &CallSummary) {
-    for (total, count) in sum.outcomes.iter_mut().zip(&more.outcomes) {
-        *total += count;
-    }
-    sum.latency.add(&more.latency);
-    sum.in_flight += more.in_flight;
-    sum.streams += more.streams;
 }

@@ -209,6 +209,7 @@ impl Control {
                 what,
             });
         }
+        self.tool_spans.remove(route);
         if let Some(reply) = asked.reply {
             let changed = Changed {
                 generation: self.desired.generation,

@@ -35,9 +35,7 @@ impl ToolStatus {
 
 /// How the tools of a route do.
 pub(super) fn of_route(registry: &Registry, route: &RouteName) -> ToolsStatus {
-    let boards = registry.all_tools();
-    // Not asked for by name: that would make one for a route that has none.
-    let Some((_, board)) = boards.into_iter().find(|(name, _)| name == route) else {
+    let Some(board) = registry.tools_if_any(route) else {
         return ToolsStatus {
             tools: Vec::new(),
             replaced: 0,

@@ -94,6 +94,16 @@ impl CallSummary {
         self.outcomes.get(outcome.index()).copied().unwrap_or(0)
     }
 
+    /// Adds the calls of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (total, count) in self.outcomes.iter_mut().zip(&other.outcomes) {
+            *total += count;
+        }
+        self.latency.add(&other.latency);
+        self.in_flight += other.in_flight;
+        self.streams += other.streams;
+    }
+
     /// What happened since `earlier`, an older reading of the same counts; what is under way
     /// stays as it is now.
     #[must_use]

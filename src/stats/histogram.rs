@@ -80,6 +80,13 @@ pub struct Latencies {
     sum_us: u64,
 }
 
+/// The buckets of [`Latencies`] that hold anything, each with its number.
+#[derive(Debug)]
+pub(super) struct FilledBuckets {
+    counts: Box<[(u16, u64)]>,
+    sum_us: u64,
+}
+
 impl Default for Latencies {
     fn default() -> Self {
         Self {
@@ -139,6 +146,25 @@ impl Latencies {
             counts,
             sum_us: self.sum_us.saturating_sub(earlier.sum_us),
         }
+    }
+
+    /// The same without the buckets that hold nothing, to be kept for long.
+    pub(super) fn filled(&self) -> FilledBuckets {
+        let filled = (0u16..).zip(&self.counts).filter(|(_, count)| **count > 0);
+        FilledBuckets {
+            counts: filled.map(|(bucket, count)| (bucket, *count)).collect(),
+            sum_us: self.sum_us,
+        }
+    }
+
+    /// Leaves what was counted since `earlier`, an older reading of the same histograms.
+    pub(super) fn take_away(&mut self, earlier: &FilledBuckets) {
+        for (bucket, then) in &earlier.counts {
+            if let Some(now) = self.counts.get_mut(usize::from(*bucket)) {
+                *now = now.saturating_sub(*then);
+            }
+        }
+        self.sum_us = self.sum_us.saturating_sub(earlier.sum_us);
     }
 
     /// The counts of all buckets, in the order of their durations, each with the longest
@@ -218,7 +244,9 @@ mod tests {
             let mut both = a.clone();
             both.add(&b);
 
-            prop_assert_eq!(both.since(&a), b);
+            prop_assert_eq!(&both.since(&a), &b);
+            both.take_away(&a.filled());
+            prop_assert_eq!(both, b);
         }
     }
 }

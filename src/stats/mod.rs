@@ -9,6 +9,7 @@
 
 mod calls;
 mod counter;
+mod earlier;
 mod gate;
 mod histogram;
 mod mirror;
@@ -22,6 +23,7 @@ mod window;
 
 pub use calls::{CallStats, CallSummary};
 pub use counter::{Counter, Gauge};
+pub use earlier::EarlierTools;
 pub use gate::{AuthResult, GateKey, GateStats};
 pub use histogram::{Histogram, Latencies};
 pub use mirror::{Comparison, MirrorDrop, MirrorStats};

@@ -114,6 +114,12 @@ impl Registry {
         Arc::clone(tools.entry(route.clone()).or_default())
     }
 
+    /// The same, when anything counts there: asking makes none.
+    pub fn tools_if_any(&self, route: &RouteName) -> Option<Arc<ToolBoard>> {
+        let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        tools.get(route).map(Arc::clone)
+    }
+
     /// Every route whose tools are counted, in order.
     pub fn all_tools(&self) -> Vec<(RouteName, Arc<ToolBoard>)> {
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);

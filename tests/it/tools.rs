@@ -130,6 +130,42 @@ fn calls_are_counted_by_tool_and_backend() {
 }
 
 #[test]
+fn the_history_keeps_what_the_tools_did_under_a_rollout() {
+    let (v1, v2) = (server(Wire::Json), server(Wire::Json));
+    let arms = [("v1", &*v1.url(), 1), ("v2", &*v2.url(), 0)];
+    let gateway = Gateway::start(&route("mcp", &arms));
+    post(&gateway, &call(1, "before"));
+    wait_for_total(&gateway, 1);
+    let wanted =
+        json!({ "to": "v2", "stages": [{ "percent": 50, "for": "1h" }], "accept_contract": true });
+    let rollout = gateway.admin.post("/v1/routes/all/rollouts", &wanted);
+    for name in ["work", "work", "work", "fail"] {
+        post(&gateway, &call(1, name));
+    }
+    wait_for_total(&gateway, 5);
+    let path = format!("/v1/rollouts/{}/abort", rollout["id"].as_str().unwrap());
+    gateway.admin.post(&path, &json!({}));
+
+    let history = gateway.admin.get("/v1/history?limit=1");
+    let tools = &history["events"][0]["tools"];
+    let count = |at: usize, what: &str| {
+        let arms = ["stable", "candidate"];
+        let each = arms.map(|arm| tools["tools"][at][arm][what].as_u64().unwrap());
+        each.iter().sum::<u64>()
+    };
+    assert_eq!(tools["of"], "rollout", "{history:#}");
+    assert_eq!(tools["tools"].as_array().unwrap().len(), 2, "{tools:#}");
+    assert_eq!(tools["tools"][0]["tool"], "work");
+    assert_eq!((count(0, "calls"), count(0, "errors")), (3, 0));
+    assert_eq!((count(1, "calls"), count(1, "errors")), (1, 1));
+    let admin = format!("http://{}", gateway.admin.0);
+    let shown = gateway::run(&["history", "--tools", "--admin", &admin], gateway.folder());
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("tools since the rollout began"), "{shown}");
+    assert!(!shown.contains("before"), "{shown}");
+}
+
+#[test]
 fn names_of_tools_are_bounded_and_harmless() {
     let v1 = server(Wire::Json);
     let gateway = Gateway::start(&route("mcp", &[("v1", &v1.url(), 1)]));

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::tools::ToolsRecordBody;
 use crate::model::{Generation, RolloutId, RouteName};
 
 /// One thing that happened, as `/v1/history` lists it and `/v1/events` sends it.
@@ -35,6 +36,11 @@ pub struct EventBody {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub details: serde_json::Value,
+    /// What the tools did on both versions until then; only on MCP routes, and where a rollout has
+    /// ended or a stage's time is over: `rollout_advanced`, `rollout_extended`,
+    /// `rollout_awaiting_approval`, `rollout_promoted`, `rollout_reverted`, `rollout_aborted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<ToolsRecordBody>,
 }
 
 /// Events of the past, latest first.

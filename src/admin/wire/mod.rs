@@ -36,7 +36,10 @@ pub use status::{
     RouteBody, RoutesBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody,
     WeightsReply,
 };
-pub use tools::{ToolArmBody, ToolBody, ToolsBody};
+pub use tools::{
+    ToolArmBody, ToolArmRecordBody, ToolBody, ToolRecordBody, ToolsBody, ToolsRecordBody,
+    ToolsSinceBody,
+};
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change
 /// is put down to the address that it came from.

@@ -10,4 +10,5 @@ mod reloads;
 mod reverts;
 mod rig;
 mod rollouts;
+mod tools;
 mod traffic;
