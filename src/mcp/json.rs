@@ -6,7 +6,7 @@
 
 mod escape;
 mod lexeme;
-mod skim;
+mod run;
 mod state;
 
 use lexeme::{Digits, Literal, Passed, pass_text, skip_blanks, skip_plain};
@@ -71,6 +71,21 @@ pub(super) trait Visitor {
         self.token(depth, Token::KeyPart(name));
         self.token(depth, Token::Key);
     }
+
+    /// A string value that was asked for, as a whole: the same as its piece, if it has any, and
+    /// its end.
+    fn text(&mut self, depth: u8, text: &[u8]) {
+        if !text.is_empty() {
+            self.token(depth, Token::TextPart(text));
+        }
+        self.token(depth, Token::Text);
+    }
+
+    /// A number as a whole: the same as its piece and its end.
+    fn number(&mut self, depth: u8, number: &[u8]) {
+        self.token(depth, Token::NumberPart(number));
+        self.token(depth, Token::Number);
+    }
 }
 
 /// Where reading stands.
@@ -121,11 +136,6 @@ impl Reader {
     pub(super) fn feed<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            if let State::Before(next) = self.state
-                && self.is_deaf()
-            {
-                rest = self.skim(next, rest);
-            }
             rest = match self.state {
                 State::Text => self.text(rest, visitor),
                 State::Escape => self.escape(rest, visitor),
@@ -134,7 +144,7 @@ impl Reader {
                 State::Literal(literal, seen) => self.literal(literal, seen, rest, visitor),
                 State::Start(seen) => self.start(seen, rest),
                 State::Malformed => return,
-                State::Before(next) => self.structure(next, rest, visitor),
+                State::Before(next) => self.run(next, rest, visitor),
                 State::Complete => match skip_blanks(rest) {
                     [] => &[],
                     _ => self.fail(),
@@ -208,101 +218,25 @@ impl Reader {
         }
     }
 
-    /// Everything outside strings, numbers and literals.
-    fn structure<'a, V: Visitor>(
-        &mut self,
-        next: Next,
-        rest: &'a [u8],
-        visitor: &mut V,
-    ) -> &'a [u8] {
-        let rest = skip_blanks(rest);
+    /// The first part of a token that is not there as a whole.
+    fn part<'a, V: Visitor>(&mut self, next: Next, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
         let Some((byte, tail)) = rest.split_first() else {
-            return &[];
-        };
-        let in_object = self.objects & 1 == 1;
-        match (next, byte) {
-            (Next::FirstKey | Next::Key, b'"') => return self.string(Place::Key, tail, visitor),
-            (Next::AfterValue, b',') if in_object => {
-                if let [b'"', tail @ ..] = tail {
-                    return self.string(Place::Key, tail, visitor);
-                }
-                self.state = State::Before(Next::Key);
-            }
-            (Next::AfterValue, b',') | (Next::Colon, b':') => {
-                self.state = State::Before(Next::Value);
-            }
-            (Next::AfterValue | Next::FirstKey, b'}') if in_object => {
-                self.close(Container::Object, visitor);
-            }
-            (Next::AfterValue | Next::FirstElement, b']') if !in_object => {
-                self.close(Container::Array, visitor);
-            }
-            // A number's first byte is a part of it.
-            (Next::Value | Next::FirstElement, b'-' | b'0'..=b'9') => {
-                return self.number(Digits::Start, rest, visitor);
-            }
-            (Next::Value | Next::FirstElement, b'"') => {
-                return self.string(Place::Value, tail, visitor);
-            }
-            (Next::Value | Next::FirstElement, _) => return self.value(rest, visitor),
-            _ => return self.fail(),
-        }
-        tail
-    }
-
-    /// An object, an array or a literal.
-    fn value<'a, V: Visitor>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8] {
-        let Some((byte, tail)) = rest.split_first() else {
+            self.state = State::Before(next);
             return rest;
         };
-        let literal = match byte {
-            b'{' => {
-                self.open(Container::Object, visitor);
-                return tail;
-            }
-            b'[' => {
-                self.open(Container::Array, visitor);
-                return tail;
-            }
-            b't' => Literal::True,
-            b'f' => Literal::False,
-            b'n' => Literal::Null,
-            _ => return self.fail(),
+        let place = match next {
+            Next::FirstKey | Next::Key => Place::Key,
+            Next::Value | Next::FirstElement => Place::Value,
+            Next::Colon | Next::AfterValue => return self.fail(),
         };
-        let (name, token) = literal.spelling();
-        if let Some(tail) = rest.strip_prefix(name) {
-            self.end_value(token, visitor);
-            return tail;
+        match (place, byte) {
+            (_, b'"') => self.string(place, tail, visitor),
+            (Place::Value, b'-' | b'0'..=b'9') => self.number(Digits::Start, rest, visitor),
+            (Place::Value, b't') => self.literal(Literal::True, 0, rest, visitor),
+            (Place::Value, b'f') => self.literal(Literal::False, 0, rest, visitor),
+            (Place::Value, b'n') => self.literal(Literal::Null, 0, rest, visitor),
+            (Place::Key | Place::Value, _) => self.fail(),
         }
-        self.state = State::Literal(literal, 1);
-        tail
-    }
-
-    fn open<V: Visitor>(&mut self, container: Container, visitor: &mut V) {
-        if self.depth == MAX_DEPTH {
-            self.state = State::Malformed;
-            return;
-        }
-        self.tell(Token::Open(container), visitor);
-        self.depth += 1;
-        if self.deaf_from == u8::MAX && !visitor.listens(self.depth, container) {
-            self.deaf_from = self.depth;
-        }
-        let (bit, next) = match container {
-            Container::Object => (1, Next::FirstKey),
-            Container::Array => (0, Next::FirstElement),
-        };
-        self.objects = self.objects << 1 | bit;
-        self.state = State::Before(next);
-    }
-
-    fn close<V: Visitor>(&mut self, container: Container, visitor: &mut V) {
-        self.depth -= 1;
-        self.objects >>= 1;
-        if self.depth < self.deaf_from {
-            self.deaf_from = u8::MAX;
-        }
-        self.end_value(Token::Close(container), visitor);
     }
 
     fn end_value<V: Visitor>(&mut self, token: Token<'_>, visitor: &mut V) {
@@ -322,14 +256,6 @@ impl Reader {
     ) -> &'a [u8] {
         self.place = place;
         self.wanted = !self.is_deaf() && visitor.wants(self.depth, place);
-        if self.wanted && place == Place::Key {
-            let end = skip_plain(tail);
-            if let [b'"', behind @ ..] = end {
-                let (name, _) = tail.split_at(tail.len() - end.len());
-                visitor.name(self.depth, name);
-                return self.colon(behind);
-            }
-        }
         self.state = State::Text;
         self.text(tail, visitor)
     }
@@ -346,7 +272,7 @@ impl Reader {
         let (piece, _) = rest.split_at(rest.len() - tail.len());
         if !piece.is_empty() {
             self.lone_half(visitor);
-            self.part(piece, visitor);
+            self.piece(piece, visitor);
         }
         self.end_text(tail, visitor)
     }
@@ -369,7 +295,8 @@ impl Reader {
         match self.place {
             Place::Key => {
                 self.tell(Token::Key, visitor);
-                self.colon(tail)
+                self.state = State::Before(Next::Colon);
+                tail
             }
             Place::Value => {
                 self.end_value(Token::Text, visitor);
@@ -378,17 +305,7 @@ impl Reader {
         }
     }
 
-    /// Behind a name: the colon, where it follows at once.
-    fn colon<'a>(&mut self, tail: &'a [u8]) -> &'a [u8] {
-        let (rest, next) = match tail {
-            [b':', rest @ ..] => (rest, Next::Value),
-            _ => (tail, Next::Colon),
-        };
-        self.state = State::Before(next);
-        rest
-    }
-
-    fn part<V: Visitor>(&self, piece: &[u8], visitor: &mut V) {
+    fn piece<V: Visitor>(&self, piece: &[u8], visitor: &mut V) {
         match (self.wanted, self.place) {
             (false, _) => {}
             (true, Place::Key) => visitor.token(self.depth, Token::KeyPart(piece)),

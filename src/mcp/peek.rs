@@ -263,15 +263,46 @@ impl Members {
             | Token::True
             | Token::False
             | Token::Null => {
+                let name = std::mem::replace(&mut self.current, Name::Other);
                 let value = self.value.get().and_then(|v| std::str::from_utf8(v).ok());
+                let tie = match (token, name.tie()) {
+                    (Token::Text, Some(kind)) => self.print.take(kind),
+                    _ => None,
+                };
                 if let Some(draft) = &mut self.message {
-                    draft.value(self.current, token, value);
-                    if let (Token::Text, Some(kind)) = (token, self.current.tie()) {
-                        draft.tied(self.print.take(kind));
-                    }
+                    draft.value(name, token, value);
+                    draft.tied(tie);
                 }
-                self.current = Name::Other;
             }
+        }
+    }
+
+    /// A text or a number that is there as a whole.
+    fn whole(&mut self, depth: u8, token: Token<'_>, value: &[u8]) {
+        if self.unclear.is_some() || !self.is_inside(depth) {
+            return self.token(depth, token);
+        }
+        let name = std::mem::replace(&mut self.current, Name::Other);
+        let Some(draft) = self.message.as_mut().filter(|_| name != Name::Other) else {
+            return;
+        };
+        let text = match value.len() {
+            0..=RequestFacts::URI_BYTES => std::str::from_utf8(value).ok(),
+            _ => None,
+        };
+        draft.value(name, token, text);
+        if let (Token::Text, Some(kind), false) = (token, name.tie(), value.is_empty()) {
+            draft.tied(Some(Tie::new(kind, value)));
+        }
+    }
+
+    /// Whether tokens of this depth are directly inside a message, its params or their `_meta`.
+    fn is_inside(&self, depth: u8) -> bool {
+        match depth.wrapping_sub(self.base) {
+            1 => true,
+            2 => self.in_params(),
+            3 => self.in_meta(),
+            _ => false,
         }
     }
 
@@ -281,9 +312,9 @@ impl Members {
             2 => &INNER,
             _ => &META,
         };
-        let near = names
-            .iter()
-            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+        let is = |(name, _): &&(&str, _)| name.as_bytes() == word;
+        let is_near = |(name, _): &&(&str, _)| name.as_bytes().eq_ignore_ascii_case(word);
+        let near = names.iter().find(is).or_else(|| names.iter().find(is_near));
         self.value.clear();
         self.print.clear();
         self.current = near.map_or(Name::Other, |(_, name)| *name);
@@ -315,9 +346,7 @@ impl Visitor for Members {
     }
 
     fn wants(&mut self, depth: u8, place: Place) -> bool {
-        let level = depth.wrapping_sub(self.base);
-        let here = level == 1 || level == 2 && self.in_params() || level == 3 && self.in_meta();
-        if self.unclear.is_some() || self.message.is_none() || !here {
+        if self.unclear.is_some() || self.message.is_none() || !self.is_inside(depth) {
             return false;
         }
         match place {
@@ -333,6 +362,14 @@ impl Visitor for Members {
         if self.unclear.is_none() {
             self.named(depth - self.base, name);
         }
+    }
+
+    fn text(&mut self, depth: u8, text: &[u8]) {
+        self.whole(depth, Token::Text, text);
+    }
+
+    fn number(&mut self, depth: u8, number: &[u8]) {
+        self.whole(depth, Token::Number, number);
     }
 
     fn token(&mut self, depth: u8, token: Token<'_>) {

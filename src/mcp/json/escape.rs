@@ -26,7 +26,7 @@ impl Reader {
         };
         self.state = State::Text;
         self.lone_half(visitor);
-        self.part(plain, visitor);
+        self.piece(plain, visitor);
         tail
     }
 
@@ -81,6 +81,6 @@ impl Reader {
     }
 
     fn character<V: Visitor>(&self, character: char, visitor: &mut V) {
-        self.part(character.encode_utf8(&mut [0; 4]).as_bytes(), visitor);
+        self.piece(character.encode_utf8(&mut [0; 4]).as_bytes(), visitor);
     }
 }
