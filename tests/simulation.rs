@@ -27,7 +27,7 @@ use trace::{Bench, Scenario};
 
 #[test]
 fn the_generator_reproduces_its_golden_traces() {
-    let bench = Bench::load();
+    let bench = load();
 
     for line in include_str!("simulation/golden.txt").lines().skip(1) {
         let fields: Vec<_> = line.split(' ').collect();
@@ -53,6 +53,10 @@ fn the_generator_reproduces_its_golden_traces() {
         assert_eq!(last.to_bits(), fields[7].parse::<f64>().unwrap().to_bits());
         assert_eq!(format!("{hash:016x}"), fields[8], "{line}");
     }
+}
+
+fn load() -> Bench {
+    Bench::read(include_str!("simulation/scenarios.json")).unwrap()
 }
 
 /// How many replications or seeds to run where this many are asserted on.
@@ -156,7 +160,7 @@ const TOLERABLE: [u64; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 
 #[test]
 fn tolerable_candidates_are_not_reverted_at_twenty_a_second() {
-    let bench = Bench::load();
+    let bench = load();
     for scenario in TOLERABLE {
         let runs = Runs::with_hold_back(&bench, scenario, 20, 25);
 
@@ -166,7 +170,7 @@ fn tolerable_candidates_are_not_reverted_at_twenty_a_second() {
 
 #[test]
 fn tolerable_candidates_are_not_reverted_at_two_hundred_a_second() {
-    let bench = Bench::load();
+    let bench = load();
     for scenario in TOLERABLE {
         let runs = Runs::with_hold_back(&bench, scenario, 200, 3);
 
@@ -177,7 +181,7 @@ fn tolerable_candidates_are_not_reverted_at_two_hundred_a_second() {
 
 #[test]
 fn two_calls_a_second_are_too_few_for_a_pass_and_enough_for_a_revert() {
-    let bench = Bench::load();
+    let bench = load();
 
     let healthy = Runs::with_hold_back(&bench, 1, 2, 100);
     let failing = Runs::of(&bench, 19, 2, 100);
@@ -188,7 +192,7 @@ fn two_calls_a_second_are_too_few_for_a_pass_and_enough_for_a_revert() {
 
 #[test]
 fn a_candidate_that_only_fails_is_reverted_after_three_calls() {
-    let bench = Bench::load();
+    let bench = load();
     for rate in [20, 200] {
         let runs = Runs::of(&bench, 19, rate, 100);
 
@@ -199,7 +203,7 @@ fn a_candidate_that_only_fails_is_reverted_after_three_calls() {
 
 #[test]
 fn five_points_more_errors_are_seen_within_a_handful_of_bad_calls() {
-    let bench = Bench::load();
+    let bench = load();
     for rate in [20, 200] {
         let runs = Runs::of(&bench, 12, rate, 200);
 
@@ -210,7 +214,7 @@ fn five_points_more_errors_are_seen_within_a_handful_of_bad_calls() {
 
 #[test]
 fn one_point_more_errors_is_seen_within_nine_bad_calls() {
-    let bench = Bench::load();
+    let bench = load();
     for rate in [20, 200] {
         let runs = Runs::of(&bench, 14, rate, 200);
 
@@ -221,7 +225,7 @@ fn one_point_more_errors_is_seen_within_nine_bad_calls() {
 
 #[test]
 fn twice_the_errors_are_mostly_seen_and_hardly_ever_passed() {
-    let bench = Bench::load();
+    let bench = load();
 
     let slowly = Runs::of(&bench, 15, 20, 150);
     let quickly = Runs::of(&bench, 15, 200, 30);
@@ -232,7 +236,7 @@ fn twice_the_errors_are_mostly_seen_and_hardly_ever_passed() {
 
 #[test]
 fn a_slower_candidate_is_seen_in_its_middle_and_in_its_tail() {
-    let bench = Bench::load();
+    let bench = load();
     // Twice and half as slow again; then the same for the slowest twentieth alone.
     for (scenario, most) in [(24, 35.0), (23, 170.0), (26, 230.0), (25, 950.0)] {
         let runs = Runs::of(&bench, scenario, 20, 200);
@@ -244,7 +248,7 @@ fn a_slower_candidate_is_seen_in_its_middle_and_in_its_tail() {
 
 #[test]
 fn a_defect_that_begins_late_is_seen_within_seconds() {
-    let bench = Bench::load();
+    let bench = load();
 
     let runs = Runs::of(&bench, 21, 200, 60);
 
@@ -254,7 +258,7 @@ fn a_defect_that_begins_late_is_seen_within_seconds() {
 
 #[test]
 fn the_same_trace_gives_the_same_verdict_with_the_same_numbers() {
-    let bench = Bench::load();
+    let bench = load();
     for scenario in [14, 25] {
         let again = || {
             replay(&bench, bench.scenario(scenario), 20, 3)

@@ -128,14 +128,14 @@ struct Watch<'a> {
 pub(crate) fn replay(bench: &Bench, scenario: &Scenario, rate: u64, replication: u64) -> Replayed {
     let weights = bench.weights_of(scenario);
     let terms = Terms::default();
-    let planned = Duration::from_secs_f64(bench.stage_s * weights.len() as f64);
+    let planned = Duration::from_secs_f64(bench.rollout.stage_s * weights.len() as f64);
     let mut watch = Watch {
         bench,
         weights,
         bad_us: bench.bad_latency_us(scenario),
         judge: Judge::new(terms, planned),
         gatherer: Gatherer::new(terms),
-        second: -(bench.warmup_s as i64),
+        second: -(bench.rollout.warmup_s as i64),
         stage: None,
         calls: 0,
         bad: 0,
@@ -204,7 +204,7 @@ impl Watch<'_> {
         if self.second % 10 == 0 {
             self.gatherer.refresh();
         }
-        let stage = self.second as f64 / self.bench.stage_s;
+        let stage = self.second as f64 / self.bench.rollout.stage_s;
         if self.second >= 0 && stage.fract() == 0.0 && (stage as usize) < self.weights.len() {
             self.end_stage();
             self.stage = Some(stage as usize);

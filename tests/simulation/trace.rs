@@ -12,13 +12,19 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 pub(crate) struct Bench {
     pub(crate) master_seed: u64,
+    pub(crate) rollout: Rollout,
+    pub(crate) scenarios: Vec<Scenario>,
+    tables: BTreeMap<String, Vec<f64>>,
+}
+
+/// The clock that all scenarios share.
+#[derive(Deserialize)]
+pub(crate) struct Rollout {
     /// Time before 0 with all traffic on stable.
     pub(crate) warmup_s: f64,
     pub(crate) stage_s: f64,
     /// The candidate's share by stage, unless the scenario has its own.
-    pub(crate) weights: Vec<f64>,
-    pub(crate) scenarios: Vec<Scenario>,
-    tables: BTreeMap<String, Vec<f64>>,
+    weights: Vec<f64>,
 }
 
 /// How both arms behave.
@@ -28,7 +34,7 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     base_err: f64,
     dist: String,
-    #[serde(default)]
+    #[serde(default, alias = "canary")]
     candidate: Defect,
     drift: Option<Drift>,
     burst: Option<Burst>,
@@ -132,8 +138,40 @@ fn lookup(table: &[f64], u: f64) -> f64 {
 }
 
 impl Bench {
-    pub(crate) fn load() -> Self {
-        serde_json::from_str(include_str!("scenarios.json")).unwrap()
+    /// Reads a file of scenarios.
+    ///
+    /// # Errors
+    /// What of it cannot be replayed.
+    pub(crate) fn read(json: &str) -> Result<Self, String> {
+        let bench: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let Rollout {
+            warmup_s, stage_s, ..
+        } = bench.rollout;
+        if !(warmup_s >= 0.0 && stage_s > 0.0 && warmup_s.max(stage_s) < 1e9) {
+            return Err("rollout: a length of time that makes no sense".to_owned());
+        }
+        for name in bench.scenarios.iter().map(|scenario| &scenario.dist) {
+            bench.check_table(name)?;
+        }
+        bench.check_table("exp")?;
+        let shares = |scenario| bench.weights_of(scenario).to_vec();
+        let wrong = |share: &f64| !(0.0..=1.0).contains(share);
+        match bench
+            .scenarios
+            .iter()
+            .find(|one| shares(one).iter().any(wrong))
+        {
+            Some(scenario) => Err(format!("{}: weights are not within 0 to 1", scenario.name)),
+            None => Ok(bench),
+        }
+    }
+
+    fn check_table(&self, name: &str) -> Result<(), String> {
+        match self.tables.get(name).map(Vec::len) {
+            Some(1025) => Ok(()),
+            Some(entries) => Err(format!("tables.{name}: {entries} entries instead of 1025")),
+            None => Err(format!("tables.{name} is missing")),
+        }
     }
 
     pub(crate) fn scenario(&self, id: u64) -> &Scenario {
@@ -145,7 +183,7 @@ impl Bench {
 
     /// The candidate's share by stage.
     pub(crate) fn weights_of<'a>(&'a self, scenario: &'a Scenario) -> &'a [f64] {
-        scenario.weights.as_deref().unwrap_or(&self.weights)
+        scenario.weights.as_deref().unwrap_or(&self.rollout.weights)
     }
 
     /// Where the 99th percentile of a scenario's latency law is, and a half more: slower is bad.
@@ -206,14 +244,14 @@ impl<'a> Source<'a> {
             rng,
             burst_phase,
             drift_phase,
-            t: -bench.warmup_s,
+            t: -bench.rollout.warmup_s,
             key: 0,
             runs: [(0, 0); 2],
         }
     }
 
     fn phase(&self, period: f64, offset: f64) -> f64 {
-        let x = (self.t + self.bench.warmup_s) / period + offset;
+        let x = (self.t + self.bench.rollout.warmup_s) / period + offset;
         x - x.floor()
     }
 
@@ -238,13 +276,13 @@ impl<'a> Source<'a> {
     fn next(&mut self) -> Option<Request> {
         let hurry = self.burst().map_or(1.0, |burst| burst.rps_mult);
         self.t += lookup(self.exp, self.rng.unit()) / (self.rate * hurry);
-        if self.t >= self.bench.stage_s * self.weights.len() as f64 {
+        if self.t >= self.bench.rollout.stage_s * self.weights.len() as f64 {
             return None;
         }
         let share = if self.t < 0.0 {
             0.0
         } else {
-            self.weights[(self.t / self.bench.stage_s) as usize]
+            self.weights[(self.t / self.bench.rollout.stage_s) as usize]
         };
         let candidate = self.rng.unit() < share;
         let (latency, error) = self.behaviour(candidate);

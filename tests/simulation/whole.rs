@@ -8,6 +8,7 @@ use switchback::rollout::spec::{PlanSpec, StageSpec};
 use switchback::rollout::{Action, Event, Finish, Note, Plan, State, TrialUse, step};
 use switchback::stats::BadCall;
 
+use super::load;
 use super::replay::Gatherer;
 use super::times;
 use super::trace::{Bench, Rng};
@@ -211,7 +212,7 @@ fn fails(draw: f64, rate: f64) -> Outcome {
 
 /// Drives this many seeds and counts how they ended: promoted, reverted for `reason`, otherwise.
 fn ends(candidate: Candidate, seeds: u64, reason: RevertReason) -> [u64; 3] {
-    let bench = Bench::load();
+    let bench = load();
     let seeds = times(seeds);
     let (mut counts, mut took) = ([0; 3], Duration::ZERO);
     for seed in 0..seeds {
@@ -270,14 +271,14 @@ fn candidates_that_cannot_be_reached_are_reverted_in_the_warm_up() {
     let reason = RevertReason::HealthCheckFailed;
     assert_eq!(ends(Candidate::Unreachable, 50, reason), [0, times(50), 0]);
 
-    let story = drive(&Bench::load(), Candidate::Unreachable, 1);
+    let story = drive(&load(), Candidate::Unreachable, 1);
 
     assert!(story.took < Duration::from_secs(2), "{:?}", story.took);
 }
 
 #[test]
 fn the_same_seed_tells_the_same_story() {
-    let bench = Bench::load();
+    let bench = load();
     for seed in 0..5 {
         for candidate in [Candidate::LikeStable, Candidate::FailsLater] {
             let [first, second] = [(); 2].map(|()| drive(&bench, candidate, seed));
@@ -289,7 +290,7 @@ fn the_same_seed_tells_the_same_story() {
 
 #[test]
 fn a_healthy_rollout_tells_each_stage_once_and_in_order() {
-    let story = drive(&Bench::load(), Candidate::LikeStable, 0);
+    let story = drive(&load(), Candidate::LikeStable, 0);
 
     let stages: Vec<_> = story
         .notes
