@@ -52,6 +52,7 @@ fn of_call(facts: &RequestFacts, tools: &ToolCatalogue) -> Effects {
         | Method::ResourcesUnsubscribe
         | Method::LoggingSetLevel
         | Method::Cancelled
+        | Method::Progress
         // Streams and tasks belong to one server: a copy of them means nothing to another.
         | Method::SubscriptionsListen
         | Method::TasksGet

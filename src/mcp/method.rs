@@ -33,6 +33,8 @@ pub enum Method {
     LoggingSetLevel,
     /// `notifications/cancelled`.
     Cancelled,
+    /// `notifications/progress`.
+    Progress,
     /// `server/discover`, which tells what a server speaks and can do.
     ServerDiscover,
     /// `subscriptions/listen`, whose answer is a stream of notifications.
@@ -53,7 +55,7 @@ impl Method {
     /// Longest name that is known, in bytes.
     pub const LONGEST_NAME_BYTES: usize = 32;
 
-    const KNOWN: [Self; 21] = [
+    const KNOWN: [Self; 22] = [
         Self::Initialize,
         Self::Initialized,
         Self::Ping,
@@ -69,6 +71,7 @@ impl Method {
         Self::CompletionComplete,
         Self::LoggingSetLevel,
         Self::Cancelled,
+        Self::Progress,
         Self::ServerDiscover,
         Self::SubscriptionsListen,
         Self::TasksGet,
@@ -111,6 +114,7 @@ impl Method {
             Self::CompletionComplete => "completion/complete",
             Self::LoggingSetLevel => "logging/setLevel",
             Self::Cancelled => "notifications/cancelled",
+            Self::Progress => "notifications/progress",
             Self::ServerDiscover => "server/discover",
             Self::SubscriptionsListen => "subscriptions/listen",
             Self::TasksGet => "tasks/get",

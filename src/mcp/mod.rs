@@ -1,10 +1,10 @@
 //! What is known of MCP: methods, revisions, sessions, and the outcome inside an answer.
 //!
-//! Pure: bytes, time and chance are arguments; no sockets. Bodies are looked at while they
-//! pass, never changed, and every look is bounded in depth and in bytes. What cannot be
-//! understood is told as such; the caller decides what that means.
+//! Pure: bytes, time and chance are arguments; no sockets. Every look at a body is bounded in depth
+//! and in bytes. What cannot be understood is told as such; the caller decides what that means.
 
 mod answer;
+pub mod asked;
 mod batch;
 mod body;
 mod catalogue;

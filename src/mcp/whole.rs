@@ -73,6 +73,11 @@ impl WholeEvents {
         Bytes::new()
     }
 
+    /// What is held of an event that is not complete, to be held no longer.
+    pub fn rest(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
     /// Whether what has been given ends inside an event.
     pub fn is_inside(&self) -> bool {
         self.is_inside
@@ -176,29 +181,82 @@ pub fn without_endpoints(events: Bytes) -> Bytes {
     kept.freeze()
 }
 
-/// The event of these lines, if they have data.
-fn event_of(text: &[u8]) -> Option<FirstEvent> {
-    let mut kind: &[u8] = b"";
+/// Whole events with the data changed of those for which there is a change; what else they say stays.
+pub(super) fn map_events(events: Bytes, change: impl Fn(&[u8]) -> Option<String>) -> Bytes {
+    let mut changed: Option<BytesMut> = None;
+    let mut from = 0;
+    Lines::new().pass(&events, |end| {
+        let text = events.get(from..end).unwrap_or_default();
+        let event = data_of(text).and_then(|data| change(&data));
+        if let Some(data) = event {
+            let before = || BytesMut::from(events.get(..from).unwrap_or_default());
+            write_event(changed.get_or_insert_with(before), (text, &data));
+        } else if let Some(changed) = &mut changed {
+            changed.extend_from_slice(text);
+        }
+        from = end;
+        ControlFlow::Continue(())
+    });
+    let Some(mut changed) = changed else {
+        return events;
+    };
+    changed.extend_from_slice(events.get(from..).unwrap_or_default());
+    changed.freeze()
+}
+
+/// An event with other data.
+fn write_event(to: &mut BytesMut, (text, data): (&[u8], &str)) {
+    for line in text.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        if !line.is_empty() && field(line).0 != b"data" {
+            to.extend_from_slice(line);
+            to.extend_from_slice(b"\n");
+        }
+    }
+    for line in data.split('\n') {
+        to.extend_from_slice(b"data: ");
+        to.extend_from_slice(line.as_bytes());
+        to.extend_from_slice(b"\n");
+    }
+    to.extend_from_slice(b"\n");
+}
+
+/// The name and the value of a line.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    let mut halves = line.splitn(2, |byte| *byte == b':');
+    let name = halves.next().unwrap_or_default();
+    let value = halves.next().unwrap_or_default();
+    (name, value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// The data of an event, if it has any.
+fn data_of(text: &[u8]) -> Option<Vec<u8>> {
     let mut data: Option<Vec<u8>> = None;
     // The halves of CR LF have an empty line between them, which is no field.
     for line in text.split(|byte| matches!(byte, b'\r' | b'\n')) {
-        let mut halves = line.splitn(2, |byte| *byte == b':');
-        let name = halves.next().unwrap_or_default();
-        let value = halves.next().unwrap_or_default();
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match name {
-            b"event" => kind = value,
-            b"data" => match &mut data {
-                Some(data) => {
-                    data.push(b'\n');
-                    data.extend_from_slice(value);
-                }
-                None => data = Some(value.to_vec()),
-            },
-            _ => {}
+        let (b"data", value) = field(line) else {
+            continue;
+        };
+        match &mut data {
+            Some(data) => {
+                data.push(b'\n');
+                data.extend_from_slice(value);
+            }
+            None => data = Some(value.to_vec()),
         }
     }
-    let data = data?;
+    data
+}
+
+/// The event of these lines, if they have data.
+fn event_of(text: &[u8]) -> Option<FirstEvent> {
+    let mut kind: &[u8] = b"";
+    // The halves of CR LF have an empty line between them, which is no field.
+    for line in text.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        if let (b"event", value) = field(line) {
+            kind = value;
+        }
+    }
+    let data = data_of(text)?;
     if kind != b"endpoint" {
         return Some(FirstEvent::Other);
     }

@@ -295,6 +295,7 @@ fn may_mint(method: mcp::Method) -> bool {
         | mcp::Method::CompletionComplete
         | mcp::Method::LoggingSetLevel
         | mcp::Method::Cancelled
+        | mcp::Method::Progress
         | mcp::Method::ServerDiscover
         | mcp::Method::SubscriptionsListen
         | mcp::Method::TasksGet

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::listener::Connection;
+use crate::mcp::asked::AskedMarker;
 use crate::mcp::{Format, IdReader, Stay};
 use crate::model::Outcome;
 use crate::upstream::{AnswerBody, BodyError};
@@ -49,6 +50,8 @@ pub(super) struct Relayed {
     pub(super) stay: Option<Arc<Stay>>,
     /// Notes the events of a stream at a session's new home.
     pub(super) ids: Option<Box<IdReader>>,
+    /// Marks what a stream asks that comes from another home than its session's first.
+    pub(super) marker: Option<Box<AskedMarker>>,
     /// The place of an event stream among those of its client.
     pub(super) seat: Option<Seat>,
     /// What is said at the end of a stream that is ended here.
@@ -114,6 +117,7 @@ impl Relayed {
             watch: None,
             stream: None,
             ids: None,
+            marker: None,
             stay: None,
             seat: None,
             farewell: None,
@@ -137,7 +141,7 @@ impl Relayed {
         if let Some(error) = self.cut.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        if self.farewell.as_ref().is_some_and(|last| last.is_said()) {
+        if self.is_said() {
             return Poll::Ready(None);
         }
         std::task::ready!(self.guard.connection.poll_may_give(cx));
@@ -165,8 +169,54 @@ impl Relayed {
             // What a session's stream says next, it says after a reconnect: half an event is none.
             Some(Err(_)) if self.is_of_session() => Poll::Ready(None),
             Some(Err(error)) => self.cut(error, cx),
+            Some(Ok(frame)) if self.marker.is_some() => self.mark(passed_on(frame), cx),
             Some(Ok(frame)) => Poll::Ready(Some(Ok(passed_on(frame)))),
-            None => Poll::Ready(None),
+            None => Poll::Ready(self.rest()),
+        }
+    }
+
+    /// Whether everything has been said that is said behind the answer's own end.
+    fn is_said(&self) -> bool {
+        let farewell = self.farewell.as_ref();
+        farewell.is_some_and(|last| last.is_said())
+            || self.marker.as_ref().is_some_and(|marker| marker.is_over())
+    }
+
+    /// A piece of the answer with its questions marked, once an event of it is complete.
+    fn mark(
+        &mut self,
+        frame: Frame<Bytes>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (Some(marker), Some(piece)) = (&mut self.marker, frame.data_ref()) else {
+            return Poll::Ready(Some(Ok(frame)));
+        };
+        let whole = marker.pass(piece);
+        if whole.is_empty() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(whole))))
+    }
+
+    /// What was held for an event that never was complete.
+    fn rest(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let rest = self.marker.as_mut()?.end();
+        (!rest.is_empty()).then(|| Ok(Frame::data(rest)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.marker {
+            Some(marker) => marker.is_over(),
+            None => self.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.marker {
+            // Marks make it longer.
+            Some(_) => SizeHint::new(),
+            None => self.body.size_hint(),
         }
     }
 
@@ -258,7 +308,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Local(bytes) => bytes.is_none(),
-            Self::Relayed(relayed) => relayed.body.is_end_stream(),
+            Self::Relayed(relayed) => relayed.is_end_stream(),
             Self::Session(session) => session.is_over(),
         }
     }
@@ -268,7 +318,7 @@ impl Body for Answer {
             Self::Local(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relayed(relayed) => relayed.body.size_hint(),
+            Self::Relayed(relayed) => relayed.size_hint(),
             Self::Session(_) => SizeHint::new(),
         }
     }

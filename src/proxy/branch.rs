@@ -18,6 +18,7 @@ use crate::model::Outcome;
 use crate::stats::BadCall;
 use crate::upstream::{Endpoint, OpenError};
 
+use super::behind::Elsewhere;
 use super::choice;
 use super::error::ProxyError;
 use super::pipeline::Decided;
@@ -80,6 +81,7 @@ pub(super) async fn decide(
             place,
             endpoint: Rc::clone(&endpoint),
             backend_id: session::field_of(home.id.as_deref())?,
+            mark: Some(home.mark()),
             home: Some(home),
             // What is heard of the second session is nothing of the first one's.
             stay: None,
@@ -215,19 +217,15 @@ impl Main {
     }
 }
 
-/// Where rules have opened the session of a request a second time, and its ids there.
-pub(super) fn led_to(
-    worker: &Worker,
-    decided: &Decided,
-) -> Vec<(Rc<Endpoint>, Option<HeaderValue>)> {
+/// Where the session of a request is open a second time, and its ids there.
+pub(super) fn led_to(worker: &Worker, decided: &Decided) -> Vec<Elsewhere> {
     let pinned = decided.session.as_ref();
     let session = pinned.and_then(|pinned| session::record_of(worker, pinned));
-    let homes = session.map(|session| session.branches());
-    let place = |home: Arc<Home>| {
-        let (_, endpoint) = session::home_at(&decided.route, &home)?;
-        Some((endpoint, session::field_of(home.id.as_deref()).ok()?))
-    };
-    homes.into_iter().flatten().filter_map(place).collect()
+    let homes = session.map(|session| session.seconds());
+    let homes = homes.into_iter().flatten();
+    homes
+        .filter_map(|home| session::elsewhere(&decided.route, &home))
+        .collect()
 }
 
 /// Whether a call was led away from where its session lives.

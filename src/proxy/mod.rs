@@ -5,6 +5,7 @@
 
 mod alone;
 mod answer;
+mod asked;
 mod attempt;
 mod auth;
 mod behind;

@@ -52,6 +52,21 @@ impl Taken {
         }
     }
 
+    /// The body, where all of it was looked at.
+    pub(super) fn whole(&self) -> Option<Bytes> {
+        match self {
+            Self::Looked(looked) => looked.whole(usize::MAX),
+            Self::Unseen(_) => None,
+        }
+    }
+
+    /// Another body in the place of one that was looked at as a whole.
+    pub(super) fn replace(&mut self, body: Bytes) {
+        if let Self::Looked(looked) = self {
+            looked.pieces = VecDeque::from([body]);
+        }
+    }
+
     /// How many bytes the body has, if that is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {

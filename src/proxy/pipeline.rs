@@ -20,6 +20,7 @@ use crate::upstream::{
 
 use super::alone::{self, Alone};
 use super::answer::{Answer, RequestGuard};
+use super::asked;
 use super::attempt;
 use super::branch::{self, Main};
 use super::choice;
@@ -208,7 +209,11 @@ async fn proxy(
     subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
     let mut decided = decide_by_era(route, (era, &subject), asks).await?;
     relay::note_wishes(worker, &decided, &subject);
-    let sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
+    let mut sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
+    let aside = asked::sort(worker, &decided, (&subject, &mut body));
+    if let Some(taken) = aside.send(worker, &decided, (&head, &mut sent)) {
+        return Ok(taken);
+    }
     sse::prepare(&mut decided, (&mut head, &sent));
     let (sent, twin) = if let Some(protocol) = upgrade {
         (request::build_upgrade(head, sent, protocol), None)

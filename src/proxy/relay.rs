@@ -15,6 +15,7 @@ use crate::upstream::{self, AnswerBody};
 
 use super::alone::{self, Minting};
 use super::answer::{Answer, Relayed, RequestGuard};
+use super::asked;
 use super::call::{Call, Counts};
 use super::catalogues;
 use super::crowd::Seat;
@@ -95,6 +96,9 @@ pub(super) fn relay(
             relayed.ids = is_read.then(|| Box::new(IdReader::new(Arc::clone(stay.heard()))));
             // A stream on which a server says what it has to say by itself is no call.
             relayed.stay = Some(stay).filter(|_| subject.method == Method::POST);
+        }
+        if endless && !is_packed {
+            relayed.marker = asked::marker_of(&decided, &mut fields);
         }
         if !is_packed && is_stream_of_session(&subject, format, parts.status) {
             tell_of_new_home(worker, &decided, &mut relayed);

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use http::header::HeaderMap;
 use http::{HeaderValue, Method};
 
+use crate::mcp::asked::HomeMark;
 use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, Stay, sealed};
 use crate::model::RouteName;
 use crate::upstream::{Endpoint, Template};
 
+use super::behind::Elsewhere;
 use super::choice;
 use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
@@ -34,6 +36,8 @@ pub(super) struct Pinned {
     pub(super) backend_id: Option<HeaderValue>,
     /// Its new home, if it was opened elsewhere: what it was told there means nothing here.
     pub(super) home: Option<Arc<Home>>,
+    /// What is asked where its request goes is told by this, unless that is its first home.
+    pub(super) mark: Option<HomeMark>,
     /// Held while the request is under way, where anything is known of the session.
     pub(super) stay: Option<Arc<Stay>>,
 }
@@ -107,6 +111,7 @@ pub(super) async fn find(
         key,
         client_id: client_id.clone(),
         backend_id,
+        mark: home.as_ref().map(|home| home.mark()),
         home,
         stay,
     }))
@@ -331,6 +336,7 @@ fn pinned_at_home(route: &RouteView, before: &Pinned, session: &Session) -> Opti
         key: before.key,
         client_id: before.client_id.clone(),
         backend_id: field_of(home.id.as_deref()).ok()?,
+        mark: Some(home.mark()),
         home: Some(home),
         stay: Some(session.stay()),
     }))
@@ -373,25 +379,34 @@ pub(super) async fn reopen(
 }
 
 /// Where calls of a request's session are under way though it has moved since, and its ids there.
-pub(super) fn left_behind(
-    worker: &Worker,
-    decided: &Decided,
-) -> Vec<(Rc<Endpoint>, Option<HeaderValue>)> {
-    let (route, Some(pinned)) = (&decided.route, &decided.session) else {
-        return Vec::new();
+pub(super) fn left_behind(worker: &Worker, decided: &Decided) -> Vec<Elsewhere> {
+    let place = |stay: Arc<Stay>| match stay.home() {
+        None => first_place(decided),
+        Some(home) => elsewhere(&decided.route, home),
     };
-    let place = |stay: Arc<Stay>| {
-        let Some(home) = stay.home() else {
-            let id = (&pinned.client_id, pinned.key);
-            let opened = open(route, id, decided.owner.as_ref()).ok()?;
-            let (_, endpoint) = opened.at.clone()?;
-            return Some((endpoint, Some(opened.backend_id.clone())));
-        };
-        let (_, endpoint) = home_at(route, home)?;
-        Some((endpoint, field_of(home.id.as_deref()).ok()?))
-    };
-    let former = record_of(worker, pinned).map(|session| session.former());
+    let pinned = decided.session.as_ref();
+    let session = pinned.and_then(|pinned| record_of(worker, pinned));
+    let former = session.map(|session| session.former());
     former.into_iter().flatten().filter_map(place).collect()
+}
+
+/// Where a request's session was opened at first, as its id says.
+pub(super) fn first_place(decided: &Decided) -> Option<Elsewhere> {
+    let pinned = decided.session.as_ref()?;
+    let id = (&pinned.client_id, pinned.key);
+    let opened = open(&decided.route, id, decided.owner.as_ref()).ok()?;
+    let (_, endpoint) = opened.at.clone()?;
+    Some(Elsewhere {
+        endpoint,
+        id: Some(opened.backend_id.clone()),
+    })
+}
+
+/// A home of a session as a place to send to.
+pub(super) fn elsewhere(route: &RouteView, home: &Home) -> Option<Elsewhere> {
+    let (_, endpoint) = home_at(route, home)?;
+    let id = field_of(home.id.as_deref()).ok()?;
+    Some(Elsewhere { endpoint, id })
 }
 
 /// An arm of a route, and an endpoint of it.
@@ -426,6 +441,7 @@ pub(super) async fn stand_in(
     let (at, home) = known.ok_or_else(none)?;
     let id = home.id.as_deref().map(HeaderValue::from_str).transpose();
     pinned.backend_id = id.map_err(|_| none())?;
+    pinned.mark = Some(home.mark());
     Ok(at)
 }
 

@@ -179,7 +179,11 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "switchback_messages_left_behind_total",
-        "MCP messages that were sent to calls under way at a former home of their session, too",
+        "MCP messages that were sent elsewhere than to where their session lives, or there too",
+    ),
+    (
+        "switchback_answers_dropped_total",
+        "Answers of MCP clients to servers that their routes do not have any more",
     ),
     (
         "switchback_header_mismatches_total",

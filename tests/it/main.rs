@@ -27,6 +27,7 @@
 mod addresses;
 mod admin_doors;
 mod alone;
+mod asked;
 mod backend_side;
 mod bodies;
 mod callers;

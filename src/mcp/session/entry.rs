@@ -217,6 +217,18 @@ impl Session {
         homes.collect()
     }
 
+    /// Where it is open a second time, besides its home.
+    pub fn seconds(&self) -> Vec<Arc<Home>> {
+        let mut homes = self.branches();
+        homes.extend(self.stand_in());
+        homes
+    }
+
+    /// Whether it has been opened anywhere but where its sealed id says.
+    pub fn is_elsewhere(&self) -> bool {
+        self.stay.load().home.is_some() || !self.seconds().is_empty()
+    }
+
     /// It is not known any more where a rule leads the session.
     pub fn forget_branch(&self, rule: u64) {
         self.change_branches(rule, |_| {});

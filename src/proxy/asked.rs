@@ -1,0 +1,190 @@
+//! Who asked what a session's client answers, where the session has lived at more than one server.
+//!
+//! Calls that stayed behind when a session moved, and those that a rule led elsewhere, may ask the
+//! client something, as those at its home may. What servers other than the first ask goes by
+//! marked ids ([`crate::mcp::asked`]), so that each answer, and each word of progress, is brought to
+//! the server that asked and to no other.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
+use http::{Response, StatusCode};
+
+use crate::mcp::asked::{Addressed, Addressee, AskedMarker, HomeMark, addressed};
+use crate::mcp::{Home, Kind, Method, RequestFacts, Session};
+use crate::upstream::RequestBody;
+
+use super::answer::Answer;
+use super::behind::{self, Elsewhere};
+use super::head::Head;
+use super::peek::Taken;
+use super::pipeline::{Decided, Subject};
+use super::request;
+use super::session;
+use super::worker::Worker;
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// Marks what a stream asks that comes from elsewhere than its session's first home.
+pub(super) fn marker_of(decided: &Decided, fields: &mut HeaderMap) -> Option<Box<AskedMarker>> {
+    let mark = decided.session.as_ref()?.mark?;
+    // Its ids get longer.
+    fields.remove(CONTENT_LENGTH);
+    let most_bytes = decided.route.snapshot().limits.event_bytes;
+    Some(Box::new(AskedMarker::new(mark, most_bytes)))
+}
+
+/// Parts of a client's message that are not for where its session lives.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    messages: Vec<(Elsewhere, Bytes)>,
+    /// The session's home gets nothing.
+    is_all: bool,
+}
+
+/// Takes out of a message what is for servers elsewhere, and the marks of what is left.
+pub(super) fn sort(
+    worker: &Worker,
+    decided: &Decided,
+    (subject, body): (&Subject, &mut Taken),
+) -> Aside {
+    sorted(worker, decided, (subject, body)).unwrap_or_default()
+}
+
+fn sorted(
+    worker: &Worker,
+    decided: &Decided,
+    (subject, body): (&Subject, &mut Taken),
+) -> Option<Aside> {
+    let pinned = decided.session.as_ref()?;
+    subject.facts.as_ref().filter(|facts| may_answer(facts))?;
+    let session = session::record_of(worker, pinned)?;
+    if !session.is_elsewhere() {
+        return None;
+    }
+    let whole = body.whole()?;
+    let (messages, is_batch) = addressed(&whole)?;
+    let mut aside = Aside::default();
+    let (mut left, mut changed) = (Vec::new(), false);
+    for message in messages {
+        let (place, text) = place_of(decided, &session, message);
+        match place {
+            Place::Here => {
+                changed |= matches!(text, Cow::Owned(_));
+                left.push(text);
+            }
+            Place::At(elsewhere) => {
+                let bytes = Bytes::from(text.into_owned());
+                aside.messages.push((elsewhere, bytes));
+            }
+            Place::Nowhere => {
+                metrics::counter!("switchback_answers_dropped_total").increment(1);
+                changed = true;
+            }
+        }
+    }
+    changed |= !aside.messages.is_empty();
+    aside.is_all = left.is_empty();
+    if changed && !aside.is_all {
+        let text = if is_batch {
+            format!("[{}]", left.join(","))
+        } else {
+            left.concat()
+        };
+        body.replace(text.into());
+    }
+    Some(aside)
+}
+
+/// Whether a message may answer a server.
+fn may_answer(facts: &RequestFacts) -> bool {
+    match facts.kind {
+        Kind::Response => true,
+        Kind::Notification => facts.method == Method::Progress,
+        Kind::Request => false,
+        Kind::Batch => facts.members.iter().any(may_answer),
+    }
+}
+
+enum Place {
+    /// Where the session lives.
+    Here,
+    At(Elsewhere),
+    /// Whoever asked is gone.
+    Nowhere,
+}
+
+/// Where a message goes, and as what.
+fn place_of<'a>(
+    decided: &Decided,
+    session: &Session,
+    message: Addressed<'a>,
+) -> (Place, Cow<'a, str>) {
+    let pinned = decided.session.as_deref();
+    let here = pinned.and_then(|pinned| pinned.mark);
+    let said = Cow::Borrowed(message.said);
+    let (Addressee::Home(mark), Some(unmarked)) = (message.to, message.unmarked) else {
+        let is_here = message.to == Addressee::Any || here.is_none();
+        let place = if is_here {
+            Place::Here
+        } else {
+            at_first(decided)
+        };
+        return (place, said);
+    };
+    if here == Some(mark) {
+        return (Place::Here, Cow::Owned(unmarked));
+    }
+    match home_of(session, mark) {
+        Some(home) => {
+            let place = session::elsewhere(&decided.route, &home);
+            (
+                place.map_or(Place::Nowhere, Place::At),
+                Cow::Owned(unmarked),
+            )
+        }
+        // A mark that is not ours: another gateway behind this one made it.
+        None if here.is_none() => (Place::Here, said),
+        None => (at_first(decided), said),
+    }
+}
+
+/// Where the session was opened at first.
+fn at_first(decided: &Decided) -> Place {
+    session::first_place(decided).map_or(Place::Nowhere, Place::At)
+}
+
+/// The home of this mark, if the session has been there and calls of it may be.
+fn home_of(session: &Session, mark: HomeMark) -> Option<Arc<Home>> {
+    let former = session.former();
+    let former = former.iter().filter_map(|stay| stay.home().cloned());
+    let mut homes = former.chain(session.seconds());
+    homes.find(|home| home.mark() == mark)
+}
+
+impl Aside {
+    /// Sends each message to where it belongs. Gives the client's answer, if nothing is left for
+    /// where its session lives.
+    pub(super) fn send(
+        self,
+        worker: &Rc<Worker>,
+        decided: &Decided,
+        (head, sent): (&Head, &mut HeaderMap),
+    ) -> Option<Response<Answer>> {
+        if !self.messages.is_empty() {
+            sent.remove(CONTENT_DIGEST);
+        }
+        for (to, body) in self.messages {
+            let request = request::build(head.clone(), sent.clone(), RequestBody::whole(body));
+            behind::send(worker, decided, (request, to));
+        }
+        self.is_all.then(|| {
+            let mut accepted = Response::new(Answer::nothing());
+            *accepted.status_mut() = StatusCode::ACCEPTED;
+            accepted
+        })
+    }
+}
