@@ -4,12 +4,16 @@
 //! follow the first. What two readers could understand differently (a name that comes
 //! twice, or in another case) is not told at all.
 
+mod names;
+
 use super::answer::RequestId;
 use super::facts::{Kind, RequestFacts};
 use super::json::{Container, Place, Progress, Reader, Token, Visitor};
 use super::method::Method;
 use super::tie::{Print, Tie, TieKind};
 use super::word::{LongWord, Word};
+
+use names::Name;
 
 /// Reads a request's body, chunk by chunk. How many bytes are looked at is up to the caller.
 #[derive(Debug)]
@@ -86,46 +90,6 @@ impl RequestPeek {
         }
     }
 }
-
-/// The known names of a message, each a bit of what was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Method,
-    Id,
-    Params,
-    Result,
-    Error,
-    Tool,
-    Uri,
-    Version,
-    Task,
-    State,
-    Cursor,
-    Meta,
-    Claim,
-    Other,
-}
-
-/// The names that matter directly inside a message.
-const OUTER: [(&str, Name); 5] = [
-    ("method", Name::Method),
-    ("id", Name::Id),
-    ("params", Name::Params),
-    ("result", Name::Result),
-    ("error", Name::Error),
-];
-/// The names that matter directly inside `params`.
-const INNER: [(&str, Name); 7] = [
-    ("name", Name::Tool),
-    ("uri", Name::Uri),
-    ("protocolVersion", Name::Version),
-    ("taskId", Name::Task),
-    ("requestState", Name::State),
-    ("cursor", Name::Cursor),
-    ("_meta", Name::Meta),
-];
-/// The names that matter directly inside the `_meta` of `params`.
-const META: [(&str, Name); 1] = [("io.modelcontextprotocol/protocolVersion", Name::Claim)];
 
 /// Gathers the messages of a body.
 #[derive(Debug)]
@@ -307,17 +271,10 @@ impl Members {
     }
 
     fn named(&mut self, level: u8, word: &[u8]) {
-        let names: &[(&str, Name)] = match level {
-            1 => &OUTER,
-            2 => &INNER,
-            _ => &META,
-        };
-        let is = |(name, _): &&(&str, _)| name.as_bytes() == word;
-        let is_near = |(name, _): &&(&str, _)| name.as_bytes().eq_ignore_ascii_case(word);
-        let near = names.iter().find(is).or_else(|| names.iter().find(is_near));
+        let near = Name::near(level, word);
         self.value.clear();
         self.print.clear();
-        self.current = near.map_or(Name::Other, |(_, name)| *name);
+        self.current = near.map_or(Name::Other, |(_, name)| name);
         match level {
             1 => self.outer = self.current,
             2 => self.inner = self.current,
@@ -326,7 +283,7 @@ impl Members {
         let Some((spelling, name)) = near else {
             return;
         };
-        let again = self.message.as_mut().is_some_and(|m| m.is_repeated(*name));
+        let again = self.message.as_mut().is_some_and(|m| m.is_repeated(name));
         if again || spelling.as_bytes() != word {
             self.give_up(Unclear::Ambiguous);
         }
@@ -382,28 +339,6 @@ impl Visitor for Members {
             Some(2) if self.in_params() => self.inside(2, token),
             Some(3) if self.in_meta() => self.inside(3, token),
             Some(_) | None => {}
-        }
-    }
-}
-
-impl Name {
-    /// What the value of this name ties its message by.
-    fn tie(self) -> Option<TieKind> {
-        match self {
-            Self::Task => Some(TieKind::Task),
-            Self::State => Some(TieKind::State),
-            Self::Cursor => Some(TieKind::Cursor),
-            Self::Method
-            | Self::Id
-            | Self::Params
-            | Self::Result
-            | Self::Error
-            | Self::Tool
-            | Self::Uri
-            | Self::Version
-            | Self::Meta
-            | Self::Claim
-            | Self::Other => None,
         }
     }
 }
