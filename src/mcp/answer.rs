@@ -1,5 +1,7 @@
 //! The JSON-RPC answers that the gateway gives in its own name.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::revision::Revision;
@@ -8,9 +10,9 @@ use super::revision::Revision;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestId {
     /// A number, in the caller's own spelling.
-    Number(Box<str>),
+    Number(Arc<str>),
     /// A text, without its quotes and escapes.
-    Text(Box<str>),
+    Text(Arc<str>),
 }
 
 impl RequestId {

@@ -225,9 +225,12 @@ async fn proxy(
     };
 
     let kept = revive::keep(&decided, &sent);
-    let answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
-    let about = (&mut decided, &subject);
-    let answered = see_to_refusal(worker, about, (answered, kept), &pace).await?;
+    let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    if may_be_refusal(worker, (&decided, &subject), answered.0.status()) {
+        let about = (&mut decided, &subject);
+        // Boxed: no other request has to be large enough for it, nor is its answer moved.
+        answered = Box::pin(see_to_refusal(worker, about, (answered, kept), &pace)).await?;
+    }
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
@@ -242,6 +245,16 @@ fn check_era(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), Prox
     }
 }
 
+/// Whether an answer may be about the session or the era, and not about the request.
+fn may_be_refusal(
+    worker: &Worker,
+    (decided, subject): (&Decided, &Subject),
+    status: StatusCode,
+) -> bool {
+    revive::may_be_needed(decided, subject, status)
+        || fallback::may_be_needed(worker, (decided, subject), status)
+}
+
 /// What becomes of an answer that may be about the session or the era, and not about the request.
 async fn see_to_refusal(
     worker: &Rc<Worker>,
@@ -250,11 +263,10 @@ async fn see_to_refusal(
     pace: &Rc<Pace>,
 ) -> Result<attempt::Answered, ProxyError> {
     if revive::may_be_needed(decided, subject, answered.0.status()) {
-        let seen_to = revive::see_to(worker, (decided, subject, kept), answered, pace);
-        answered = Box::pin(seen_to).await?;
+        answered = revive::see_to(worker, (decided, subject, kept), answered, pace).await?;
     }
     if fallback::may_be_needed(worker, (decided, subject), answered.0.status()) {
-        answered = Box::pin(fallback::read((decided, subject), answered)).await?;
+        answered = fallback::read((decided, subject), answered).await?;
     }
     Ok(answered)
 }

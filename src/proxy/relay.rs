@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, Entry, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
@@ -36,20 +36,20 @@ pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject)
     if let Some(posted) = &decided.posted {
         posted.note(subject);
     }
+    let Some(facts) = &subject.facts else {
+        return;
+    };
     let session = decided.session.as_ref();
-    let id = match (session, &decided.posted) {
+    let id = || match (session, &decided.posted) {
         (Some(session), _) => session.client_id.to_str().ok(),
         (None, Some(posted)) => Some(&*posted.id),
         (None, None) => None,
-    };
-    let (Some(id), Some(facts)) = (id, &subject.facts) else {
-        return;
     };
     let uri = || facts.uri.clone();
     let wish = if facts.method == mcp::Method::LoggingSetLevel {
         subject.kept.clone().map(Wish::LogLevel)
     } else if facts.method == mcp::Method::ResourcesSubscribe {
-        if facts.uri.is_none() {
+        if facts.uri.is_none() && id().is_some() {
             worker.sessions().misses_wish();
         }
         uri().map(Wish::Subscribe)
@@ -58,7 +58,7 @@ pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject)
     } else {
         None
     };
-    if let Some(wish) = wish {
+    if let Some((wish, id)) = wish.and_then(|wish| Some((wish, id()?))) {
         worker.sessions().amend(id, wish);
     }
 }
@@ -134,7 +134,10 @@ pub(super) fn relay(
 
 /// Tells the client its session's id: the one that it knows, or a new one, sealed.
 fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
-    let id = fields.get(MCP_SESSION_ID)?;
+    let Entry::Occupied(mut field) = fields.entry(MCP_SESSION_ID) else {
+        return None;
+    };
+    let id = field.get();
     let known = match &decided.session {
         // Its era has no sessions: the client could do nothing with it.
         _ if decided.alone.is_some() => None,
@@ -143,8 +146,8 @@ fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
     };
     match &known {
         // In the place of all of them, if there are several.
-        Some(known) => fields.insert(MCP_SESSION_ID, known.clone()),
-        None => fields.remove(MCP_SESSION_ID),
+        Some(known) => field.insert(known.clone()),
+        None => field.remove(),
     };
     known
 }

@@ -27,7 +27,7 @@ pub(super) struct OpenedIds {
 #[derive(Debug)]
 pub(super) struct OpenedId {
     /// The whole of it, in memory of its own: the one that came in keeps all of its head alive.
-    text: Box<[u8]>,
+    pub(super) text: Box<str>,
     owner: Option<Rc<str>>,
     /// The arm and endpoint that it names, if the route has them.
     pub(super) at: Option<(usize, Rc<Endpoint>)>,
@@ -52,7 +52,7 @@ impl OpenedIds {
         owner: Option<&Rc<str>>,
     ) -> Option<Rc<OpenedId>> {
         let known = self.held.find(&hash)?;
-        (same(&known.text, text) && known.owner.as_ref() == owner).then_some(known)
+        (same(known.text.as_bytes(), text) && known.owner.as_ref() == owner).then_some(known)
     }
 
     /// An id was opened.
@@ -69,7 +69,7 @@ impl OpenedIds {
 impl OpenedId {
     /// What the id `text` says to `owner`.
     pub(super) fn new(
-        (text, owner): (&[u8], Option<&Rc<str>>),
+        (text, owner): (&str, Option<&Rc<str>>),
         at: Option<(usize, Rc<Endpoint>)>,
         backend_id: HeaderValue,
     ) -> Self {
@@ -113,7 +113,7 @@ impl Hasher for AsItIs {
 mod tests {
     use super::*;
 
-    fn opened(text: &[u8], owner: Option<&Rc<str>>) -> OpenedId {
+    fn opened(text: &str, owner: Option<&Rc<str>>) -> OpenedId {
         OpenedId::new((text, owner), None, HeaderValue::from_static("id"))
     }
 
@@ -121,7 +121,7 @@ mod tests {
     fn an_id_is_known_by_all_of_its_bytes_and_to_its_owner_alone() {
         let ids = OpenedIds::default();
         let (ann, bob): (Rc<str>, Rc<str>) = ("ann".into(), "bob".into());
-        ids.keep(7, opened(b"sb1.abc.id", Some(&ann)));
+        ids.keep(7, opened("sb1.abc.id", Some(&ann)));
 
         assert!(ids.find(7, b"sb1.abc.id", Some(&ann)).is_some());
         for text in [&b"sb1.abc.i"[..], b"sb1.abc.id2", b"sb1.abd.id", b""] {
@@ -137,11 +137,11 @@ mod tests {
     fn no_more_ids_are_held_than_there_may_be() {
         let ids = OpenedIds::default();
         for hash in 0..3 * MOST as u64 {
-            ids.keep(hash, opened(&hash.to_le_bytes(), None));
+            ids.keep(hash, opened(&hash.to_string(), None));
         }
 
         let held = (0..3 * MOST as u64)
-            .filter(|hash| ids.find(*hash, &hash.to_le_bytes(), None).is_some());
+            .filter(|hash| ids.find(*hash, hash.to_string().as_bytes(), None).is_some());
         assert!(held.count() <= MOST);
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn find(
     let key = route.route().keys.hash(client_id.as_bytes());
     let owner = asks.principal.map(|principal| &principal.owner);
     let opened = open(route, (client_id, key), owner)?;
-    let text = client_id.to_str().map_err(|_| ProxyError::UnknownSession)?;
+    let text = &*opened.text;
     let session = worker.sessions().find(text, worker.tick());
     let stay = session.as_ref().map(|session| session.stay());
     let home = stay.as_ref().and_then(|stay| stay.home().cloned());
@@ -136,7 +136,7 @@ fn open(
     let opened = sealed::open(keys, belongs, text).map_err(|_| ProxyError::UnknownSession)?;
     let backend_id = HeaderValue::from_str(opened.id).map_err(|_| ProxyError::UnknownSession)?;
     let at = sealed_at(route, (opened.backend, opened.endpoint, opened.key));
-    let opened = OpenedId::new((id.as_bytes(), owner), at, backend_id);
+    let opened = OpenedId::new((text, owner), at, backend_id);
     Ok(ids.keep(hash, opened))
 }
 
