@@ -1,42 +1,12 @@
 //! The requests of a batch and how each of them was answered, by their ids.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::model::Outcome;
 
 use super::answer::RequestId;
 use super::facts::{Kind, RequestFacts};
+use super::id_key::IdKey;
 use super::messages::worse;
 use super::word::Word;
-
-/// A hash of an id, the same for every way to write a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct IdPrint(u64);
-
-impl IdPrint {
-    pub(super) fn of_text(text: &[u8]) -> Self {
-        Self(xxh3_64_with_seed(text, 1))
-    }
-
-    pub(super) fn of_number(text: &[u8]) -> Self {
-        let whole = std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse::<f64>().ok())
-            .filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
-        match whole {
-            // What a server parses and writes again may be spelled in another way: 1, 1.0, 1e0.
-            Some(number) => Self(xxh3_64_with_seed(&(number as i64).to_le_bytes(), 2)),
-            None => Self(xxh3_64_with_seed(text, 3)),
-        }
-    }
-
-    fn of(id: &RequestId) -> Self {
-        match id {
-            RequestId::Number(text) => Self::of_number(text.as_bytes()),
-            RequestId::Text(text) => Self::of_text(text.as_bytes()),
-        }
-    }
-}
 
 /// The requests of a batch, by their place among its requests, and how they were answered so far.
 #[derive(Clone, Debug)]
@@ -52,7 +22,7 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug)]
 struct Awaited {
     /// Nothing for an id that is too long to be kept.
-    id: Option<IdPrint>,
+    id: Option<IdKey>,
     outcome: Option<Outcome>,
 }
 
@@ -64,7 +34,7 @@ impl Batch {
         }
         let requests = facts.members.iter().filter(|it| it.kind == Kind::Request);
         let requests = requests.map(|request| Awaited {
-            id: request.id.as_ref().map(IdPrint::of),
+            id: request.id.as_ref().map(IdKey::of),
             outcome: None,
         });
         let requests: Box<[Awaited]> = requests.collect();
@@ -78,8 +48,8 @@ impl Batch {
 
     /// A response has passed. It answers the first request with its id that has no answer yet, or
     /// else the first one whose id nobody could keep. An error without an id answers none, or all.
-    pub(super) fn hear(&mut self, id: Option<IdPrint>, outcome: Outcome) {
-        let open = |wanted: Option<IdPrint>| {
+    pub(super) fn hear(&mut self, id: Option<IdKey>, outcome: Outcome) {
+        let open = |wanted: Option<IdKey>| {
             let mut requests = self.requests.iter();
             requests.position(|request| request.outcome.is_none() && request.id == wanted)
         };
@@ -135,8 +105,8 @@ impl Batch {
 pub(super) struct Responses {
     /// The id that is being read.
     text: Word<{ RequestId::MAX_BYTES }>,
-    id: Option<IdPrint>,
-    found: Vec<(Option<IdPrint>, Outcome)>,
+    id: Option<IdKey>,
+    found: Vec<(Option<IdKey>, Outcome)>,
 }
 
 impl Responses {
@@ -165,7 +135,7 @@ impl Responses {
     }
 
     /// It is complete, and a text or a number.
-    pub(super) fn end_id(&mut self, print: fn(&[u8]) -> IdPrint) {
+    pub(super) fn end_id(&mut self, print: fn(&[u8]) -> IdKey) {
         self.id = self.text.get().map(print);
     }
 
@@ -183,7 +153,7 @@ impl Responses {
     }
 
     /// What was found.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (Option<IdPrint>, Outcome)> {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = (Option<IdKey>, Outcome)> {
         self.found.drain(..)
     }
 }

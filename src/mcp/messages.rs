@@ -2,7 +2,8 @@
 
 use crate::model::Outcome;
 
-use super::batch::{IdPrint, Responses};
+use super::batch::Responses;
+use super::id_key::IdKey;
 use super::json::{Container, Place, Token, Visitor};
 use super::word::Word;
 
@@ -174,8 +175,8 @@ impl Messages {
             | Token::Null => {
                 self.watched = false;
                 match (self.member, &mut self.each, token) {
-                    (Member::Id, Some(each), Token::Text) => each.end_id(IdPrint::of_text),
-                    (Member::Id, Some(each), Token::Number) => each.end_id(IdPrint::of_number),
+                    (Member::Id, Some(each), Token::Text) => each.end_id(IdKey::of_text),
+                    (Member::Id, Some(each), Token::Number) => each.end_id(IdKey::of_number),
                     _ => message.member(self.member, token),
                 }
             }

@@ -19,6 +19,7 @@ mod format;
 pub mod fuzzing;
 mod heard;
 mod home;
+mod id_key;
 mod json;
 mod listened;
 mod lists;

@@ -28,18 +28,6 @@ fn end(mut scanner: AnswerScanner) -> (Vec<(usize, Outcome)>, Outcome) {
 }
 
 #[test]
-fn a_number_is_the_same_however_it_is_written() {
-    let one = IdPrint::of_number(b"1");
-    for same in ["1.0", "1e0", "10e-1"] {
-        assert_eq!(IdPrint::of_number(same.as_bytes()), one, "{same}");
-    }
-    for other in ["2", "-1", "1.5", "1e99", "99999999999999999999"] {
-        assert_ne!(IdPrint::of_number(other.as_bytes()), one, "{other}");
-    }
-    assert_ne!(IdPrint::of_text(b"1"), one);
-}
-
-#[test]
 fn one_request_is_no_batch() {
     for body in [
         r#"{"id":1,"method":"ping"}"#,
