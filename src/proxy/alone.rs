@@ -10,9 +10,9 @@ use http::{Method, StatusCode};
 
 use crate::mcp::{self, Era, Format, MintScanner, Mirrored, RequestFacts, Spot, Tie};
 use crate::split::{Caller, CallerKey};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, MCP_PROTOCOL_VERSION};
 
-use super::choice;
+use super::choice::{self, Place};
 use super::error::ProxyError;
 use super::fields::only;
 use super::pipeline::{Decided, Subject};
@@ -20,12 +20,8 @@ use super::rehome::Asks;
 use super::view::RouteView;
 use super::worker::Worker;
 
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-
-/// An arm of a route, and one of its endpoints.
-type Place = (usize, Rc<Endpoint>);
 
 /// What is known of a request that belongs to no session.
 #[derive(Debug)]
@@ -52,7 +48,7 @@ pub(super) fn era_of(route: &RouteView, fields: &HeaderMap) -> Era {
     if !route.is_mcp() {
         return Era::Sessions;
     }
-    let version = only(fields, &PROTOCOL_VERSION).ok().flatten();
+    let version = only(fields, &MCP_PROTOCOL_VERSION).ok().flatten();
     Era::of(version.map(HeaderValue::as_bytes))
 }
 
@@ -77,7 +73,7 @@ pub(super) fn mirrored(fields: &HeaderMap) -> Result<Mirrored<'_>, ProxyError> {
         Err(_several) => Err(ProxyError::Mismatch(mismatch)),
     };
     Ok(Mirrored {
-        version: value(&PROTOCOL_VERSION, mcp::Mismatch::Version)?,
+        version: value(&MCP_PROTOCOL_VERSION, mcp::Mismatch::Version)?,
         method: value(&METHOD, mcp::Mismatch::Method)?,
         name: value(&NAME, mcp::Mismatch::Name)?,
     })

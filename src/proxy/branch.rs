@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use crate::mcp::{Branch, Home, Session};
 use crate::model::Outcome;
 use crate::stats::BadCall;
-use crate::upstream::{Endpoint, OpenError};
+use crate::upstream::OpenError;
 
 use super::behind::Elsewhere;
-use super::choice;
+use super::choice::{self, Place};
 use super::error::ProxyError;
 use super::pipeline::Decided;
 use super::rehome::{self, Asks, RehomeError};
@@ -41,9 +41,6 @@ pub(super) struct Main {
 /// How long a session stays at home whose second session could not be opened, where the rule has no
 /// share for its home, in ticks: else each of its calls would wait for that to fail.
 const AGAIN: u64 = 30;
-
-/// An arm of a rule, and an endpoint of it.
-type Place = (usize, Rc<Endpoint>);
 
 /// Where a rule leads a session.
 enum Lead {

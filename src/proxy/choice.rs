@@ -13,6 +13,9 @@ use super::error::ProxyError;
 use super::view::RouteView;
 use super::worker::Worker;
 
+/// An arm of a route, and one of its endpoints.
+pub(super) type Place = (usize, Rc<Endpoint>);
+
 /// The arm and endpoint by key, or by draw without one.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub(super) fn by_split(
     worker: &Worker,
     route: &RouteView,
     key: Option<u64>,
-) -> Result<(usize, Rc<Endpoint>), ProxyError> {
+) -> Result<Place, ProxyError> {
     let none = || ProxyError::NoBackend {
         route: route.route().name.clone(),
     };
@@ -46,7 +49,7 @@ pub(super) fn in_arm(
     route: &RouteView,
     place: usize,
     key: Option<u64>,
-) -> Result<(usize, Rc<Endpoint>), ProxyError> {
+) -> Result<Place, ProxyError> {
     let none = || ProxyError::NoBackend {
         route: route.route().name.clone(),
     };

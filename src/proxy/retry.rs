@@ -11,7 +11,7 @@ use crate::model::RouteName;
 use crate::split::Split;
 use crate::upstream::Endpoint;
 
-use super::choice;
+use super::choice::{self, Place};
 use super::pipeline::Decided;
 use super::spec::RetriesSpec;
 use super::view::RouteView;
@@ -33,8 +33,6 @@ pub(super) struct Tries {
     tried: Vec<Place>,
 }
 
-/// An arm, and one of its endpoints.
-pub(super) type Place = (usize, Rc<Endpoint>);
 /// Which endpoints come into question.
 type Allowed = fn(&Rc<Endpoint>) -> bool;
 

@@ -12,7 +12,7 @@ use crate::model::RouteName;
 use crate::upstream::{Endpoint, Template};
 
 use super::behind::Elsewhere;
-use super::choice;
+use super::choice::{self, Place};
 use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
 use super::pipeline::Decided;
@@ -408,9 +408,6 @@ pub(super) fn elsewhere(route: &RouteView, home: &Home) -> Option<Elsewhere> {
     let id = field_of(home.id.as_deref()).ok()?;
     Some(Elsewhere { endpoint, id })
 }
-
-/// An arm of a route, and an endpoint of it.
-type Place = (usize, Rc<Endpoint>);
 
 /// Where a session's call is answered when its own backend failed: at the arm that the route
 /// trusts, where the session is opened a second time, once. The session then goes by its id there.

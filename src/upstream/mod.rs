@@ -52,7 +52,10 @@ pub use inspect::{InspectError, Inspection, inspect};
 pub use intake::{ClientBody, ClientFault, Intake, IntakeBounds, StreamBody};
 pub use kept::{Kept, Repeats};
 pub use link::{Again, Unanswered, send};
-pub use open::{LAST_EVENT_ID, MCP_SESSION_ID, OpenError, OpenedSession, Template, open_session};
+pub use open::{
+    LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, OpenError, OpenedSession, Template,
+    open_session,
+};
 pub use pace::{Pace, Patience};
 pub use shard::Tally;
 pub use shortage::Descriptors;

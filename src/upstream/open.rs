@@ -28,7 +28,8 @@ use super::pace::{Pace, Patience};
 
 /// The id of an MCP session.
 pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The revision of the protocol that a message is written in.
+pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// The last event of a stream that its client has.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");

@@ -19,12 +19,11 @@ use crate::tls::Alpn;
 use crate::upstream::dial::Dial;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::spec::{CheckKind, CheckMethod, HealthSpec};
-use crate::upstream::{MCP_SESSION_ID, format_of};
+use crate::upstream::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID, format_of};
 
 use super::ration::Ration;
 use super::token::read_token;
 
-const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     "switchback/",

@@ -18,12 +18,11 @@ use crate::mcp::{AnswerScanner, BodyError, Format, MAX_BODY_BYTES, Revision};
 use crate::tls::Alpn;
 use crate::upstream::dial::Dial;
 use crate::upstream::health::Ration;
-use crate::upstream::{MCP_SESSION_ID, format_of};
+use crate::upstream::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID, format_of};
 
 use super::error::InspectError;
 use super::{FAREWELL, Inspection};
 
-const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     "switchback/",
