@@ -1,7 +1,9 @@
 //! A bounded table of where something belongs, which forgets what is not used.
 //!
-//! Shared by all workers; neither reading nor writing takes a lock. It is made of two halves: what
-//! is used goes to the young one, and when their time is over the young becomes the old one and the old one goes.
+//! Shared by all workers; neither reading nor writing takes a lock. What comes is a newcomer; what is used
+//! again is a regular from then on, and a flood of keys that come once each moves newcomers alone. Each of the
+//! two is made of halves: what is used goes to the young one, and when that is full or its time is over it becomes
+//! the old one, and the old one goes.
 //!
 //! A table that is written down notes which entries have changed, for whoever does that.
 
@@ -62,10 +64,10 @@ pub struct RecentBounds {
 /// The table. `tick` is a coarse clock of the caller's that never goes back, the same for all.
 #[derive(Debug)]
 pub struct Recent {
-    halves: ArcSwap<Halves>,
+    parts: ArcSwap<Parts>,
     bounds: RecentBounds,
-    /// The tick at which the halves were last turned.
-    turned: AtomicU64,
+    /// The ticks at which the halves of regulars and newcomers were last turned.
+    turned: [AtomicU64; 2],
     /// Entries that were not idle and had to go, and those that found no room.
     dropped: AtomicU64,
     /// The keys of the entries that are not as they were last written down; nothing in a table
@@ -81,10 +83,54 @@ const REWRITES: u64 = 4;
 
 type Half = HashMap<u64, Entry>;
 
-#[derive(Debug, Default)]
+/// What of the entries newcomers may have however many regulars there are: one part in so many.
+const NEWCOMERS: usize = 8;
+
+#[derive(Clone, Debug, Default)]
 struct Halves {
     young: Arc<Half>,
     old: Arc<Half>,
+}
+
+impl Halves {
+    fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// The young becomes the old one, and the old one goes.
+    fn turned(&self) -> Self {
+        Self {
+            young: Arc::default(),
+            old: Arc::clone(&self.young),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// What has been used again since it came.
+    regulars: Halves,
+    newcomers: Halves,
+}
+
+impl Parts {
+    /// All of it, what is used most first.
+    fn all(&self) -> [&Arc<Half>; 4] {
+        let Self {
+            regulars,
+            newcomers,
+        } = self;
+        [
+            &regulars.young,
+            &regulars.old,
+            &newcomers.young,
+            &newcomers.old,
+        ]
+    }
+
+    fn len(&self) -> usize {
+        self.regulars.len() + self.newcomers.len()
+    }
 }
 
 #[derive(Debug)]
@@ -130,13 +176,14 @@ impl Entry {
     }
 
     /// The entry as it is to be written down now.
-    fn row(&self, key: u64) -> SpotRow {
+    fn row(&self, key: u64, is_regular: bool) -> SpotRow {
         let seen = self.seen.load(Ordering::Relaxed);
         self.written.store(seen, Ordering::Relaxed);
         SpotRow {
             key,
             spot: self.spot,
             seen,
+            is_regular,
         }
     }
 }
@@ -155,9 +202,9 @@ impl Recent {
     /// An empty table.
     pub fn new(bounds: RecentBounds) -> Self {
         Self {
-            halves: ArcSwap::default(),
+            parts: ArcSwap::default(),
             bounds,
-            turned: AtomicU64::new(0),
+            turned: Default::default(),
             dropped: AtomicU64::new(0),
             changed: None,
             unnoted: AtomicU64::new(0),
@@ -179,41 +226,75 @@ impl Recent {
 
     /// Where this belongs, if that is known. It counts as used now.
     pub fn find(&self, key: u64, tick: u64) -> Option<Spot> {
-        let halves = self.halves.load();
-        let young = halves.young.pin();
+        let parts = self.parts.load();
+        let [young, others @ ..] = parts.all();
+        let young = young.pin();
         if let Some(entry) = young.get(&key) {
-            let (found, looks_old) = entry.used(tick, self.bounds.idle)?;
-            if looks_old {
-                self.note(key);
+            return self.used(key, entry, tick);
+        }
+        for (place, half) in others.into_iter().enumerate() {
+            let half = half.pin();
+            let Some(entry) = half.get(&key) else {
+                continue;
+            };
+            let found = self.used(key, entry, tick)?;
+            if young.len() < self.half_of_regulars() {
+                // There before it is gone from here: nobody who asks meanwhile misses it. What
+                // somebody else has put there meanwhile is newer.
+                young.get_or_insert(key, entry.copy());
+                half.remove(&key);
+                if place > 0 {
+                    // It is a regular now, which is worth writing down.
+                    self.note(key);
+                }
             }
             return Some(found);
         }
-        let old = halves.old.pin();
-        let entry = old.get(&key)?;
+        None
+    }
+
+    fn used(&self, key: u64, entry: &Entry, tick: u64) -> Option<Spot> {
         let (found, looks_old) = entry.used(tick, self.bounds.idle)?;
         if looks_old {
             self.note(key);
-        }
-        if young.len() < self.half() {
-            // There before it is gone from here: nobody who asks meanwhile misses it. What
-            // somebody else has put there meanwhile is newer.
-            young.get_or_insert(key, entry.copy());
-            old.remove(&key);
         }
         Some(found)
     }
 
     /// This belongs here from now on.
     pub fn put(&self, key: u64, spot: Spot, tick: u64) {
-        let halves = self.halves.load();
-        let young = halves.young.pin();
-        if young.len() >= self.half() && !young.contains_key(&key) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        let parts = self.parts.load();
+        let halves = parts.all();
+        let known = halves.iter().position(|half| half.pin().contains_key(&key));
+        let place = match known {
+            // Whatever comes again is a regular. Where there is no room it stays where it is.
+            Some(place) if parts.regulars.young.len() >= self.half_of_regulars() => place,
+            Some(_) => 0,
+            None if self.is_full(&parts) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            None => 2,
+        };
+        for (at, half) in halves.into_iter().enumerate() {
+            if at == place {
+                half.pin().insert(key, Entry::new(spot, tick));
+            } else if known.is_some() {
+                half.pin().remove(&key);
+            }
         }
-        young.insert(key, Entry::new(spot, tick));
-        halves.old.pin().remove(&key);
         self.note(key);
+    }
+
+    /// Whether there is no room for a newcomer. Regulars leave them what they do not need.
+    fn is_full(&self, parts: &Parts) -> bool {
+        let room = self.bounds.entries.saturating_sub(parts.regulars.len());
+        parts.newcomers.young.len() >= room / 2 || parts.newcomers.len() >= room
+    }
+
+    fn half_of_regulars(&self) -> usize {
+        let entries = self.bounds.entries;
+        (entries - entries.div_ceil(NEWCOMERS)) / 2
     }
 
     /// This entry is not as it was last written down.
@@ -240,13 +321,12 @@ impl Recent {
         };
         let changed = changed.pin();
         let keys: Vec<u64> = changed.keys().take(most).copied().collect();
-        let halves = self.halves.load();
-        let (young, old) = (halves.young.pin(), halves.old.pin());
+        let parts = self.parts.load();
         let row = |key: &u64| {
             // Before it is read: what changes from here on is noted again.
             changed.remove(key);
-            let entry = young.get(key).or_else(|| old.get(key))?;
-            Some(entry.row(*key))
+            let mut halves = parts.all().into_iter().enumerate();
+            halves.find_map(|(place, half)| Some(half.pin().get(key)?.row(*key, place < 2)))
         };
         keys.iter().filter_map(row).collect()
     }
@@ -260,8 +340,7 @@ impl Recent {
 
     /// Nothing is known of what is written down: everything has changed.
     pub fn put_back_all(&self) {
-        let halves = self.halves.load();
-        for half in [&halves.young, &halves.old] {
+        for half in self.parts.load().all() {
             for key in half.pin().keys() {
                 self.note(*key);
             }
@@ -279,20 +358,35 @@ impl Recent {
         let seen = |row: &SpotRow| row.seen.saturating_add(lag).min(tick);
         rows.retain(|row| tick - seen(row) <= self.bounds.idle);
         rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.seen));
-        rows.truncate(2 * self.half());
-        let halves = Halves::default();
-        {
-            let (young, old) = (halves.young.pin(), halves.old.pin());
+        let (regulars, mut newcomers): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.is_regular);
+        let most = 2 * self.half_of_regulars();
+        let regulars = regulars.get(..most).unwrap_or(&regulars);
+        newcomers.truncate(self.bounds.entries.saturating_sub(regulars.len()) / 2 * 2);
+        let fill = |rows: &[SpotRow], half: usize| {
+            let halves = Halves::default();
             for (place, row) in rows.iter().enumerate() {
-                let half = if place < self.half() { &young } else { &old };
                 let entry = Entry::new(row.spot, seen(row));
                 entry.written.store(row.seen, Ordering::Relaxed);
-                half.insert(row.key, entry);
+                let half = if place < half {
+                    &halves.young
+                } else {
+                    &halves.old
+                };
+                half.pin().insert(row.key, entry);
             }
+            halves
+        };
+        let parts = Parts {
+            regulars: fill(regulars, self.half_of_regulars()),
+            newcomers: fill(&newcomers, newcomers.len().div_ceil(2)),
+        };
+        for turned in &self.turned {
+            turned.store(tick, Ordering::Relaxed);
         }
-        self.turned.store(tick, Ordering::Relaxed);
-        self.halves.store(Arc::new(halves));
-        rows.len()
+        let taken = parts.len();
+        self.parts.store(Arc::new(parts));
+        taken
     }
 
     /// This belongs here too. What belongs to several backends belongs to none.
@@ -307,30 +401,50 @@ impl Recent {
 
     /// Makes room, when it is time to or there is none. Called now and then, by one thread.
     pub fn sweep(&self, tick: u64) {
-        let halves = self.halves.load();
-        let is_full = halves.young.len() >= self.half();
-        let age = tick.saturating_sub(self.turned.load(Ordering::Relaxed));
-        let is_empty = halves.young.is_empty() && halves.old.is_empty();
-        if is_empty || !is_full && age <= self.bounds.idle {
+        let parts = self.parts.load();
+        let Parts {
+            regulars,
+            newcomers,
+        } = &**parts;
+        let [for_regulars, for_newcomers] = &self.turned;
+        let no_room = regulars.young.len() >= self.half_of_regulars();
+        let turned = self.turned(regulars, (no_room, for_regulars), tick);
+        let no_room = self.is_full(&parts);
+        let newly = self.turned(newcomers, (no_room, for_newcomers), tick);
+        if turned.is_none() && newly.is_none() {
             return;
         }
-        if is_full && age <= self.bounds.idle {
+        self.parts.store(Arc::new(Parts {
+            regulars: turned.unwrap_or_else(|| regulars.clone()),
+            newcomers: newly.unwrap_or_else(|| newcomers.clone()),
+        }));
+    }
+
+    /// These halves after a turn, if it is time for one or there is no room in the young one.
+    fn turned(
+        &self,
+        halves: &Halves,
+        (is_full, turned): (bool, &AtomicU64),
+        tick: u64,
+    ) -> Option<Halves> {
+        let age = tick.saturating_sub(turned.load(Ordering::Relaxed));
+        let is_late = age > self.bounds.idle;
+        if halves.len() == 0 || !is_full && !is_late {
+            return None;
+        }
+        if !is_late {
             let lost = halves.old.len() as u64;
             self.dropped.fetch_add(lost, Ordering::Relaxed);
         }
-        self.turned.store(tick, Ordering::Relaxed);
-        self.halves.store(Arc::new(Halves {
-            young: Arc::default(),
-            old: Arc::clone(&halves.young),
-        }));
+        turned.store(tick, Ordering::Relaxed);
+        Some(halves.turned())
     }
 
     /// How many entries that are not idle belong to each route and backend.
     pub fn counts(&self, tick: u64) -> Counts<(u64, u64), u64> {
-        let halves = self.halves.load();
         let mut seen = HashSet::new();
         let mut counts = Counts::new();
-        for half in [&halves.young, &halves.old] {
+        for half in self.parts.load().all() {
             for (key, entry) in &half.pin() {
                 let age = tick.saturating_sub(entry.seen.load(Ordering::Relaxed));
                 if age <= self.bounds.idle && seen.insert(*key) {
@@ -344,8 +458,7 @@ impl Recent {
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        let halves = self.halves.load();
-        halves.young.len() + halves.old.len()
+        self.parts.load().len()
     }
 
     /// Whether there is no entry.
@@ -361,10 +474,6 @@ impl Recent {
     /// How many entries the bound has cost.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
-    }
-
-    fn half(&self) -> usize {
-        self.bounds.entries / 2
     }
 }
 

@@ -11,7 +11,12 @@ pub struct SpotRow {
     pub spot: Spot,
     /// The tick of its last use, as far as it was written.
     pub seen: u64,
+    /// It was used again after it came.
+    pub is_regular: bool,
 }
+
+/// The bit of the tick that says so: no clock has it. Versions that do not know it take the row for one of now.
+const REGULAR: u64 = 1 << 63;
 
 impl SpotRow {
     /// Bytes of a row.
@@ -26,7 +31,14 @@ impl SpotRow {
                 backend,
                 endpoint,
             } = row.spot;
-            for number in [row.key, route, backend, endpoint, row.seen] {
+            let mark = if row.is_regular { REGULAR } else { 0 };
+            for number in [
+                row.key,
+                route,
+                backend,
+                endpoint,
+                row.seen & !REGULAR | mark,
+            ] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
         }
@@ -41,6 +53,7 @@ impl SpotRow {
                 return None;
             };
             let number = u64::from_le_bytes;
+            let seen = number(seen);
             Some(Self {
                 key: number(key),
                 spot: Spot {
@@ -48,7 +61,8 @@ impl SpotRow {
                     backend: number(backend),
                     endpoint: number(endpoint),
                 },
-                seen: number(seen),
+                seen: seen & !REGULAR,
+                is_regular: seen & REGULAR != 0,
             })
         })
     }
@@ -60,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_what_is_cut_off_is_left_out() {
-        let row = |key| SpotRow {
+        let row = |key, is_regular| SpotRow {
             key,
             spot: Spot {
                 route: 2,
@@ -68,12 +82,13 @@ mod tests {
                 endpoint: 4,
             },
             seen: 5,
+            is_regular,
         };
-        let rows = [row(1), row(9)];
+        let rows = [row(1, false), row(9, true)];
 
         let bytes = SpotRow::to_bytes(&rows);
 
         assert!(SpotRow::read(&bytes).eq(rows));
-        assert!(SpotRow::read(&bytes[..SpotRow::BYTES + 39]).eq([row(1)]));
+        assert!(SpotRow::read(&bytes[..SpotRow::BYTES + 39]).eq([row(1, false)]));
     }
 }

@@ -88,12 +88,15 @@ fn changes_are_told_once_and_uses_now_and_then() {
     table.put(2, spot(6, 0), 100);
     assert_eq!(keys(&table.take_changed(9)), [1, 2]);
 
-    table.find(1, 110);
-    assert_eq!(table.take_changed(9), []);
-    table.find(1, 111);
-    table.find(1, 112);
+    table.find(1, 105);
     let rows = table.take_changed(9);
-    assert_eq!((keys(&rows), rows[0].seen), (vec![1], 112));
+    assert_eq!((keys(&rows), rows[0].is_regular), (vec![1], true));
+    table.find(1, 115);
+    assert_eq!(table.take_changed(9), []);
+    table.find(1, 116);
+    table.find(1, 117);
+    let rows = table.take_changed(9);
+    assert_eq!((keys(&rows), rows[0].seen), (vec![1], 117));
     assert_eq!(table.take_changed(9), []);
     table.put_back(&rows);
     assert_eq!(table.take_changed(9), rows);
@@ -164,4 +167,86 @@ fn what_several_made_belongs_to_what_they_have_in_common() {
     table.add(1, spot(5, 8), 0);
 
     assert_eq!(table.find(1, 0).unwrap().backend, Spot::ANY);
+}
+
+/// A flood: so many keys that come once each, and room made for them whenever there is none.
+fn flood(table: &Recent, round: u64, tick: u64) {
+    let first = (1 + round) * 1_000_000;
+    for key in first..first + 1_000 {
+        table.put(key, spot(9, 0), tick);
+    }
+    table.sweep(tick);
+}
+
+#[test]
+fn who_comes_again_keeps_the_place_through_a_flood_of_keys_that_come_once() {
+    let table = table(1_000, 1_000);
+    let most = 400;
+    for key in 0..most {
+        table.put(key, spot(5, 0), 0);
+        assert_eq!(backend_of(&table, key, 0), Some(5), "and comes again");
+    }
+
+    for round in 0..50 {
+        flood(&table, round, round);
+        assert!(table.len() <= 1_000, "{}", table.len());
+        // Each of them once in a while, and never all at once.
+        for key in (0..most).filter(|key| key % 10 == round % 10) {
+            assert_eq!(backend_of(&table, key, round), Some(5), "{key} {round}");
+        }
+    }
+    flood(&table, 50, 1_030);
+    assert!(
+        (0..most).all(|key| table.find(key, 1_040).is_some()),
+        "after a turn for age, too"
+    );
+}
+
+#[test]
+fn newcomers_find_room_beside_as_many_regulars_as_there_may_be() {
+    let table = table(80, 1_000);
+    for key in 0..200 {
+        table.put(key, spot(5, 0), 0);
+        table.find(key, 0);
+        table.sweep(0);
+    }
+    assert!(table.len() <= 80, "{}", table.len());
+
+    table.put(1_000, spot(6, 0), 1);
+    table.sweep(1);
+
+    assert_eq!(backend_of(&table, 1_000, 1), Some(6));
+}
+
+#[test]
+fn a_caller_who_moves_is_where_it_was_put_last_and_there_alone() {
+    let table = table(100, 10);
+    for (backend, tick) in [(5, 0), (6, 1), (7, 12), (8, 23)] {
+        table.put(1, spot(backend, 0), tick);
+        table.sweep(tick);
+        assert_eq!(backend_of(&table, 1, tick), Some(backend));
+        assert_eq!(table.len(), 1);
+    }
+}
+
+#[test]
+fn a_restart_in_a_flood_costs_no_regular_its_place() {
+    let before = written(100, 1_000);
+    for key in 0..30 {
+        before.put(key, spot(5, 0), 1_000);
+        before.find(key, 1_000);
+    }
+    for round in 0..3 {
+        flood(&before, round, 1_001 + round);
+    }
+    before.put_back_all();
+    let rows = SpotRow::to_bytes(&before.take_changed(usize::MAX));
+
+    let after = written(100, 1_000);
+    after.restore(SpotRow::read(&rows), 1_010);
+    flood(&after, 7, 1_011);
+    flood(&after, 8, 1_012);
+
+    assert!((0..30).all(|key| after.find(key, 1_013).is_some()));
+    assert!(after.len() <= 100);
 }
