@@ -287,16 +287,16 @@ impl Control {
 
     /// Gives the store everything of the tables that is not on disk.
     pub(super) fn write_tables(&mut self) {
-        self.keeper.write_all(&self.ledger.store);
+        self.keeper.writer().write_all(&self.ledger.store);
         for scribe in &mut self.scribes {
-            scribe.write_all(&self.ledger.store);
+            scribe.writer().write_all(&self.ledger.store);
         }
     }
 
     async fn tables_written(&mut self) {
-        self.keeper.written().await;
+        self.keeper.writer().written().await;
         for scribe in &mut self.scribes {
-            scribe.written().await;
+            scribe.writer().written().await;
         }
     }
 

@@ -131,9 +131,9 @@ impl Control {
             }
             (Handover::Returning(_), Progress::Returned(Some(Ok(())))) => {
                 tracing::info!("the state is back");
-                self.keeper.forget_disk();
+                self.keeper.writer().forget_disk();
                 for scribe in &mut self.scribes {
-                    scribe.forget_disk();
+                    scribe.writer().forget_disk();
                 }
                 self.ledger.dirty = true;
             }

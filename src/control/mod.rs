@@ -62,6 +62,7 @@ mod tool_record;
 mod tool_spans;
 mod tools;
 mod windows;
+mod writer;
 
 pub use crate::mcp::contract::{Change, Severity};
 pub use actor::Control;

@@ -1,26 +1,17 @@
-//! Writing the sessions' records down, off every request's path, and counting where they live.
-//!
-//! What changed is taken from the table twice a second and given to the store's thread; what
-//! could not be written goes back. A kill loses what changed since.
+//! Writing the sessions' records down, and counting where they live.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::mcp::{Census, SessionTable};
-use crate::store::{SessionRow, SessionRows, Store, StoreError};
+use crate::store::{SessionRow, SessionRows, Store};
 
 use super::actor::Control;
 use super::timestamp::Timestamp;
+use super::writer::{Begun, Extent, Fate, Writer, Written};
 
-/// Time between two writes.
-const WRITE_EVERY: Duration = Duration::from_millis(500);
-/// Time after a write that failed.
-const RETRY_EVERY: Duration = Duration::from_secs(2);
-/// Most sessions in one write, so that a change of weights never waits long for its turn.
-const WRITE_MOST: usize = 5_000;
 /// Time between two looks at how old records are, and at least between two at where they live.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -40,21 +31,15 @@ const UNNOTED: &str = "switchback_session_records_unnoted_total";
 #[derive(Debug)]
 pub(super) struct Keeper {
     table: Arc<SessionTable>,
-    writing: Option<Writing>,
-    /// What is on disk is not known, so everything is written.
-    anew: bool,
-    write_at: Instant,
+    writer: Writer<Sessions>,
     sweep_at: Instant,
     count_at: Instant,
     census: Census,
 }
 
+/// The sessions as they are written down.
 #[derive(Debug)]
-struct Writing {
-    answer: oneshot::Receiver<Result<(), StoreError>>,
-    ids: Vec<Arc<str>>,
-    was_anew: bool,
-}
+struct Sessions(Arc<SessionTable>);
 
 impl Keeper {
     /// Takes back what was written down, but for what is older than `age`.
@@ -78,10 +63,8 @@ impl Keeper {
         // A row of no session is written as one that is over.
         table.put_back(left);
         Self {
+            writer: Writer::new(Sessions(Arc::clone(&table)), now),
             table,
-            writing: None,
-            anew: false,
-            write_at: now,
             sweep_at: now + SWEEP_EVERY,
             count_at: now,
             census: Census::new(),
@@ -106,85 +89,51 @@ impl Keeper {
             metrics::counter!(UNNOTED).absolute(self.table.unwritten());
             metrics::counter!(UNKEPT).absolute(self.table.unkept());
         }
-        self.hear(now);
-        if self.writing.is_none() && now >= self.write_at {
-            self.write_at = now + WRITE_EVERY;
-            self.write(store, WRITE_MOST);
-        }
+        self.writer.tick(store, now);
     }
 
-    /// What has become of the write under way.
-    fn hear(&mut self, now: Instant) {
-        let Some(writing) = &mut self.writing else {
-            return;
-        };
-        let answer = match writing.answer.try_recv() {
-            Ok(answer) => answer.ok(),
-            Err(oneshot::error::TryRecvError::Empty) => return,
-            Err(oneshot::error::TryRecvError::Closed) => None,
-        };
-        let done = self.writing.take();
-        match (answer, done) {
-            (Some(()), Some(done)) => {
-                metrics::counter!(WRITTEN).increment(done.ids.len() as u64);
-            }
-            (None, Some(failed)) => {
-                metrics::counter!(FAILED).increment(failed.ids.len() as u64);
-                self.write_at = now + RETRY_EVERY;
-                self.anew |= failed.was_anew;
-                self.table.put_back(failed.ids);
-            }
-            (_, None) => {}
-        }
+    /// The writer.
+    pub(super) fn writer(&mut self) -> &mut Writer<impl Written> {
+        &mut self.writer
     }
+}
 
-    fn write(&mut self, store: &Store, most: usize) {
-        let most = if self.anew { usize::MAX } else { most };
-        if self.anew {
-            self.table.put_back_all();
+impl Written for Sessions {
+    const COUNTERS: [&'static str; 2] = [WRITTEN, FAILED];
+    type Row = Arc<str>;
+
+    fn begin(&mut self, store: &Store, extent: Extent) -> Option<Begun<Arc<str>>> {
+        let Self(table) = self;
+        let is_anew = extent == Extent::Anew;
+        let most = match extent {
+            Extent::Changed(most) => most,
+            Extent::Anew => {
+                table.put_back_all();
+                usize::MAX
+            }
+        };
+        let ids = table.take_changed(most);
+        if ids.is_empty() && !is_anew {
+            return None;
         }
-        let ids = self.table.take_changed(most);
-        if ids.is_empty() && !self.anew {
-            return;
-        }
-        let row = |id: &Arc<str>| (Arc::clone(id), self.table.to_stored(id));
+        let row = |id: &Arc<str>| (Arc::clone(id), table.to_stored(id));
         let rows = SessionRows {
-            alone: self.anew,
+            alone: is_anew,
             rows: ids.iter().map(row).collect(),
         };
-        self.writing = Some(Writing {
+        Some(Begun {
             answer: store.keep(rows),
-            ids,
-            was_anew: std::mem::take(&mut self.anew),
-        });
+            rows: ids,
+            is_anew,
+        })
     }
 
-    /// Gives the store everything that is left; it writes in the order of the asking.
-    pub(super) fn write_all(&mut self, store: &Store) {
-        self.hear(Instant::now());
-        let before = self.writing.take();
-        if let Some(before) = &before {
-            // It may fail while what follows does not: what is written twice is the same.
-            self.anew |= before.was_anew;
-            self.table.put_back(before.ids.clone());
+    fn settle(&mut self, ids: &[Arc<str>], fate: Fate) {
+        match fate {
+            Fate::Written => {}
+            // What is written twice is the same.
+            Fate::Failed | Fate::Unknown => self.0.put_back(ids.iter().cloned()),
         }
-        self.write(store, usize::MAX);
-        if self.writing.is_none() {
-            self.writing = before;
-        }
-    }
-
-    /// Waits for the write under way.
-    pub(super) async fn written(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            // Nothing is left to be done about a failure.
-            let _ = writing.answer.await;
-        }
-    }
-
-    /// Another process has had the state.
-    pub(super) fn forget_disk(&mut self) {
-        self.anew = true;
     }
 }
 
