@@ -1,5 +1,7 @@
 //! What is known of a request's body.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::answer::RequestId;
 use super::method::Method;
 use super::tie::Tie;
@@ -11,6 +13,9 @@ pub struct RequestFacts {
     pub kind: Kind,
     /// The method of a request or notification; [`Method::Other`] for anything else.
     pub method: Method,
+    /// A hash of the name of a method that is not known, when it is at most [`RequestFacts::URI_BYTES`]
+    /// long.
+    pub other_method: Option<u64>,
     /// The id of a request, when it is a number or a text of at most
     /// [`RequestId::MAX_BYTES`].
     pub id: Option<RequestId>,
@@ -52,6 +57,18 @@ impl RequestFacts {
     /// Most messages of a batch that are looked at.
     pub const BATCH: usize = 64;
 
+    /// Whether this is the name of the method, as far as that can be told.
+    pub fn is_method(&self, name: &[u8]) -> bool {
+        let method = Method::parse(name);
+        let same = |other: u64| other == Self::method_hash(name);
+        method == self.method && (method != Method::Other || self.other_method.is_none_or(same))
+    }
+
+    /// What [`RequestFacts::other_method`] is made with.
+    pub(super) fn method_hash(name: &[u8]) -> u64 {
+        xxh3_64(name)
+    }
+
     /// What `Mcp-Name` is to repeat, if the method has anything of the kind.
     pub fn mirrored_name(&self) -> Option<&str> {
         self.tool.as_deref().or(self.named.as_deref())
@@ -81,6 +98,7 @@ impl RequestFacts {
         Self {
             kind,
             method: Method::Other,
+            other_method: None,
             id: None,
             tool: None,
             protocol_version: None,

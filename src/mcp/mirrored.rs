@@ -53,19 +53,19 @@ impl Mirrored<'_> {
     /// [`Mismatch`] names the first header that it contradicts.
     pub fn check(&self, facts: &RequestFacts) -> Result<(), Mismatch> {
         match facts.kind {
-            Kind::Request => {}
+            // What a client only tells is sent on by its headers like what it asks.
+            Kind::Request | Kind::Notification => {}
             // No one method is that of several messages, which this era has none of.
             Kind::Batch if self.method.is_some() => return Err(Mismatch::Method),
-            Kind::Batch | Kind::Notification | Kind::Response => return Ok(()),
+            Kind::Batch | Kind::Response => return Ok(()),
         }
         if let (Some(version), Some(claimed)) = (self.version, facts.claimed.as_deref())
             && version != claimed.as_bytes()
         {
             return Err(Mismatch::Version);
         }
-        // Two methods that are both unknown here may still differ: no decision rests on them.
         if let Some(method) = self.method
-            && Method::parse(method) != facts.method
+            && !facts.is_method(method)
         {
             return Err(Mismatch::Method);
         }
@@ -134,12 +134,14 @@ mod tests {
                 Some("t1"),
                 r#"{"id":1,"method":"tasks/cancel","params":{"taskId":"t1"}}"#,
             ),
-            ("vendor/own", None, r#"{"id":1,"method":"vendor/other"}"#),
+            ("vendor/own", None, r#"{"id":1,"method":"vendor/own"}"#),
+            ("vendor/own", None, r#"{"method":"vendor\u002fown"}"#),
             (
-                "tools/call",
+                "notifications/cancelled",
                 None,
                 r#"{"method":"notifications/cancelled"}"#,
             ),
+            ("tools/call", None, r#"{"id":1,"result":{}}"#),
         ] {
             assert_eq!(checked(method, name, body), Ok(()), "{method} {name:?}");
         }
@@ -155,6 +157,24 @@ mod tests {
             ("vendor/own", Some("a"), CALL, Mismatch::Method),
             ("tools/list", None, &*batch, Mismatch::Method),
             ("Tools/Call", Some("a"), CALL, Mismatch::Method),
+            (
+                "vendor/own",
+                None,
+                r#"{"id":1,"method":"vendor/other"}"#,
+                Mismatch::Method,
+            ),
+            (
+                "tools/call",
+                None,
+                r#"{"method":"notifications/cancelled"}"#,
+                Mismatch::Method,
+            ),
+            (
+                "notifications/cancelled",
+                None,
+                r#"{"method":"notifications/cancelled","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}}"#,
+                Mismatch::Version,
+            ),
             ("tools/call", Some("b"), CALL, Mismatch::Name),
             ("tools/call", Some("A"), CALL, Mismatch::Name),
             ("tools/call", Some("=?base64?Yg==?="), CALL, Mismatch::Name),

@@ -119,6 +119,7 @@ struct Members {
 struct Draft {
     seen: u16,
     method: Option<Method>,
+    other_method: Option<u64>,
     id: Option<RequestId>,
     tool: Option<Box<str>>,
     uri: Option<Box<str>>,
@@ -374,7 +375,10 @@ impl Draft {
         let bounded = |bytes: usize| value.filter(|text| text.len() <= bytes);
         match (name, token) {
             (Name::Method, Token::Text) => {
-                self.method = Some(value.map_or(Method::Other, |v| Method::parse(v.as_bytes())));
+                let method = value.map_or(Method::Other, |v| Method::parse(v.as_bytes()));
+                self.method = Some(method);
+                let other = value.filter(|_| method == Method::Other);
+                self.other_method = other.map(|v| RequestFacts::method_hash(v.as_bytes()));
             }
             (Name::Id, Token::Text) => {
                 self.id = bounded(RequestId::MAX_BYTES).map(|text| RequestId::Text(text.into()));
@@ -428,6 +432,7 @@ impl Draft {
         RequestFacts {
             kind,
             method,
+            other_method: self.other_method,
             id: self.id,
             tool,
             protocol_version: only(method == Method::Initialize, self.version),
