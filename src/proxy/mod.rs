@@ -30,6 +30,7 @@ mod guard;
 mod head;
 mod hops;
 mod http2;
+mod manner;
 mod metadata;
 mod mirrored;
 mod pages;

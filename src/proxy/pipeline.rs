@@ -31,6 +31,7 @@ use super::error::ProxyError;
 use super::fallback;
 use super::guard;
 use super::head::Head;
+use super::manner;
 use super::mirrored;
 use super::pages;
 use super::peek::{self, Taken};
@@ -149,6 +150,8 @@ pub(super) async fn answer(
     let answered = if guard.is_let_in() {
         proxy(&downstream, request, guard, &mut caller).await
     } else {
+        let (parts, _unread) = request.into_parts();
+        caller.json_rpc = manner::is_json_rpc(&downstream.worker, &parts);
         Err(ProxyError::Busy)
     };
     let mut response = answered.unwrap_or_else(|error| {
@@ -299,7 +302,7 @@ fn answer_here(
 }
 
 /// The route of a request; hosts are compared in lower case.
-fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
+pub(super) fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
     let host = head.host_name();
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return view.route(&host.to_ascii_lowercase(), &head.path());

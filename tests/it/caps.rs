@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::PATIENCE;
 use crate::support::backend::Backend;
 use crate::support::client::Raw;
 use crate::support::exchange::Exchange;
 use crate::support::gate::{Gate, pass};
 use crate::support::gateway::Gateway;
-use crate::support::routes::through;
+use crate::support::routes::{route, through};
 
 fn gateway(backend: &Backend, limits: &str) -> Gateway {
     let config = through(&backend.url());
@@ -40,6 +42,51 @@ fn wait_for_hit(gateway: &Gateway, limit: &str) {
         assert!(Instant::now() < until, "nobody ran into {limit}");
         pass(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn a_message_beyond_the_bound_is_refused_in_json_rpc_and_anything_else_is_not() {
+    let (gate, backend) = gated();
+    let config = route("mcp", &[("v1", &backend.url(), 1)]);
+    let gateway = Gateway::start(&format!("{config}limits: {{ requests: 1 }}\n"));
+    let mut let_in = gateway.connect();
+    let_in.send("GET", "/mcp", &[("accept", "text/event-stream")], b"");
+    backend.wait_for_requests(1);
+    let body = br#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
+    let json = ("content-type", "application/json");
+    let reads = ("accept", "application/json, text/event-stream");
+    let ask = |method: &str, fields: &[(&str, &str)]| {
+        let mut refused = gateway.connect();
+        let answer = refused.ask(method, "/mcp", fields, body);
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.fields.get("retry-after"), Some("1"));
+        answer
+    };
+
+    let answer = ask("POST", &[json, reads]);
+
+    assert_eq!(answer.fields.get("content-type"), Some("application/json"));
+    let said = answer.json();
+    assert_eq!(
+        (&said["jsonrpc"], &said["id"]),
+        (&json!("2.0"), &json!(null)),
+        "{said}"
+    );
+    assert!(said["error"]["code"].is_number(), "{said}");
+    for (method, fields) in [
+        ("POST", &[json, ("accept", "*/*")]),
+        ("POST", &[("content-type", "text/plain"), reads]),
+        ("PUT", &[json, reads]),
+    ] {
+        let answer = ask(method, fields);
+        let kind = answer.fields.get("content-type");
+        assert_eq!(
+            kind,
+            Some("text/plain; charset=utf-8"),
+            "{method} {fields:?}"
+        );
+    }
+    gate.open();
 }
 
 #[test]
