@@ -1,5 +1,7 @@
 //! Numbers, times and tables as people read them.
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::admin::wire::{CallersBody, SessionsBody};
 
 /// `12345` as `12,345`.
@@ -96,7 +98,7 @@ pub(super) enum Lean {
     Right,
 }
 
-/// Rows with aligned columns.
+/// Rows with aligned columns, as wide as a terminal shows them: letters of Chinese, Japanese and Korean take two places.
 #[derive(Debug)]
 pub(super) struct Table {
     leans: Vec<Lean>,
@@ -141,14 +143,14 @@ impl Table {
         let widths: Vec<usize> = (0..self.leans.len())
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.cells.get(column));
-                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+                cells.map(|cell| cell.width()).max().unwrap_or(0)
             })
             .collect();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = indent.to_owned();
             for ((cell, width), lean) in row.cells.iter().zip(&widths).zip(&self.leans) {
-                let padding = " ".repeat(width - cell.chars().count());
+                let padding = " ".repeat(width.saturating_sub(cell.width()));
                 match lean {
                     Lean::Left => line.extend([cell, padding.as_str(), "  "]),
                     Lean::Right => line.extend([padding.as_str(), cell, "  "]),
@@ -228,6 +230,19 @@ mod tests {
             assert_eq!(bar(f64::from(tenth) / 10.0, 20).chars().count(), 20);
         }
         assert_eq!(bar(50.0, 4), "██··");
+    }
+
+    #[test]
+    fn wide_letters_and_marks_do_not_move_the_columns() {
+        let mut table = Table::new(&[("TOOL", Lean::Left), ("CALLS", Lean::Right)]);
+        for tool in ["検索", "검색하다", "cafe\u{301}", "find"] {
+            table.row([tool.to_owned(), "1".to_owned()]);
+        }
+
+        assert_eq!(
+            table.render(""),
+            "TOOL      CALLS\n検索          1\n검색하다      1\ncafe\u{301}          1\nfind          1\n"
+        );
     }
 
     #[test]
