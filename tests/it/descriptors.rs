@@ -1,5 +1,6 @@
 //! Fewer descriptors than traffic wants: whose fault that is, and what goes on meanwhile.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::support::client::Raw;
 use crate::support::exchange::Exchange;
 use crate::support::gate::{Gate, pass};
 use crate::support::gateway::Gateway;
+use crate::support::routes::through;
 
 /// Bounds that promise more than there is, so that descriptors are what is short.
 const TOO_MUCH: &str = "limits: { connections: 1000, requests: 1000 }\n";
@@ -174,4 +176,50 @@ fn idle_connections_to_one_backend_make_room_for_another() {
             assert_eq!(client.read("GET").status, 200, "{target}");
         }
     }
+}
+
+/// From now on the process may have descriptors below this number.
+fn limit_files(gateway: &Gateway, files: u32) {
+    let pid = gateway.pid().to_string();
+    let soft = format!("--nofile={files}:");
+    let done = Command::new("prlimit")
+        .args(["--pid", &pid, &soft])
+        .status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn a_process_that_may_open_nothing_more_counts_pauses_and_recovers() {
+    let backend = Backend::fixed(200, "fine");
+    let gateway = Gateway::start_by(&[], 1, &through(&backend.url()));
+    let mut admin = Raw::connect(gateway.admin.0);
+    let mut errors = || {
+        let page = admin.ask("GET", "/metrics", &[], b"").text();
+        let name = "switchback_accept_errors_total ";
+        let mut counts = page.lines().filter_map(|line| line.strip_prefix(name));
+        counts
+            .next()
+            .map_or(0, |count| count.parse::<u128>().unwrap())
+    };
+    assert_eq!(errors(), 0);
+
+    let began = Instant::now();
+    limit_files(&gateway, 10);
+    let mut waiting: Vec<Raw> = (0..5).map(|_| gateway.connect()).collect();
+    while errors() < 5 {
+        assert!(began.elapsed() < PATIENCE, "nothing fails");
+        pass(Duration::from_millis(10));
+    }
+
+    // One try in 50 ms, however many are at the door: the slower this machine the fewer.
+    let (counted, most) = (errors(), began.elapsed().as_millis() / 50 + 2);
+    assert!(counted <= most, "{counted} tries where {most} are due");
+    limit_files(&gateway, 200);
+    for client in &mut waiting {
+        assert_eq!(client.ask("GET", "/", &[], b"").status, 200);
+    }
+    let said = gateway.wait_for_line("accepting a connection");
+    let printed = gateway.printed();
+    let times = printed.matches("accepting a connection").count();
+    assert_eq!(times, 1, "told once for as long as it lasts: {said}");
 }
