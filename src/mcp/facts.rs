@@ -30,6 +30,8 @@ pub struct RequestFacts {
     pub named: Option<Box<str>>,
     /// The protocol version that a request claims for itself in its `_meta`.
     pub claimed: Option<Box<str>>,
+    /// The request that a `notifications/cancelled` takes back.
+    pub cancels: Option<Box<RequestId>>,
     /// What ties the request to the server that it got a value from before.
     pub tie: Option<Tie>,
     /// The messages of a batch, in order; empty for a single message.
@@ -105,6 +107,7 @@ impl RequestFacts {
             uri: None,
             named: None,
             claimed: None,
+            cancels: None,
             tie: None,
             members: Vec::new(),
         }

@@ -27,4 +27,6 @@ pub struct Origin {
     pub route: RouteName,
     /// The backend.
     pub backend: BackendName,
+    /// It is a stream of its own (HTTP+SSE), which is counted while that is open, and not here.
+    pub is_stream: bool,
 }

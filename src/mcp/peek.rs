@@ -126,6 +126,7 @@ struct Draft {
     version: Option<Box<str>>,
     task: Option<Box<str>>,
     claimed: Option<Box<str>>,
+    cancels: Option<Box<RequestId>>,
     /// The tie that is left of the values of the message, the tightest of them.
     tie: Option<Tie>,
 }
@@ -380,11 +381,9 @@ impl Draft {
                 let other = value.filter(|_| method == Method::Other);
                 self.other_method = other.map(|v| RequestFacts::method_hash(v.as_bytes()));
             }
-            (Name::Id, Token::Text) => {
-                self.id = bounded(RequestId::MAX_BYTES).map(|text| RequestId::Text(text.into()));
-            }
-            (Name::Id, Token::Number) => {
-                self.id = bounded(RequestId::MAX_BYTES).map(|text| RequestId::Number(text.into()));
+            (Name::Id, Token::Text | Token::Number) => self.id = id_of(token, value),
+            (Name::Cancels, Token::Text | Token::Number) => {
+                self.cancels = id_of(token, value).map(Box::new);
             }
             (Name::Tool, Token::Text) => {
                 self.tool = bounded(RequestFacts::TOOL_BYTES).map(Into::into);
@@ -439,6 +438,7 @@ impl Draft {
             uri,
             named: prompt.or(resource).or(task),
             claimed: self.claimed,
+            cancels: self.cancels.filter(|_| method == Method::Cancelled),
             // A `taskId` is a task's only where the method says so.
             tie: self
                 .tie
@@ -446,6 +446,16 @@ impl Draft {
             members: Vec::new(),
         }
     }
+}
+
+/// The id that a value is, if it is not too long.
+fn id_of(token: Token<'_>, value: Option<&str>) -> Option<RequestId> {
+    let text = value.filter(|text| text.len() <= RequestId::MAX_BYTES)?;
+    Some(if matches!(token, Token::Text) {
+        RequestId::Text(text.into())
+    } else {
+        RequestId::Number(text.into())
+    })
 }
 
 #[cfg(test)]

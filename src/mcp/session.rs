@@ -289,7 +289,8 @@ impl SessionTable {
     pub fn census(&self) -> Census {
         let mut census = Census::new();
         for (_, session) in &self.sessions.pin() {
-            let Some(origin) = &session.origin else {
+            let origin = session.origin.as_ref().filter(|it| !it.is_stream);
+            let Some(origin) = origin else {
                 continue;
             };
             let home = session.home();

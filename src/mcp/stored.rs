@@ -28,6 +28,9 @@ struct Stored {
     subscriptions: Vec<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     home: Option<StoredHome>,
+    /// It is a stream of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
     /// Seconds since 1970 of its last call, as far as they were written.
     seen: u64,
 }
@@ -65,6 +68,7 @@ impl SessionTable {
         let origin = Origin {
             route: stored.route,
             backend: stored.backend,
+            is_stream: stored.stream,
         };
         let session = self.restore(id, record, origin, stored.seen);
         if let Some(home) = stored.home {
@@ -98,6 +102,7 @@ impl Stored {
                 id: home.id.clone(),
                 untold: session.untold().bits(),
             }),
+            stream: origin.is_stream,
             seen: session.seen(),
         })
     }
@@ -132,6 +137,7 @@ mod tests {
         Origin {
             route: "r".parse().unwrap(),
             backend: "v2".parse().unwrap(),
+            is_stream: false,
         }
     }
 
@@ -142,7 +148,11 @@ mod tests {
     #[test]
     fn what_is_written_down_is_known_again() {
         let before = table();
-        let session = before.open_at("id", record(), origin(), 70);
+        let origin = Origin {
+            is_stream: true,
+            ..origin()
+        };
+        let session = before.open_at("id", record(), origin.clone(), 70);
         before.amend("id", Wish::LogLevel(Bytes::from_static(b"{}")));
         before.amend("id", Wish::Subscribe("a://b".into()));
         let home = Home {
@@ -162,7 +172,7 @@ mod tests {
         assert_eq!(known.home().as_deref(), Some(&home));
         assert_eq!(
             (known.origin(), known.untold()),
-            (Some(&origin()), Lists::from_bits(5))
+            (Some(&origin), Lists::from_bits(5))
         );
         assert!(after.take_changed(9).is_empty(), "it is as it was written");
     }
@@ -235,6 +245,11 @@ mod tests {
         for id in ["a", "b", "c"] {
             table.open_at(id, record(), origin(), 1);
         }
+        let stream = Origin {
+            is_stream: true,
+            ..origin()
+        };
+        table.open_at("d", record(), stream, 1);
         let home = Home {
             backend: "v1".parse().unwrap(),
             endpoint: "http://127.0.0.1:1".into(),

@@ -74,7 +74,7 @@ pub(super) fn send(
 }
 
 /// Whether a message notifies servers of something, and not one of them alone.
-fn is_notice(facts: &RequestFacts) -> bool {
+pub(super) fn is_notice(facts: &RequestFacts) -> bool {
     match facts.kind {
         Kind::Notification => !matches!(facts.method, Method::Initialized | Method::Progress),
         Kind::Request | Kind::Response => false,

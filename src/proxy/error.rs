@@ -55,6 +55,14 @@ pub(super) enum ProxyError {
     /// The session's id is not one of ours, or nothing can carry it on.
     #[error("session not found")]
     UnknownSession,
+    /// The session is being opened elsewhere, which takes its time.
+    #[error("the session is being opened elsewhere, which takes its time")]
+    Moving,
+    /// The backend's stream is compressed, so that nobody can tell where its messages go.
+    #[error(
+        "the server compresses its event stream, though nobody asked for that: where its messages go cannot be told"
+    )]
+    Packed,
     /// The session was to end, and its server is gone or has forgotten it: it has ended.
     #[error("the session has ended")]
     Ended,

@@ -15,7 +15,7 @@ use crate::model::Limit;
 use crate::shadow::Twin;
 use crate::split;
 use crate::upstream::{
-    ClientBody, ClientFault, Endpoint, Intake, Kept, Pace, RequestBody, Template,
+    self, ClientBody, ClientFault, Endpoint, Intake, Kept, Pace, RequestBody, Template,
 };
 
 use super::alone::{self, Alone};
@@ -198,6 +198,10 @@ async fn proxy(
     let intake = bound(worker, &route, incoming)?;
     let mut body = take_in(&route, &head, intake, &pace).await?;
     let mut subject = Subject::of(&head, &mut body);
+    if subject.is_unclear && upstream::is_packed(&parts.headers) {
+        // Nothing is ever unpacked to be looked at: what it says is between client and server.
+        metrics::counter!("switchback_packed_requests_total").increment(1);
+    }
     caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
     let era = alone::era_of(&route, &parts.headers);
     check_era(era, &parts.headers, &subject)?;
@@ -234,6 +238,7 @@ async fn proxy(
         // Boxed: no other request has to be large enough for it, nor is its answer moved.
         answered = Box::pin(see_to_refusal(worker, about, (answered, kept), &pace)).await?;
     }
+    sse::check(&decided, &mut answered)?;
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }

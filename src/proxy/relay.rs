@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, Entry, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, Entry, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
@@ -27,6 +27,8 @@ use super::sse::{Opener, SessionStream};
 use super::streams::{Kind, OfSession, Turn};
 use super::watch::{Kept, Watch};
 use super::worker::Worker;
+
+const PACKED: &str = "switchback_packed_answers_total";
 
 /// Longest answer that is kept to be read whole, in bytes.
 const MAX_KEPT_BYTES: usize = mcp::MAX_BODY_BYTES;
@@ -82,7 +84,7 @@ pub(super) fn relay(
     if !keeps_length(&subject.method, parts.status) {
         fields::check_length(&mut fields, body.size_hint().exact());
     }
-    let about = (parts.status, format, &fields);
+    let about = (parts.status, format);
     let opener = Opener::of(worker, (&mut decided, &subject), about);
     let by_status = Outcome::of_status(parts.status.as_u16());
     let mut relayed = Relayed::new((body, call), by_status, guard);
@@ -90,7 +92,10 @@ pub(super) fn relay(
         let sealed = reseal(&decided, &mut fields);
         // Nothing is ever packed or unpacked here: to such an answer nothing can be added, and it
         // tells no more than its head.
-        let is_packed = fields.contains_key(CONTENT_ENCODING);
+        let is_packed = upstream::is_packed(&fields);
+        if is_packed {
+            metrics::counter!(PACKED).increment(1);
+        }
         if let Some(stay) = decided.session.as_mut().and_then(|it| it.stay.take()) {
             let is_read = endless && !is_packed && stay.home().is_some();
             relayed.ids = is_read.then(|| Box::new(IdReader::new(Arc::clone(stay.heard()))));
@@ -286,6 +291,7 @@ fn keep(
         let origin = Origin {
             route: decided.route.route().name.clone(),
             backend: arm.backend.clone(),
+            is_stream: false,
         };
         let worker = Rc::clone(worker);
         let is_open = decided.session.is_some();

@@ -57,6 +57,7 @@ pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
         error,
         ProxyError::Busy
             | ProxyError::Crowded
+            | ProxyError::Moving
             | ProxyError::Upstream(UpstreamError::Exhausted { .. })
     );
     let after = if let ProxyError::Upstream(UpstreamError::Shed { after, .. }) = error {
@@ -155,6 +156,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
         ProxyError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         ProxyError::NoRoute | ProxyError::UnknownSession => StatusCode::NOT_FOUND,
         ProxyError::Busy
+        | ProxyError::Moving
         | ProxyError::NoBackend { .. }
         | ProxyError::Upstream(UpstreamError::Shed { .. } | UpstreamError::Exhausted { .. }) => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -170,6 +172,7 @@ fn status_of(error: &ProxyError) -> StatusCode {
             | UpstreamError::Malformed { .. }
             | UpstreamError::Broken { .. },
         )
+        | ProxyError::Packed
         | ProxyError::NoStandIn { .. } => StatusCode::BAD_GATEWAY,
     }
 }
@@ -193,6 +196,7 @@ fn refusal(error: &ProxyError) -> Refusal {
         | ProxyError::NoRoute
         | ProxyError::Upstream(UpstreamError::ClientBody(_)) => Refusal::BadRequest,
         ProxyError::Busy
+        | ProxyError::Moving
         | ProxyError::NoBackend { .. }
         | ProxyError::Upstream(UpstreamError::Shed { .. } | UpstreamError::Exhausted { .. }) => {
             Refusal::Unavailable
@@ -208,6 +212,7 @@ fn refusal(error: &ProxyError) -> Refusal {
             | UpstreamError::Malformed { .. }
             | UpstreamError::Broken { .. },
         )
+        | ProxyError::Packed
         | ProxyError::NoStandIn { .. } => Refusal::BadGateway,
     }
 }
@@ -228,6 +233,8 @@ fn detail(error: &ProxyError) -> Option<String> {
         | ProxyError::Rebound
         | ProxyError::Busy
         | ProxyError::Crowded
+        | ProxyError::Moving
+        | ProxyError::Packed
         | ProxyError::Auth { .. }
         | ProxyError::NoRoute
         | ProxyError::NoStandIn { .. }
@@ -252,6 +259,8 @@ fn closes(error: &ProxyError) -> bool {
         | ProxyError::NoRoute
         | ProxyError::NoBackend { .. }
         | ProxyError::Crowded
+        | ProxyError::Moving
+        | ProxyError::Packed
         | ProxyError::Ended
         | ProxyError::UnknownSession => false,
     }

@@ -6,7 +6,7 @@
 use http::Method;
 use http::header::HeaderMap;
 
-use crate::mcp::{Era, Kind};
+use crate::mcp::{Era, Kind, RequestFacts};
 use crate::routing::{Closeness, Rule};
 
 use super::alone;
@@ -29,6 +29,13 @@ pub(super) fn find(
     }
     if sse::message_of(route, head).is_some() {
         // Answered on the stream of its session, which comes from one backend.
+        let facts = subject.facts.as_ref().filter(|it| it.kind == Kind::Request);
+        let takes = |facts: &RequestFacts| {
+            route.rule(|rule| rule.takes(facts.method, facts.mirrored_name()))
+        };
+        if facts.is_some_and(|facts| takes(facts).is_some()) {
+            metrics::counter!("switchback_rules_unfollowed_total").increment(1);
+        }
         return None;
     }
     match (&subject.facts, era) {

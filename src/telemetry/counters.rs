@@ -178,6 +178,22 @@ const KNOWN: &[(&str, &str)] = &[
         "Streams of MCP sessions over HTTP+SSE that were ended at their beginning",
     ),
     (
+        "switchback_rules_unfollowed_total",
+        "MCP messages over HTTP+SSE that a rule would have led elsewhere, which cannot be",
+    ),
+    (
+        "switchback_packed_requests_total",
+        "MCP requests whose body was compressed, so that it was not known what they are about",
+    ),
+    (
+        "switchback_packed_answers_total",
+        "MCP answers that were compressed, so that their outcome was told by their status alone",
+    ),
+    (
+        "switchback_stream_moves_waited_total",
+        "Moves of MCP sessions over HTTP+SSE that waited for their turn, many being moved at once",
+    ),
+    (
         "switchback_messages_left_behind_total",
         "MCP messages that were sent elsewhere than to where their session lives, or there too",
     ),

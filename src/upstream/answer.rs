@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{Response, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -24,6 +24,14 @@ use super::switched::Switched;
 pub fn format_of(fields: &HeaderMap) -> Option<Format> {
     let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
     Format::of_content_type(kind)
+}
+
+/// Whether a body with these fields is compressed, or coded in another way: nothing is ever unpacked to
+/// be looked at.
+pub fn is_packed(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(CONTENT_ENCODING).into_iter();
+    let plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    codings.any(|coding| !plain(coding))
 }
 
 /// The body of an answer. It moves its connection along while it is read, and gives it back

@@ -4,6 +4,7 @@
 //! nothing that is asked here is counted as a call or judged. It speaks HTTP/1.1, like health
 //! checks. Everything is bounded: the time of the whole, pages, entries and bytes.
 
+mod elder;
 mod error;
 mod visit;
 

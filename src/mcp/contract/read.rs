@@ -51,6 +51,8 @@ pub struct Contract {
     bytes: usize,
 }
 
+/// What the transport of 2024-11-05 is called, which other revisions may be spoken over, too.
+const OVER_EVENT_STREAM: &str = "2024-11-05 over HTTP+SSE";
 /// Where the era without sessions says which server it is.
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
@@ -93,6 +95,12 @@ impl Contract {
         if revision.len() <= LONGEST && self.revisions.len() < MOST {
             self.revisions.insert(revision.to_owned());
         }
+    }
+
+    /// All that the server agreed to, it agreed to over HTTP+SSE: clients of Streamable HTTP cannot speak
+    /// to it, whatever the revision is called. So that counts as one of its own.
+    pub fn over_event_stream(&mut self) {
+        self.revisions = BTreeSet::from([OVER_EVENT_STREAM.to_owned()]);
     }
 
     /// Whether the server says that it has lists of this kind.

@@ -18,6 +18,7 @@ pub(super) enum Name {
     Cursor,
     Meta,
     Claim,
+    Cancels,
     Other,
 }
 
@@ -30,13 +31,14 @@ const OUTER: [(&str, Name); 5] = [
     ("error", Name::Error),
 ];
 /// The names that matter directly inside `params`.
-const INNER: [(&str, Name); 7] = [
+const INNER: [(&str, Name); 8] = [
     ("name", Name::Tool),
     ("uri", Name::Uri),
     ("protocolVersion", Name::Version),
     ("taskId", Name::Task),
     ("requestState", Name::State),
     ("cursor", Name::Cursor),
+    ("requestId", Name::Cancels),
     ("_meta", Name::Meta),
 ];
 /// The names that matter directly inside the `_meta` of `params`.
@@ -69,6 +71,7 @@ impl Name {
             | Self::Version
             | Self::Meta
             | Self::Claim
+            | Self::Cancels
             | Self::Other => None,
         }
     }

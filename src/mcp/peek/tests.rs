@@ -313,6 +313,24 @@ fn the_claimed_version_is_the_one_in_the_meta_of_the_params() {
 }
 
 #[test]
+fn what_is_taken_back_is_told_where_the_method_says_so() {
+    let cancels = |method: &str, id: &str| {
+        let text = format!(r#"{{"method":"{method}","params":{{"requestId":{id}}}}}"#);
+        peek(&text).unwrap().cancels.map(|id| *id)
+    };
+    let method = "notifications/cancelled";
+
+    let number = Some(RequestId::Number("7".into()));
+    assert_eq!(cancels(method, "7"), number);
+    let text = Some(RequestId::Text("a".into()));
+    assert_eq!(cancels(method, r#""a""#), text);
+    assert_eq!(cancels("notifications/progress", "7"), None);
+    for odd in ["null", "{}", "[7]", "true"] {
+        assert_eq!(cancels(method, odd), None, "{odd}");
+    }
+}
+
+#[test]
 fn a_request_is_tied_by_the_value_that_it_brings_back() {
     let long = "s".repeat(5_000);
     let tie = |kind, value: &str| Some(Tie::new(kind, value.as_bytes()));

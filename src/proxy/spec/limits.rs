@@ -144,6 +144,10 @@ pub struct LimitsSpec {
     pub stream_calls: usize,
     /// The same in all such sessions, 0 to 10,000,000. Read at the start. Default 100,000.
     pub stream_calls_total: usize,
+    /// Most MCP sessions over HTTP+SSE (2024-11-05) that are being opened elsewhere at once, after a revert
+    /// or the death of their backend, 1 to 10,000; more wait for their turn, those first whose
+    /// client has sent something. Read at the start. Default 64.
+    pub stream_moves: usize,
     /// How long the opening of an MCP session that nobody uses is kept, 1m to 365d. Default 7d.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
@@ -238,6 +242,7 @@ impl LimitsSpec {
         problems.number("ties", self.ties, most.clone());
         problems.number("stream_calls", self.stream_calls, 0..=1_000_000);
         problems.number("stream_calls_total", self.stream_calls_total, most);
+        problems.number("stream_moves", self.stream_moves, 1..=10_000);
         problems.number("event_bytes", self.event_bytes, KIB..=16 * 1024 * KIB);
         let day = Duration::from_secs(1)..=Duration::from_hours(24);
         problems.duration("held_idle", self.held_idle, day.clone());
@@ -286,6 +291,7 @@ impl Default for LimitsSpec {
             event_bytes: 64 * KIB,
             stream_calls: 1000,
             stream_calls_total: 100_000,
+            stream_moves: 64,
             session_age: Duration::from_hours(7 * 24),
             checked_tokens: 10_000,
         }

@@ -1,21 +1,21 @@
 //! The sessions over HTTP+SSE whose streams are open in this process, and their calls.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use papaya::HashMap;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::sync::{Notify, watch};
 
 use crate::mcp::{Home, RequestId};
-use crate::model::Outcome;
-use crate::proxy::call::{Latency, Part};
+use crate::proxy::call::Part;
 use crate::proxy::spec::LimitsSpec;
-use crate::stats::{BadCall, CallStats, Marks};
+
+use super::open_call::{OpenCall, Tool};
+use super::turns::Turns;
 
 const UNFOLLOWED: &str = "switchback_stream_calls_unfollowed_total";
 
@@ -26,6 +26,7 @@ pub struct LiveSessions {
     /// Calls under way, in all sessions.
     calls: Arc<AtomicUsize>,
     most: MostCalls,
+    turns: Turns,
 }
 
 /// How many calls under way are followed; of more it is not known how they went.
@@ -49,10 +50,14 @@ pub(in crate::proxy) struct LiveSession {
     /// A message has come for it.
     has_spoken: AtomicBool,
     home: ArcSwap<StreamHome>,
+    /// Where it lived before, while calls of it are under way there.
+    former: ArcSwapOption<StreamHome>,
     /// What the worker of the stream is asked to do, as [`Asked`].
     asked: AtomicU8,
     waker: Mutex<Option<Waker>>,
     moves: watch::Sender<Moves>,
+    /// A message waits for its move.
+    hurry: Notify,
 }
 
 /// Where a session lives.
@@ -87,21 +92,6 @@ pub(super) struct Moves {
     is_over: bool,
 }
 
-/// A call whose response has not come.
-#[derive(Debug)]
-pub(in crate::proxy) struct OpenCall {
-    id: RequestId,
-    since: Instant,
-    /// The number of the home that it was sent to.
-    home: AtomicU64,
-    /// The home has taken it.
-    has_arrived: AtomicBool,
-    /// Its part in a rollout.
-    part: Option<Part>,
-    /// Nothing of a call whose latency says nothing.
-    marks: Option<Mutex<Marks>>,
-}
-
 impl LiveSessions {
     /// No sessions yet.
     pub fn new(limits: &LimitsSpec) -> Self {
@@ -112,6 +102,7 @@ impl LiveSessions {
                 a_session: limits.stream_calls,
                 in_all: limits.stream_calls_total,
             },
+            turns: Turns::new(limits.stream_moves),
         }
     }
 
@@ -134,9 +125,11 @@ impl LiveSessions {
                 at,
                 target,
             }),
+            former: ArcSwapOption::empty(),
             asked: AtomicU8::new(Asked::Nothing as u8),
             waker: Mutex::default(),
             moves: watch::Sender::default(),
+            hurry: Notify::new(),
         });
         self.sessions.pin().insert(id, Arc::clone(&session));
         session
@@ -145,6 +138,11 @@ impl LiveSessions {
     /// The session of this id, if its stream is open here.
     pub(super) fn find(&self, id: &str) -> Option<Arc<LiveSession>> {
         self.sessions.pin().get(id).cloned()
+    }
+
+    /// Whose turn it is to move.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// A session's stream is over.
@@ -163,7 +161,11 @@ impl LiveSession {
     }
 
     /// A call begins. Nothing is known of its end when there are too many.
-    pub(super) fn begin(&self, id: &RequestId, part: Option<Part>) -> Option<u64> {
+    pub(super) fn begin(
+        &self,
+        (id, tool): (&RequestId, Option<Tool>),
+        part: Option<Part>,
+    ) -> Option<u64> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let in_all = self.in_all.fetch_add(1, Ordering::Relaxed);
         if count >= self.most.a_session || in_all >= self.most.in_all {
@@ -172,7 +174,7 @@ impl LiveSession {
             return None;
         }
         let key = id.key();
-        let call = Arc::new(OpenCall::new(id, part, self.home.load().number));
+        let call = Arc::new(OpenCall::new(id, tool, (part, self.home.load().number)));
         if self.calls.pin().insert(key, call).is_some() {
             // The client has used an id twice: of the two one response is told.
             self.count_out();
@@ -189,35 +191,49 @@ impl LiveSession {
     }
 
     /// The call of this key is on its way to the home of this number, or has been taken there.
-    pub(super) fn sent(&self, key: u64, (home, has_arrived): (u64, bool)) {
+    pub(super) fn sent(&self, key: u64, at: (u64, bool)) {
         if let Some(call) = self.calls.pin().get(&key) {
-            call.home.store(home, Ordering::Relaxed);
-            call.has_arrived.store(has_arrived, Ordering::Release);
+            call.sent(at);
         }
     }
 
     /// Whether a call is under way at the home of this number.
     pub(super) fn is_busy(&self, home: u64) -> bool {
-        let is_there = |call: &Arc<OpenCall>| call.home.load(Ordering::Relaxed) == home;
+        let is_there = |call: &Arc<OpenCall>| call.home() == home;
         self.calls.pin().values().any(is_there)
     }
 
     /// The calls that were taken by homes that are none of these are over.
     pub(super) fn take_orphans(&self, homes: [Option<u64>; 2]) -> Vec<Arc<OpenCall>> {
+        self.take_those(|call| call.has_arrived() && !homes.contains(&Some(call.home())))
+    }
+
+    /// The client has taken the calls of these keys back, and their server knows.
+    pub(super) fn cancelled(&self, keys: &[u64]) {
         let calls = self.calls.pin();
-        let is_lost = |call: &OpenCall| {
-            let home = call.home.load(Ordering::Relaxed);
-            call.has_arrived.load(Ordering::Acquire) && !homes.contains(&Some(home))
-        };
-        let lost = calls.iter().filter(|(_, call)| is_lost(call));
-        let keys: Vec<u64> = lost.map(|(key, _)| *key).collect();
-        keys.into_iter().filter_map(|key| self.take(key)).collect()
+        let known = keys.iter().filter_map(|key| calls.get(key));
+        if known.map(|call| call.cancel()).count() > 0 {
+            self.look();
+        }
+    }
+
+    /// The calls that their client has taken back are over.
+    pub(super) fn take_cancelled(&self) -> Vec<Arc<OpenCall>> {
+        self.take_those(OpenCall::is_cancelled)
     }
 
     /// Every call that is under way is over.
     pub(super) fn take_all(&self) -> Vec<Arc<OpenCall>> {
+        self.take_those(|_| true)
+    }
+
+    fn take_those(&self, wanted: impl Fn(&OpenCall) -> bool) -> Vec<Arc<OpenCall>> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
         let calls = self.calls.pin();
-        let keys: Vec<u64> = calls.keys().copied().collect();
+        let those = calls.iter().filter(|(_, call)| wanted(call));
+        let keys: Vec<u64> = those.map(|(key, _)| *key).collect();
         keys.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
@@ -257,6 +273,26 @@ impl LiveSession {
         self.home.store(Arc::new(StreamHome { number, at, target }));
         self.moves.send_modify(|moves| moves.number = number);
         number
+    }
+
+    /// Where the session lived before, while calls of it are under way there.
+    pub(super) fn former(&self) -> Option<Arc<StreamHome>> {
+        self.former.load_full()
+    }
+
+    /// Calls of the session are under way there, where it lived before, or nowhere any more.
+    pub(super) fn set_former(&self, former: Option<Arc<StreamHome>>) {
+        self.former.store(former);
+    }
+
+    /// A message waits for its move.
+    pub(super) fn hurries(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Told when a message waits for its move.
+    pub(super) fn hurry(&self) -> &Notify {
+        &self.hurry
     }
 
     /// No new home was found.
@@ -336,59 +372,6 @@ impl Moves {
     /// Whether a session that was looked at then has moved, or could not.
     pub(super) fn are_decided(self, then: Self) -> bool {
         self.number != then.number || self.failures != then.failures || self.is_over
-    }
-}
-
-impl OpenCall {
-    fn new(id: &RequestId, part: Option<Part>, home: u64) -> Self {
-        let tells = part.as_ref().filter(|part| part.latency == Latency::Tells);
-        let marks = tells.map(|part| Mutex::new(part.trial.begin(part.worker, part.role)));
-        Self {
-            id: id.clone(),
-            since: Instant::now(),
-            home: AtomicU64::new(home),
-            has_arrived: AtomicBool::new(false),
-            part,
-            marks,
-        }
-    }
-
-    fn mark(&self, worker: usize) {
-        if let (Some(part), Some(marks)) = (&self.part, &self.marks) {
-            let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
-            let age = self.since.elapsed();
-            part.trial.mark(worker, part.role, age, &mut marks);
-        }
-    }
-
-    /// The number of the home that it was sent to.
-    pub(super) fn home(&self) -> u64 {
-        self.home.load(Ordering::Relaxed)
-    }
-
-    /// The id of the request.
-    pub(super) fn id(&self) -> &RequestId {
-        &self.id
-    }
-
-    /// The call has ended so, as this worker found out.
-    pub(super) fn end(&self, (worker, stats): (usize, &CallStats), outcome: Outcome) {
-        stats.begin();
-        stats.end(outcome, self.since.elapsed());
-        if !outcome.tells_nothing() {
-            self.mark(worker);
-        }
-        if let Some(Part {
-            trial, role, key, ..
-        }) = &self.part
-        {
-            let call = BadCall {
-                role: *role,
-                key: *key,
-                outcome,
-            };
-            trial.end(worker, call);
-        }
     }
 }
 

@@ -6,16 +6,19 @@
 //! a call, the message and its response, may pass on two workers; what is known of the calls under way
 //! is in a table of the process.
 
+mod leaving;
 mod live;
 mod moving;
 mod open;
+mod open_call;
 mod posts;
 mod session_stream;
 mod source;
 mod stream;
+mod turns;
 
 pub(super) use live::LiveSession;
 pub use live::LiveSessions;
-pub(super) use open::{Opener, prepare};
+pub(super) use open::{Opener, check, prepare};
 pub(super) use posts::{Posted, find, message_of, send};
 pub(super) use stream::SessionStream;

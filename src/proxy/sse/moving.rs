@@ -82,6 +82,12 @@ pub(super) enum MoveError {
     /// It would not have the session.
     #[error("replaying how the session was opened")]
     Replay(#[from] ReplayError),
+    /// It may stay after all.
+    #[error("the session may stay where it is")]
+    Unneeded,
+    /// Nothing is left to open it with, or its route wants it to end.
+    #[error("nothing is left to open the session with")]
+    Lost,
     /// It took longer than a call may wait for its answer.
     #[error("opening the session timed out")]
     Elapsed(#[from] Elapsed),
@@ -92,7 +98,9 @@ impl MoveError {
     fn may_differ_elsewhere(&self) -> bool {
         match self {
             Self::Upstream(_) | Self::Stream | Self::Elapsed(_) => true,
-            Self::NoBackend | Self::NoStream | Self::Replay(_) => false,
+            Self::NoBackend | Self::NoStream | Self::Replay(_) | Self::Unneeded | Self::Lost => {
+                false
+            }
         }
     }
 }
@@ -142,7 +150,7 @@ async fn open(worker: &Rc<Worker>, plan: &Plan, decided: &Decided) -> Result<Mov
     let answer = sent.map_err(|unanswered| unanswered.error)?;
     call.answered(answer.status().as_u16());
     let is_stream = upstream::format_of(answer.headers()) == Some(Format::EventStream);
-    if !answer.status().is_success() || !is_stream {
+    if !answer.status().is_success() || !is_stream || upstream::is_packed(answer.headers()) {
         return Err(MoveError::NoStream);
     }
     pace.answered(true);

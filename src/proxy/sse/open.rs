@@ -5,19 +5,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use crate::mcp::sealed::MAX_TARGET_BYTES;
 use crate::mcp::{self, Belongs, Format, sealed};
+use crate::model::Outcome;
+use crate::proxy::attempt;
+use crate::proxy::error::ProxyError;
 use crate::proxy::head::Head;
 use crate::proxy::pipeline::{Decided, Subject};
 use crate::proxy::session;
 use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
 use crate::upstream::spec::HostSpec;
-use crate::upstream::{Endpoint, Template};
+use crate::upstream::{self, Endpoint, Template, host_and_port};
 
 use super::posts::{PARAMETER, target_of};
 
@@ -68,19 +71,43 @@ pub(in crate::proxy) fn prepare(decided: &mut Decided, (head, sent): (&mut Head,
     });
 }
 
+/// Refuses a stream that may be a session, and whose events nobody can read: the URL for its messages
+/// would pass as it is, and they would go anywhere.
+///
+/// # Errors
+/// [`ProxyError::Packed`] for a stream that is compressed.
+pub(in crate::proxy) fn check(
+    decided: &Decided,
+    (answer, call): &mut attempt::Answered,
+) -> Result<(), ProxyError> {
+    if decided.stream.is_none() || !answer.status().is_success() {
+        return Ok(());
+    }
+    let fields = answer.headers();
+    let is_stream = upstream::format_of(fields) == Some(Format::EventStream);
+    if !is_stream || !upstream::is_packed(fields) {
+        return Ok(());
+    }
+    metrics::counter!(REFUSED).increment(1);
+    let route = &decided.route.route().name;
+    let endpoint = decided.endpoint.name();
+    tracing::warn!(%route, %endpoint, "a server compresses its event stream, though nobody asked for that: it was refused");
+    call.answered(answer.status().as_u16());
+    call.end(Outcome::ServerError);
+    Err(ProxyError::Packed)
+}
+
 impl Opener {
     /// What makes a session of an answer, if it may be one.
     pub(in crate::proxy) fn of(
         worker: &Rc<Worker>,
         (decided, subject): (&mut Decided, &Subject),
-        (status, format, fields): (StatusCode, Option<Format>, &HeaderMap),
+        (status, format): (StatusCode, Option<Format>),
     ) -> Option<Box<Self>> {
         let template = decided.stream.take()?;
         let may_be = subject.method == Method::GET
             && status.is_success()
-            && format == Some(Format::EventStream)
-            // Nothing is ever unpacked to be looked at.
-            && !fields.contains_key(CONTENT_ENCODING);
+            && format == Some(Format::EventStream);
         may_be.then(|| {
             Box::new(Self {
                 worker: Rc::clone(worker),
@@ -150,12 +177,12 @@ pub(super) fn target_at(
         authority_of(endpoint.name()),
         host_of(&template.fields),
         match &arm.spec.host {
-            HostSpec::Name(name) => name.value().to_str().ok().and_then(with_port),
+            HostSpec::Name(name) => name.value().to_str().ok().and_then(host_and_port),
             HostSpec::Keep | HostSpec::Endpoint => None,
         },
     ];
-    let is_own = |authority: &str| {
-        let named = with_port(authority);
+    let is_own = |named: &str| {
+        let named = host_and_port(named);
         named.is_some() && own.contains(&named)
     };
     target_of(mcp::resolve(template.target.path(), data, is_own)?)
@@ -164,24 +191,10 @@ pub(super) fn target_at(
 /// The authority of an endpoint, `http://host:port`.
 fn authority_of(endpoint: &str) -> Option<(String, u16)> {
     let uri: Uri = endpoint.parse().ok()?;
-    with_port(uri.authority()?.as_str())
+    host_and_port(uri.authority()?.as_str())
 }
 
 /// What the backend was told its name is.
 fn host_of(fields: &HeaderMap) -> Option<(String, u16)> {
-    with_port(fields.get(http::header::HOST)?.to_str().ok()?)
-}
-
-/// A host in lower case, and its port; without one any of the two of HTTP is meant, and
-/// the first stands for both.
-fn with_port(authority: &str) -> Option<(String, u16)> {
-    let authority: http::uri::Authority = authority.parse().ok()?;
-    if authority.as_str().contains('@') {
-        return None;
-    }
-    let port = match authority.port_u16() {
-        None | Some(443) => 80,
-        Some(port) => port,
-    };
-    Some((authority.host().to_ascii_lowercase(), port))
+    host_and_port(fields.get(http::header::HOST)?.to_str().ok()?)
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::mcp::{Belongs, Home, Kind, Lists, RequestFacts, sealed};
 use crate::model::Outcome;
 use crate::proxy::attempt::{self, Answered};
+use crate::proxy::behind::{self, Elsewhere};
 use crate::proxy::call::{Call, Counts, Part};
 use crate::proxy::choice::Place;
 use crate::proxy::error::ProxyError;
@@ -24,10 +25,11 @@ use crate::proxy::session;
 use crate::proxy::spec::LossSpec;
 use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
-use crate::stats::CallStats;
-use crate::upstream::{Again, Pace, Repeats, RequestBody, Unanswered};
+use crate::upstream::{Again, Kept, Pace, Repeats, RequestBody, Unanswered};
 
+use super::leaving;
 use super::live::{Asked, LiveSession, StreamHome};
+use super::open_call::{Account, Tool};
 
 /// What a message URL begins its query with. Clients of some SDKs look for this name.
 pub(super) const PARAMETER: &str = "session_id=";
@@ -79,15 +81,22 @@ pub(in crate::proxy) async fn find(
         live: worker.shared().live.find(sealed),
         home: 0,
     });
-    let home = posted.live.as_ref().map(|live| live.home());
-    let at = match home.filter(|home| home.number > 0) {
+    let home = match &posted.live {
+        Some(live) => {
+            // Whoever is spoken to is not forgotten.
+            worker.sessions().find(sealed, worker.tick());
+            Some(live.home()).filter(|home| home.number > 0)
+        }
+        None => leaving::noted_home(worker, sealed).map(Arc::new),
+    };
+    let at = match home {
         Some(home) => posted.follow(route, &home),
         None => session::sealed_at(route, (opened.backend, opened.endpoint, opened.key)),
     };
     if let Some(at) = at.clone().filter(|at| session::may_stay(route, at)) {
         return Ok((at, posted));
     }
-    if let Some(at) = posted.wait_for_move(worker, route, Asked::Look).await {
+    if let Some(at) = posted.wait_for_move(worker, route, Asked::Look).await? {
         return Ok((at, posted));
     }
     let at = at.ok_or_else(unknown)?;
@@ -139,22 +148,28 @@ impl Posted {
         worker: &Worker,
         route: &RouteView,
         asked: Asked,
-    ) -> Option<Place> {
-        let live = Arc::clone(self.live.as_ref()?);
+    ) -> Result<Option<Place>, ProxyError> {
+        let Some(live) = self.live.clone() else {
+            return Ok(None);
+        };
         if route.route().on_loss == LossSpec::Sever {
-            return None;
+            return Ok(None);
         }
         let mut moves = live.moves();
         let then = *moves.borrow_and_update();
         if then.number == self.home {
             live.ask(asked);
+            live.hurries();
             let deadline = worker.deadlines().deadline();
             deadline.set(route.route().patience.head);
             let decided = pin!(moves.wait_for(|moves| moves.are_decided(then)));
-            deadline.guard(decided).await.ok()?.ok()?;
+            let decided = deadline.guard(decided).await;
+            // It lives still, and others may have to move before it.
+            decided.map_err(|_| ProxyError::Moving)?.ok();
         }
         let home = live.home();
-        (home.number != self.home).then(|| self.follow(route, &home))?
+        let has_moved = home.number != self.home;
+        Ok(has_moved.then(|| self.follow(route, &home)).flatten())
     }
 
     /// Keeps what opens a session.
@@ -180,6 +195,7 @@ pub(in crate::proxy) async fn send(
     mut request: Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
+    tell_former(worker, (decided, subject), &request);
     let mut call = begin_call(worker, decided, pace)?;
     let mut sent = Sent::new(worker, decided, subject);
     let sending = (&mut request, Repeats::Unsent);
@@ -214,6 +230,27 @@ pub(in crate::proxy) async fn send(
     }
 }
 
+/// Tells the calls that stayed behind when their session moved what their client notifies servers of. Not
+/// what it answers: both number what they ask, and one could take the other's.
+fn tell_former(
+    worker: &Rc<Worker>,
+    (decided, subject): (&Decided, &Subject),
+    request: &Request<RequestBody>,
+) {
+    let live = decided.posted.as_ref().and_then(|it| it.live.as_ref());
+    let facts = subject.facts.as_deref();
+    let is_meant = facts.is_some_and(behind::is_notice);
+    let Some(former) = live.filter(|_| is_meant).and_then(|live| live.former()) else {
+        return;
+    };
+    let at = session::home_at(&decided.route, &former.at);
+    if let (Some((_, endpoint)), Some(copy)) = (at, Kept::of(request)) {
+        let mut copy = copy.restore();
+        *copy.uri_mut() = Uri::from(former.target.clone());
+        behind::send(worker, decided, (copy, Elsewhere { endpoint, id: None }));
+    }
+}
+
 /// A message is no call of its own: those in it are counted apart.
 fn begin_call(worker: &Worker, decided: &Decided, pace: &Rc<Pace>) -> Result<Call, ProxyError> {
     let mut call = attempt::begin(worker, (decided, pace), None)?;
@@ -234,7 +271,7 @@ async fn flee(worker: &Worker, decided: &mut Decided) -> Option<()> {
         .wait_for_move(worker, &decided.route, Asked::Leave)
         .await;
     decided.posted = Some(posted);
-    (decided.place, decided.endpoint) = at?;
+    (decided.place, decided.endpoint) = at.ok()??;
     Some(())
 }
 
@@ -242,9 +279,11 @@ async fn flee(worker: &Worker, decided: &mut Decided) -> Option<()> {
 struct Sent {
     worker: Rc<Worker>,
     live: Option<Arc<LiveSession>>,
-    stats: Option<Arc<CallStats>>,
+    account: Option<Account>,
     home: u64,
     open: Vec<u64>,
+    /// The calls that it takes back.
+    cancels: Vec<u64>,
 }
 
 impl Sent {
@@ -261,9 +300,10 @@ impl Sent {
         let mut sent = Self {
             worker: Rc::clone(worker),
             live,
-            stats: None,
+            account: None,
             home: 0,
             open,
+            cancels: subject.facts.as_deref().map_or(Vec::new(), cancelled_by),
         };
         sent.goes_to(decided);
         sent
@@ -271,7 +311,11 @@ impl Sent {
 
     fn goes_to(&mut self, decided: &Decided) {
         let arm = decided.route.arm(decided.place);
-        self.stats = arm.map(|(_, view)| Arc::clone(&view.stats));
+        self.account = arm.map(|(arm, view)| Account {
+            route: decided.route.route().name.clone(),
+            backend: arm.backend.clone(),
+            stats: Arc::clone(&view.stats),
+        });
         self.home = decided.posted.as_ref().map_or(0, |posted| posted.home);
         if let Some(live) = &self.live {
             live.speaks();
@@ -292,6 +336,9 @@ impl Sent {
         for key in self.open.drain(..) {
             live.sent(key, (self.home, true));
         }
+        if !self.cancels.is_empty() {
+            live.cancelled(&self.cancels);
+        }
         // Its stream may have broken before this was known.
         if live.home().number != self.home {
             live.look();
@@ -299,12 +346,12 @@ impl Sent {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        let (Some(live), Some(stats)) = (&self.live, &self.stats) else {
+        let (Some(live), Some(account)) = (&self.live, &self.account) else {
             return;
         };
         for key in self.open.drain(..) {
             if let Some(call) = live.take(key) {
-                call.end((self.worker.number(), stats), outcome);
+                account.end(&self.worker, &call, outcome);
             }
         }
     }
@@ -318,13 +365,25 @@ impl Drop for Sent {
 
 /// The calls in a message begin.
 fn begin(live: &LiveSession, facts: &RequestFacts, part: Option<&Part>) -> Vec<u64> {
+    let requests = messages_of(facts).filter(|one| one.kind == Kind::Request);
+    let calls = requests.filter_map(|one| Some((one.id.as_ref()?, Tool::of(one))));
+    calls
+        .filter_map(|call| live.begin(call, part.cloned()))
+        .collect()
+}
+
+/// The calls that a message takes back.
+fn cancelled_by(facts: &RequestFacts) -> Vec<u64> {
+    let cancels = messages_of(facts).filter_map(|one| one.cancels.as_ref());
+    cancels.map(|id| id.key()).collect()
+}
+
+/// The message that a body is, or the messages of a batch.
+fn messages_of(facts: &RequestFacts) -> impl Iterator<Item = &RequestFacts> {
     let single = std::slice::from_ref(facts);
-    let messages = if facts.kind == Kind::Batch {
-        &facts.members
+    if facts.kind == Kind::Batch {
+        facts.members.iter()
     } else {
-        single
-    };
-    let requests = messages.iter().filter(|one| one.kind == Kind::Request);
-    let ids = requests.filter_map(|one| one.id.as_ref());
-    ids.filter_map(|id| live.begin(id, part.cloned())).collect()
+        single.iter()
+    }
 }

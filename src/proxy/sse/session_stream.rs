@@ -2,34 +2,28 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::mcp::{Home, Lists, Refusal, SessionRecord};
+use crate::mcp::{Home, Lists, Refusal};
 use crate::model::{BackendName, Outcome, RouteName};
 use crate::proxy::answer::{Relayed, RequestGuard};
 use crate::proxy::crowd::Seat;
-use crate::proxy::session;
-use crate::proxy::spec::LossSpec;
-use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
-use crate::stats::CallStats;
 use crate::upstream::Template;
 
-use super::live::{Asked, LiveSession, OpenCall};
-use super::moving::{MoveError, Moved, Plan, move_on};
+use super::leaving::{self, Leaving, Move, Why};
+use super::live::{Asked, LiveSession};
+use super::moving::{MoveError, Moved};
 use super::open::{OpenedStream, Opener};
+use super::open_call::{Account, OpenCall};
 use super::source::{Of, Piece, Source};
 
 /// Homes that a session has left, and whose last calls can still be counted as theirs.
 const PAST_HOMES: usize = 4;
-
-/// A move under way.
-type Moving = Pin<Box<dyn Future<Output = Result<Moved, MoveError>>>>;
 
 /// A session's stream.
 pub(super) struct OpenStream {
@@ -43,12 +37,14 @@ pub(super) struct OpenStream {
     /// Where it lived before, until the calls there have ended.
     before: Option<Source>,
     /// Where the calls of its last homes are counted, by their numbers.
-    past: VecDeque<(u64, Arc<CallStats>)>,
-    moving: Option<Moving>,
+    past: VecDeque<(u64, Account)>,
+    moving: Option<Move>,
     /// A new home, until the event under way is complete.
     found: Option<Box<Moved>>,
     /// What is passed on next.
     ready: VecDeque<Bytes>,
+    /// What the client is told when the event under way is complete.
+    untold: Vec<Bytes>,
     is_over: bool,
     is_lost: bool,
     /// Its place among the streams of its client.
@@ -101,6 +97,7 @@ impl OpenStream {
             moving: None,
             found: None,
             ready: VecDeque::new(),
+            untold: Vec::new(),
             is_over: false,
             is_lost: false,
             _seat: relayed.seat,
@@ -111,6 +108,7 @@ impl OpenStream {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             self.poll_move(cx);
+            self.tell();
             std::task::ready!(self.guard.connection.poll_may_give(cx));
             if let Some(piece) = self.ready.pop_front() {
                 self.guard.connection.given(piece.len());
@@ -136,12 +134,16 @@ impl OpenStream {
             let Some(moving) = &mut self.moving else {
                 break;
             };
-            match moving.as_mut().poll(cx) {
-                Poll::Ready(Ok(moved)) => self.found = Some(Box::new(moved)),
-                Poll::Ready(Err(error)) => self.stays(&error),
-                Poll::Pending => break,
-            }
+            let Poll::Ready(moved) = moving.poll(cx) else {
+                break;
+            };
             self.moving = None;
+            match moved {
+                Ok(moved) => self.found = Some(Box::new(moved)),
+                Err(MoveError::Unneeded) => self.stays_after_all(),
+                Err(MoveError::Lost) => self.lose(),
+                Err(error) => self.stays(&error),
+            }
         }
         if self.found.is_some() && !self.is_inside_event() {
             self.arrive();
@@ -201,21 +203,22 @@ impl OpenStream {
 
     /// The session's home is gone with its process.
     fn breaks(&mut self) {
-        let was_inside = self.is_inside_event();
+        if self.is_inside_event() {
+            // Whatever came now would be taken for a part of that event.
+            self.lose();
+        }
         let source = self.source.take();
         self.forget(source);
         self.bury_orphans();
-        if was_inside {
-            // Whatever came now would be taken for a part of that event.
-            return self.lose();
-        }
-        if self.moving.is_none() && self.found.is_none() {
+        if !self.is_over && self.moving.is_none() && self.found.is_none() {
             self.heed(Asked::Leave);
         }
     }
 
     /// Looks whether the session is to leave, and where it may go.
     fn heed(&mut self, asked: Asked) {
+        self.end_calls(&self.session.take_cancelled(), Outcome::Cancelled);
+        self.leave_behind();
         self.bury_orphans();
         if self.moving.is_some() || self.found.is_some() {
             return;
@@ -224,34 +227,35 @@ impl OpenStream {
         let Some(route) = view.named(&self.route) else {
             return self.lose();
         };
-        let at = session::home_at(&route, &self.session.home().at);
-        let stays = at.is_some_and(|at| session::may_stay(&route, &at));
-        if stays && asked != Asked::Leave && self.source.is_some() {
+        let is_there = self.source.is_some();
+        if is_there && asked != Asked::Leave && leaving::may_stay(&route, &self.session) {
             // Whoever waits looks again.
             return self.session.move_failed();
         }
-        if route.route().on_loss == LossSpec::Sever {
+        if leaving::record_of(&self.worker, &route, &self.session).is_none() {
             return self.lose();
         }
-        let record = self
-            .worker
-            .sessions()
-            .find(self.session.id(), self.worker.tick());
-        let record = record.map(|session| session.record());
-        if record.is_none() && self.session.has_spoken() {
-            return self.lose();
-        }
-        self.begin_move(route, record);
+        let why = if is_there && asked != Asked::Leave {
+            Why::Unwanted
+        } else {
+            Why::Gone
+        };
+        self.moving = Some(Move::begin(Leaving {
+            worker: Rc::clone(&self.worker),
+            route: self.route.clone(),
+            session: Arc::clone(&self.session),
+            template: Rc::clone(&self.template),
+            why,
+        }));
     }
 
-    fn begin_move(&mut self, route: RouteView, record: Option<Arc<SessionRecord>>) {
-        let plan = Plan {
-            key: route.route().keys.hash(self.session.id().as_bytes()),
-            route,
-            template: Rc::clone(&self.template),
-            record,
-        };
-        self.moving = Some(Box::pin(move_on(Rc::clone(&self.worker), plan)));
+    /// When its turn to move had come, the session could stay again.
+    fn stays_after_all(&mut self) {
+        if self.source.is_none() {
+            // Meanwhile there is nothing left to stay at.
+            return self.heed(Asked::Leave);
+        }
+        self.session.move_failed();
     }
 
     /// No new home was found: the session stays where it is, as long as that lives.
@@ -297,6 +301,8 @@ impl OpenStream {
         };
         let backend = moved.home.backend.clone();
         self.count_move(&backend);
+        let is_outdated = moved.route.is_older_than(&self.worker.view());
+        let former = self.source.is_some().then(|| self.session.home());
         if let Some(mut old) = self.source.replace(source) {
             old.lingers(self.worker.streams(), (&self.route, &backend));
             // The one before that, if there is one, has had its time.
@@ -305,11 +311,17 @@ impl OpenStream {
         }
         let lists = moved.home.lists.events();
         self.session.move_to(moved.home, moved.target);
+        self.session.set_former(former);
+        leaving::note_home(&self.worker, &self.route, &self.session);
         self.is_lost = false;
         self.ready.extend(moved.said);
         self.ready.extend((!lists.is_empty()).then_some(lists));
         self.bury_orphans();
         self.leave_behind();
+        if is_outdated {
+            // What was published since may want it to leave again.
+            self.session.look();
+        }
     }
 
     fn count_move(&mut self, backend: &BackendName) {
@@ -338,25 +350,34 @@ impl OpenStream {
             return;
         }
         self.end_calls(&lost, Outcome::Broken);
-        if !self.is_over && !self.is_inside_event() {
-            for call in lost {
-                let body = Refusal::BadGateway.body(Some(call.id()), None);
-                let event = [b"event: message\ndata: ", &*body, b"\n\n"].concat();
-                self.ready.push_back(event.into());
-            }
+        for call in lost {
+            let body = Refusal::BadGateway.body(Some(call.id()), None);
+            let event = [b"event: message\ndata: ", &*body, b"\n\n"].concat();
+            self.untold.push(event.into());
+        }
+        self.tell();
+    }
+
+    /// Tells the client what is left to tell; nothing comes between the parts of an event.
+    fn tell(&mut self) {
+        if !self.untold.is_empty() && !self.is_over && !self.is_inside_event() {
+            self.ready.extend(self.untold.drain(..));
         }
     }
 
     fn end_calls(&self, calls: &[Arc<OpenCall>], outcome: Outcome) {
+        if calls.is_empty() {
+            return;
+        }
         let sources = [&self.source, &self.before].into_iter().flatten();
-        let here = sources.map(|source| (source.number(), source.stats()));
-        let past = self.past.iter().map(|(number, stats)| (*number, stats));
+        let here = sources.map(|source| (source.number(), source.account()));
+        let past = self.past.iter().map(|(number, account)| (*number, account));
         let known: Vec<_> = here.chain(past).collect();
         for call in calls {
             let home = call.home();
-            let stats = known.iter().find(|(number, _)| *number == home);
-            if let Some((_, stats)) = stats.or(known.first()) {
-                call.end((self.worker.number(), stats), outcome);
+            let account = known.iter().find(|(number, _)| *number == home);
+            if let Some((_, account)) = account.or(known.first()) {
+                account.end(&self.worker, call, outcome);
             }
         }
     }
@@ -367,8 +388,11 @@ impl OpenStream {
             return;
         };
         self.past
-            .push_front((source.number(), Arc::clone(source.stats())));
+            .push_front((source.number(), source.account().clone()));
         self.past.truncate(PAST_HOMES);
+        if self.before.is_none() {
+            self.session.set_former(None);
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use crate::proxy::call::Call;
 use crate::proxy::streams::{Kind, StreamEntry, Streams};
 use crate::proxy::view::{ArmView, RouteView};
 use crate::proxy::worker::Worker;
-use crate::stats::CallStats;
 use crate::upstream::{AnswerBody, Endpoint};
 
+use super::leaving;
 use super::live::LiveSession;
+use super::open_call::Account;
 
 /// A backend's end of a session's stream.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) struct Source {
     call: Call,
     /// The number of the session's home.
     number: u64,
-    stats: Arc<CallStats>,
+    account: Account,
     events: WholeEvents,
     replies: Replies,
     /// Where a revert and the worker's end find it.
@@ -70,7 +71,11 @@ impl Source {
             body,
             call,
             number: of.number,
-            stats: Arc::clone(&view.stats),
+            account: Account {
+                route: whose.0.clone(),
+                backend: whose.1.clone(),
+                stats: Arc::clone(&view.stats),
+            },
             events: WholeEvents::new(of.route.snapshot().limits.event_bytes),
             replies: Replies::new(),
         })
@@ -82,8 +87,8 @@ impl Source {
     }
 
     /// Where its calls are counted.
-    pub(super) fn stats(&self) -> &Arc<CallStats> {
-        &self.stats
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether what has been given ends inside an event.
@@ -122,6 +127,9 @@ impl Source {
             let events = self.events.pass(&piece);
             if let Some(request) = opening {
                 remember((worker, session), &request, &events);
+                if session.home().number > 0 {
+                    leaving::note_home(worker, &self.account.route, session);
+                }
             }
             let events = mcp::without_endpoints(events);
             if !events.is_empty() {
@@ -134,10 +142,10 @@ impl Source {
     /// is one of them.
     fn hear(&mut self, (worker, session): (&Worker, &LiveSession), piece: &[u8]) -> Option<Bytes> {
         let mut opening = None;
-        let stats = &self.stats;
+        let account = &self.account;
         self.replies.feed(piece, &mut |Reply { key, outcome }| {
             if let Some(call) = session.take(key) {
-                call.end((worker.number(), stats), outcome);
+                account.end(worker, &call, outcome);
             }
             if outcome == Outcome::Success {
                 opening = session.opened_by(key).or(opening.take());

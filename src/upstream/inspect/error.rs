@@ -57,6 +57,9 @@ pub enum InspectError {
     /// The answer holds no response.
     #[error("the answer to {0} holds no response to it")]
     NoResponse(&'static str),
+    /// Its event stream names no URL for messages that could be followed.
+    #[error("the event stream does not begin with a URL for messages that is the server's own")]
+    NoEndpoint,
     /// The server answers with an error.
     #[error("{method} is answered with the error {code}: {words}")]
     Refused {
@@ -96,6 +99,26 @@ impl InspectError {
             | Self::Wire { .. }
             | Self::Unauthorized { .. }
             | Self::Body { .. }
+            | Self::NoEndpoint
+            | Self::Timeout(_) => false,
+        }
+    }
+
+    /// Whether `initialize` is answered as by a server that takes no POST there, as those of 2024-11-05
+    /// do: it may have an event stream.
+    pub(super) fn may_be_elder(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 400 | 404 | 405),
+            Self::NoResponse(_)
+            | Self::Refused { .. }
+            | Self::Contract(_)
+            | Self::Unknown(_)
+            | Self::Connect(_)
+            | Self::Token(_)
+            | Self::Wire { .. }
+            | Self::Unauthorized { .. }
+            | Self::Body { .. }
+            | Self::NoEndpoint
             | Self::Timeout(_) => false,
         }
     }

@@ -13,13 +13,14 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::mcp::contract::{Contract, Era, Part, Question};
+use crate::mcp::contract::{Answered, Contract, Era, Part, Question};
 use crate::mcp::{AnswerScanner, BodyError, Format, MAX_BODY_BYTES, Revision};
 use crate::tls::Alpn;
 use crate::upstream::dial::Dial;
 use crate::upstream::health::Ration;
 use crate::upstream::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID, format_of};
 
+use super::elder::{self, Elder};
 use super::error::InspectError;
 use super::{FAREWELL, Inspection};
 
@@ -30,6 +31,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     " (contract check)"
 ));
 const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Largest head of an answer that is read, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -49,6 +51,7 @@ pub(super) async fn visit(
         how,
         line: None,
         session: None,
+        elder: None,
         contract: Contract::default(),
     };
     let looked = timeout(how.timeout, visit.look()).await;
@@ -68,11 +71,13 @@ struct Visit<'a> {
     line: Option<Line>,
     /// The open session: its revision, and its id if the server gave one.
     session: Option<(HeaderValue, Option<HeaderValue>)>,
+    /// The stream of the session, where that is one over HTTP+SSE.
+    elder: Option<Elder>,
     contract: Contract,
 }
 
 /// A connection.
-struct Line {
+pub(super) struct Line {
     requests: SendRequest<Full<Bytes>>,
     wire: JoinHandle<()>,
 }
@@ -102,12 +107,43 @@ impl Visit<'_> {
             Ok(()) => {}
             Err(error) if error.is_refusal() => {
                 if let Some(unopened) = unopened {
-                    return Err(unopened);
+                    return self.look_over_event_stream(unopened).await;
                 }
             }
             Err(error) => return Err(error),
         }
         self.elder_revisions(newest).await
+    }
+
+    /// Asks a server that would not have a session by POST whether it has an event stream.
+    async fn look_over_event_stream(&mut self, unopened: InspectError) -> Result<(), InspectError> {
+        if !unopened.may_be_elder() {
+            return Err(unopened);
+        }
+        let mut request = self.request(Method::GET, Bytes::new());
+        request.headers_mut().insert(ACCEPT, EVENTS);
+        let mut line = self.connect(elder::STREAM).await?;
+        let answer = line.requests.send_request(request).await;
+        let answer = answer.map_err(|source| InspectError::Wire {
+            method: elder::STREAM,
+            source,
+        })?;
+        let is_stream = answer.status().is_success() && elder::is_stream(answer.headers());
+        if !is_stream {
+            // What it says to a POST says more.
+            return Err(unopened);
+        }
+        let from = elder::From {
+            path: self.how.target.path(),
+            endpoint: self.dial.name(),
+            host: &self.host,
+        };
+        let begun = Elder::begin((line, answer.into_body()), &from).await?;
+        self.elder = Some(begun);
+        let revision = self.open(Revision::V2024November).await?;
+        self.lists(&Era::Session(revision)).await?;
+        self.contract.over_event_stream();
+        Ok(())
     }
 
     /// Opens a session and takes what the server says of itself.
@@ -194,6 +230,8 @@ impl Visit<'_> {
 
     /// Ends the open session. A server may well refuse to.
     async fn end(&mut self) {
+        // The end of its stream is that of its session.
+        self.elder = None;
         let Some((revision, Some(id))) = self.session.take() else {
             return;
         };
@@ -215,6 +253,10 @@ impl Visit<'_> {
             .post(method, Bytes::from(question.body.clone()))
             .await?;
         let status = response.status().as_u16();
+        if self.elder.is_some() && (200..300).contains(&status) {
+            self.forget(response.into_body()).await;
+            return Ok((None, self.answer_of_stream(question).await?));
+        }
         let id = response.headers().get(MCP_SESSION_ID).cloned();
         let format = format_of(response.headers());
         if matches!(status, 401 | 403) {
@@ -229,15 +271,19 @@ impl Visit<'_> {
         let bytes = self.read(method, format, response.into_body()).await?;
         self.contract.weigh(bytes.len(), &self.how.bounds)?;
         let found = question.result(format, &bytes);
-        match found.map_err(|source| InspectError::Body { method, source })? {
-            Some(Ok(result)) => Ok((id, result)),
-            Some(Err((code, words))) => Err(InspectError::Refused {
-                method,
-                code,
-                words,
-            }),
-            None => Err(InspectError::NoResponse(method)),
-        }
+        let found = found.map_err(|source| InspectError::Body { method, source })?;
+        let answer = found.ok_or(InspectError::NoResponse(method))?;
+        Ok((id, result_of(method, answer)?))
+    }
+
+    /// The result of what was asked over HTTP+SSE.
+    async fn answer_of_stream(&mut self, question: &Question) -> Result<Value, InspectError> {
+        let method = question.method;
+        let elder = self.elder.as_mut();
+        let elder = elder.ok_or(InspectError::NoResponse(method))?;
+        let (answer, bytes) = elder.answer(question).await?;
+        self.contract.weigh(bytes, &self.how.bounds)?;
+        result_of(method, answer)
     }
 
     /// Reads a JSON body to its end, or an event stream to its first response.
@@ -303,6 +349,10 @@ impl Visit<'_> {
         let fields = request.headers_mut();
         fields.insert(CONTENT_TYPE, JSON);
         fields.insert(ACCEPT, BOTH_FORMATS);
+        if let Some(elder) = &self.elder {
+            *request.uri_mut() = Uri::from(elder.target().clone());
+            return self.send(method, request).await;
+        }
         match &self.session {
             Some((revision, id)) => {
                 fields.insert(MCP_PROTOCOL_VERSION, revision.clone());
@@ -370,4 +420,12 @@ impl Visit<'_> {
         });
         Ok(Line { requests, wire })
     }
+}
+
+fn result_of(method: &'static str, answer: Answered) -> Result<Value, InspectError> {
+    answer.map_err(|(code, words)| InspectError::Refused {
+        method,
+        code,
+        words,
+    })
 }

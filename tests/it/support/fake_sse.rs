@@ -35,6 +35,11 @@ struct Server {
     opened: usize,
     streams: usize,
     hanging: Vec<(String, Value)>,
+    /// Whoever opens a session waits.
+    holds: bool,
+    held: Vec<(String, Value)>,
+    /// Streams say that they are packed.
+    packs: bool,
 }
 
 /// The server; it stops when it is dropped.
@@ -59,6 +64,9 @@ impl FakeSse {
             opened: 0,
             streams: 0,
             hanging: Vec::new(),
+            holds: false,
+            held: Vec::new(),
+            packs: false,
         }));
         let shared = Arc::clone(&server);
         let backend = Backend::start_at(address, move |exchange| respond(&shared, exchange));
@@ -122,6 +130,47 @@ impl FakeSse {
         });
     }
 
+    /// From now on whoever opens a session waits.
+    pub fn hold_openings(&self) {
+        self.server.change(|server| server.holds = true);
+    }
+
+    /// Waits until so many wait, and how many streams are open then.
+    pub fn wait_for_held(&self, count: usize) -> usize {
+        self.server.wait_until("held openings", |server| {
+            (server.held.len() >= count).then_some(server.streams)
+        })
+    }
+
+    /// Answers those who wait; others have to wait still, if they are to.
+    pub fn answer_held(&self, holds: bool) {
+        self.server.change(|server| {
+            server.holds = false;
+            for (id, message) in std::mem::take(&mut server.held) {
+                let said = answer(server, &id, &message).expect("an answer");
+                if let Some(session) = server.sessions.get_mut(&id) {
+                    session.written.push(event(&said));
+                }
+            }
+            server.holds = holds;
+        });
+    }
+
+    /// From now on streams say that they are packed.
+    pub fn pack_streams(&self) {
+        self.server.change(|server| server.packs = true);
+    }
+
+    /// Waits for a message with this in it.
+    pub fn wait_for_message(&self, text: &str) {
+        let seen = || {
+            let posted = self.backend.requests();
+            let mut posted = posted.iter().map(|it| String::from_utf8_lossy(&it.body));
+            posted.any(|body| body.contains(text)).then_some(())
+        };
+        self.server.wait_until(text, |_| seen());
+    }
+
     /// Ends every open stream as it should end.
     pub fn end_streams(&self) {
         self.server.change(|server| {
@@ -155,10 +204,17 @@ fn stream(server: &Board<Server>, exchange: &mut Exchange) {
         server.sessions.insert(id.clone(), Session::default());
         (id.clone(), server.event.replace("ID", &id), server.piece)
     });
-    exchange.begin_events(&[]);
+    let packed: &[(&str, &str)] = if server.read(|server| server.packs) {
+        &[("content-encoding", "x-none")]
+    } else {
+        &[]
+    };
+    exchange.begin_events(packed);
     let mut next = vec![begin];
+    let mut is_whole = true;
     loop {
         for text in next {
+            is_whole = text.ends_with("\n\n");
             for piece in text.as_bytes().chunks(size) {
                 exchange.chunk(piece);
             }
@@ -173,7 +229,8 @@ fn stream(server: &Board<Server>, exchange: &mut Exchange) {
                 std::mem::take(&mut session.written)
             }),
             // Nothing new: a comment finds out whether anybody still listens.
-            None => vec![": ping\n\n".into()],
+            None if is_whole => vec![": ping\n\n".into()],
+            None => continue_event(),
         };
         let has_ended = next.is_empty() && server.read(|server| server.sessions[&id].ended);
         if has_ended || exchange.is_closed() {
@@ -185,6 +242,11 @@ fn stream(server: &Board<Server>, exchange: &mut Exchange) {
         server.sessions.get_mut(&id).expect("its session").ended = true;
     });
     exchange.end();
+}
+
+/// What adds nothing to an event that is not complete.
+fn continue_event() -> Vec<String> {
+    vec![String::new()]
 }
 
 fn post(server: &Board<Server>, exchange: &mut Exchange) {
@@ -218,6 +280,10 @@ fn answer(server: &mut Server, id: &str, message: &Value) -> Option<Value> {
     message.get("id")?;
     let label = server.label.clone();
     let result = match message["method"].as_str()? {
+        "initialize" if server.holds => {
+            server.held.push((id.to_owned(), message.clone()));
+            return None;
+        }
         "initialize" => json!({
             "protocolVersion": REVISION,
             "capabilities": { "tools": { "listChanged": true }, "logging": {} },
@@ -332,6 +398,19 @@ impl SseClient {
         }
     }
 
+    /// Reads on until this has come, though its event may not be complete.
+    pub fn wait_for_part(&mut self, text: &str) {
+        while !self.read.contains(text) {
+            let piece = self.stream.read_piece().expect("more of the stream");
+            self.read.push_str(&String::from_utf8_lossy(&piece));
+        }
+    }
+
+    /// Its next message goes over another connection.
+    pub fn reconnect(&mut self) {
+        self.connection = Raw::connect(self.to);
+    }
+
     /// Posts a message and gives the answer to the POST.
     pub fn post(&mut self, message: &Value) -> Answer {
         let target = self.target.clone();
@@ -361,6 +440,18 @@ impl SseClient {
         let answer = self.post(&message);
         assert_eq!(answer.status, 202, "{method}: {}", answer.text());
         id
+    }
+
+    /// Takes a request back; the answer to the POST.
+    pub fn cancel(&mut self, id: u64) -> Answer {
+        self.post(&json!({
+            "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id },
+        }))
+    }
+
+    /// What has been read and is no complete event.
+    pub fn rest(&self) -> &str {
+        &self.read
     }
 
     /// The response to a request, whatever else comes before.

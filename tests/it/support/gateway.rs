@@ -112,6 +112,14 @@ impl Gateway {
         fs::rename(&draft, self.config_file()).unwrap();
     }
 
+    /// Writes one thing for another in the config, and waits until that is in force.
+    pub fn rewrite_in(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.config_file()).unwrap();
+        assert!(text.contains(old), "{text}");
+        self.rewrite_whole(&text.replacen(old, new, 1));
+        self.admin.post("/v1/config/reload", &serde_json::json!({}));
+    }
+
     /// A connection to the listener.
     pub fn connect(&self) -> Raw {
         Raw::connect(self.address)
@@ -194,18 +202,21 @@ impl Gateway {
 
     /// Starts another process that takes over, and waits until this one has ended by itself.
     pub fn is_taken_over(&mut self) {
-        let (process, output) = spawn(self.folder.path(), &self.before, &["--takeover"]);
-        let mut old = std::mem::replace(&mut self.process, process);
-        let before = std::mem::replace(&mut self.output, output);
-        self.wait_for_line("took over from another process");
-        let until = Instant::now() + PATIENCE;
-        while old.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < until, "the old process does not end");
-            pass(Duration::from_millis(10));
-        }
-        let said = before.read(|output| output.lines.join("\n"));
-        assert!(old.wait().unwrap().success(), "the old one said:\n{said}");
+        let old = self.begins_to_be_taken_over();
+        old.end();
         self.wait_until_ready();
+    }
+
+    /// The same as far as that the new process takes what comes; the old one still lets end what is
+    /// under way.
+    pub fn begins_to_be_taken_over(&mut self) -> Predecessor {
+        let (process, output) = spawn(self.folder.path(), &self.before, &["--takeover"]);
+        let old = Predecessor {
+            process: std::mem::replace(&mut self.process, process),
+            output: std::mem::replace(&mut self.output, output),
+        };
+        self.wait_for_line("took over from another process");
+        old
     }
 
     /// Waits for a line of output that holds `text`, and returns it.
@@ -231,6 +242,33 @@ impl Gateway {
             assert!(Instant::now() < until, "the gateway does not become ready");
             pass(Duration::from_millis(10));
         }
+    }
+}
+
+/// A process that was taken over from.
+pub struct Predecessor {
+    process: Child,
+    output: Arc<Board<Output>>,
+}
+
+impl Predecessor {
+    /// Waits until it has ended as it should.
+    pub fn end(mut self) {
+        let until = Instant::now() + PATIENCE;
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "the old process does not end");
+            pass(Duration::from_millis(10));
+        }
+        let said = self.output.read(|output| output.lines.join("\n"));
+        let status = self.process.wait().unwrap();
+        assert!(status.success(), "the old one said:\n{said}");
+    }
+}
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -32,16 +32,18 @@ fn calls_are_followed_up_to_a_bound_for_each_session_and_for_all() {
         sessions.enter("2".into(), home()),
     );
 
-    let begun: Vec<bool> = (0..3).map(|n| one.begin(&id(n), None).is_some()).collect();
+    let begun: Vec<bool> = (0..3)
+        .map(|n| one.begin((&id(n), None), None).is_some())
+        .collect();
     assert_eq!(begun, [true, true, false]);
     let begun: Vec<bool> = (0..2)
-        .map(|n| other.begin(&id(n), None).is_some())
+        .map(|n| other.begin((&id(n), None), None).is_some())
         .collect();
     assert_eq!(begun, [true, false]);
 
     assert!(one.take(id(0).key()).is_some());
     assert!(one.take(id(0).key()).is_none());
-    assert!(other.begin(&id(5), None).is_some());
+    assert!(other.begin((&id(5), None), None).is_some());
     assert_eq!((one.take_all().len(), other.take_all().len()), (1, 2));
     assert_eq!(sessions.calls.load(Ordering::Relaxed), 0);
 }
@@ -51,8 +53,8 @@ fn an_id_that_is_used_twice_is_one_call() {
     let sessions = sessions(5, 5);
     let session = sessions.enter("1".into(), home());
 
-    session.begin(&id(1), None);
-    session.begin(&id(1), None);
+    session.begin((&id(1), None), None);
+    session.begin((&id(1), None), None);
 
     assert_eq!(session.take_all().len(), 1);
     assert_eq!(sessions.calls.load(Ordering::Relaxed), 0);
@@ -78,7 +80,7 @@ fn a_session_that_came_later_under_the_same_id_stays() {
 fn calls_that_were_taken_by_a_home_that_is_gone_are_orphans() {
     let session = sessions(9, 9).enter("1".into(), home());
     let keys: Vec<u64> = (0..3)
-        .map(|n| session.begin(&id(n), None).unwrap())
+        .map(|n| session.begin((&id(n), None), None).unwrap())
         .collect();
     session.sent(keys[0], (0, true));
     session.sent(keys[1], (0, false));
