@@ -11,7 +11,10 @@ use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 
 /// From now on no handshake begins on `socket`, while those that have begun go on. Who comes later
-/// is refused.
+/// is refused, or, where other sockets of the same port still listen, not heard until `socket` is
+/// closed: the kernel goes on spreading clients over all of them.
+///
+/// A socket that another process listens on, too, must not be given: it is turned away there as well.
 ///
 /// The socket is told to listen at a network interface that does not exist. Unlike a packet filter
 /// that takes no right that a container may lack: a socket without an interface may choose one.
@@ -19,7 +22,8 @@ use std::os::fd::AsFd;
 /// Elsewhere than on Linux there is no such thing; the moment described above remains.
 ///
 /// # Errors
-/// What the system says: Linux before 5.7 asks for `CAP_NET_RAW`.
+/// What the system says: Linux before 5.7 asks for `CAP_NET_RAW`, and any Linux does for a socket that
+/// is bound to an interface already.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn turn_away(socket: &impl AsFd) -> io::Result<()> {
     // Interfaces are numbered from 1 on; the kernel takes any number here.
