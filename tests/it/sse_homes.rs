@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::fake_sse::{FakeSse, SseClient};
 use crate::support::house::{assert_unknown, ping};
-use crate::support::sse_house::{hang, house, house_with};
+use crate::support::sse_house::{House, hang, house, house_with};
 
 #[test]
 fn a_revert_moves_a_session_on_its_own_stream() {
@@ -125,8 +125,15 @@ fn where_sessions_are_severed_a_revert_ends_the_stream_and_its_url() {
     while client.next_event().is_some() {}
     let asked = house.v2.methods().len();
     assert_unknown(&client.post(&ping(1)));
+    assert_unknown(&client.post(&ping(2)));
     assert_eq!(house.v2.methods().len(), asked);
+    assert_eq!(lost(&house), 1, "once, however much is said to it");
     house.wait_for_sessions(1, "lost", 1);
+}
+
+/// Sessions of v2 that were lost, as they are counted now; what the API tells may be a second old.
+fn lost(house: &House) -> u64 {
+    house.metric("switchback_sessions_lost_total{route=\"all\",backend=\"v2\"}")
 }
 
 #[test]
@@ -138,6 +145,8 @@ fn a_session_without_a_record_ends_with_its_backend() {
 
     while client.next_event().is_some() {}
     assert_unknown(&client.post(&ping(1)));
+    assert_unknown(&client.post(&ping(2)));
+    assert_eq!(lost(&house), 1);
     house.wait_for_sessions(1, "lost", 1);
 }
 

@@ -103,10 +103,7 @@ pub(in crate::proxy) async fn find(
     if stays_after_all(worker, route, &at) {
         return Ok((at, posted));
     }
-    if let (Some((_, arm)), None) = (route.arm(at.0), &posted.live) {
-        // Else the worker of the stream counts it, once.
-        arm.sessions.lose_one();
-    }
+    // Lost with its stream, and counted there, once: whoever answers a message may know of neither.
     Err(unknown())
 }
 
