@@ -202,6 +202,25 @@ fn after_a_takeover_messages_find_a_session_that_has_moved() {
 }
 
 #[test]
+fn what_a_new_home_says_while_it_opens_a_session_is_told_but_no_second_url() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    house.v1.begin_with(concat!(
+        "event: endpoint\ndata: /messages?sessionId=ID\n\n",
+        "event: endpoint\ndata: /elsewhere?sessionId=ID\n\n",
+        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n",
+    ));
+
+    house.revert(&path);
+
+    let (_, said) = client.next_event().expect("what it said");
+    assert!(said.contains("notifications/message"), "{said}");
+    let (_, news) = client.next_event().expect("news");
+    assert!(news.contains("list_changed"), "{news}");
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
 fn a_new_home_that_compresses_its_stream_is_none() {
     let house = house((1, 0), "");
     let (mut client, path) = house.at_candidate();

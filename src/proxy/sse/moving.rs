@@ -286,7 +286,8 @@ impl Reading {
                     if scanner.response_seen() {
                         return Ok(event);
                     }
-                    self.said.push(event);
+                    let event = mcp::without_endpoints(event);
+                    self.said.extend((!event.is_empty()).then_some(event));
                 }
                 Err(complete) => {
                     drop(self.begin.split_to(complete));
