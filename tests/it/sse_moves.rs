@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::fake_sse::SseClient;
+use crate::support::fake_sse::{FakeSse, SseClient};
 use crate::support::house::{assert_unknown, ping};
 use crate::support::sse_house::{hang, house, house_with};
 
@@ -51,6 +51,33 @@ fn a_message_waits_for_the_turn_of_its_session() {
         house.v1.answer_held(false);
         assert_eq!(asked.join().unwrap(), ("v1".into(), "v1".into()));
     });
+}
+
+#[test]
+fn a_message_waits_for_a_new_home_where_its_server_was_started_again() {
+    let mut house = house((1, 1), "");
+    let mut client = house.open_at("v2");
+    house.shift(1, 0);
+    house.v1.hold_openings();
+    let address = house.v2.backend.address;
+    house.v2.backend.stop();
+    house.v2 = FakeSse::start_at(address, "v2");
+    house.v1.wait_for_held(1);
+
+    // From now on nobody waits for long; whoever is moved already has the time that was theirs.
+    house.gateway.rewrite_in(
+        "protocol: mcp",
+        "protocol: mcp\n    response_head_timeout: 50ms",
+    );
+
+    assert_eq!(client.post(&ping(90)).status, 503);
+    house
+        .gateway
+        .rewrite_in("response_head_timeout: 50ms", "response_head_timeout: 60s");
+    house.v1.answer_held(false);
+
+    assert_eq!(client.call_text("whoami"), "v1");
+    assert_eq!(house.v2.methods(), [""; 0], "it has never heard of it");
 }
 
 #[test]

@@ -139,5 +139,6 @@ pub(super) fn noted_home(worker: &Worker, id: &str) -> Option<StreamHome> {
         number: 1,
         target: target_of(at.id.as_deref()?.to_owned())?,
         at: Home::clone(&at),
+        is_gone: false,
     })
 }

@@ -68,6 +68,8 @@ pub(super) struct StreamHome {
     pub(super) at: Home,
     /// Where the backend takes the session's messages.
     pub(super) target: PathAndQuery,
+    /// The session's stream from there has broken: whoever listens there now does not know it.
+    pub(super) is_gone: bool,
 }
 
 /// What the worker of a stream is asked to do.
@@ -124,6 +126,7 @@ impl LiveSessions {
                 number: 0,
                 at,
                 target,
+                is_gone: false,
             }),
             former: ArcSwapOption::empty(),
             asked: AtomicU8::new(Asked::Nothing as u8),
@@ -270,9 +273,23 @@ impl LiveSession {
     /// The session lives here from now on.
     pub(super) fn move_to(&self, at: Home, target: PathAndQuery) -> u64 {
         let number = self.home.load().number + 1;
-        self.home.store(Arc::new(StreamHome { number, at, target }));
+        self.home.store(Arc::new(StreamHome {
+            number,
+            at,
+            target,
+            is_gone: false,
+        }));
         self.moves.send_modify(|moves| moves.number = number);
         number
+    }
+
+    /// The session's stream has broken where it lives.
+    pub(super) fn home_is_gone(&self) {
+        let home = StreamHome::clone(&self.home.load());
+        self.home.store(Arc::new(StreamHome {
+            is_gone: true,
+            ..home
+        }));
     }
 
     /// Where the session lived before, while calls of it are under way there.

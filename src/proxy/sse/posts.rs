@@ -85,22 +85,25 @@ pub(in crate::proxy) async fn find(
         Some(live) => {
             // Whoever is spoken to is not forgotten.
             worker.sessions().find(sealed, worker.tick());
-            Some(live.home()).filter(|home| home.number > 0)
+            Some(live.home())
         }
         None => leaving::noted_home(worker, sealed).map(Arc::new),
     };
-    let at = match home {
+    // Where nobody knows it any more it may not stay, though another process may listen there.
+    let is_gone = home.as_ref().is_some_and(|home| home.is_gone);
+    let at = match home.filter(|home| home.number > 0) {
         Some(home) => posted.follow(route, &home),
         None => session::sealed_at(route, (opened.backend, opened.endpoint, opened.key)),
     };
-    if let Some(at) = at.clone().filter(|at| session::may_stay(route, at)) {
+    let may_stay = |at: &Place| !is_gone && session::may_stay(route, at);
+    if let Some(at) = at.clone().filter(may_stay) {
         return Ok((at, posted));
     }
     if let Some(at) = posted.wait_for_move(worker, route, Asked::Look).await? {
         return Ok((at, posted));
     }
     let at = at.ok_or_else(unknown)?;
-    if stays_after_all(worker, route, &at) {
+    if !is_gone && stays_after_all(worker, route, &at) {
         return Ok((at, posted));
     }
     // Lost with its stream, and counted there, once: whoever answers a message may know of neither.

@@ -209,6 +209,7 @@ impl OpenStream {
         }
         let source = self.source.take();
         self.forget(source);
+        self.session.home_is_gone();
         self.bury_orphans();
         if !self.is_over && self.moving.is_none() && self.found.is_none() {
             self.heed(Asked::Leave);
