@@ -163,8 +163,11 @@ fn a_healthy_candidate_climbs_every_stage_and_is_promoted() {
     house.call_until(&path, |seen| (seen["state"] == "promoted").then_some(()));
 
     assert_eq!(house.weights(), (0.0, 100.0));
+    let mut history = house.history();
+    // A stage may end before it has had its calls, and goes on then.
+    history.retain(|kind| kind != "rollout_extended");
     assert_eq!(
-        house.history(),
+        history,
         ["rollout_started", "rollout_advanced", "rollout_promoted"]
     );
 }
@@ -311,7 +314,10 @@ fn a_running_rollout_keeps_weights_and_other_rollouts_out() {
 fn a_rollout_and_its_history_survive_a_restart_in_the_middle() {
     let mut house = house();
     let path = house.start(&json!({ "to": "v2", "plan": "quick", "reason": "release 2" }));
-    house.call_until(&path, |seen| (seen["percent"] == 60.0).then_some(()));
+    // It may be over between two looks.
+    house.call_until(&path, |seen| {
+        (seen["percent"].as_f64() >= Some(60.0)).then_some(())
+    });
     let (status, _) = house.act(&path, "pause");
     let over = status == 409;
     let (state, weights, history) = (house.state(&path), house.weights(), house.history());
