@@ -264,7 +264,7 @@ fn a_server_without_sessions_is_asked_as_its_era_wants_it() {
 fn who_cannot_be_asked_is_said_with_the_reason() {
     let v1 = Promises::of(&json!([tool("a", &[])])).start();
     let v2 = Backend::fixed(200, "<html>");
-    let gateway = gateway(&v1.url(), &v2.url(), "timeout: 300ms, max_pages: 5");
+    let gateway = gateway(&v1.url(), &v2.url(), "timeout: 4s, max_pages: 5");
     let unknown = |why: &str| {
         let found = compare(&gateway);
         assert_eq!(found["result"], "unknown", "{why}: {found}");
@@ -293,7 +293,7 @@ fn who_cannot_be_asked_is_said_with_the_reason() {
         exchange.begin_events(&[]);
         until_closed(exchange);
     });
-    unknown("within 300ms");
+    unknown("within 4s");
     v2.change(Exchange::cut);
     unknown("reading the answer to initialize");
     v2.change(|exchange| {

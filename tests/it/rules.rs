@@ -167,11 +167,18 @@ fn where_the_second_session_is_gone_the_call_goes_home() {
     assert_eq!((house.v1.initializes(), house.v2.initializes()), (1, 2));
 }
 
+/// A server that nobody finds, nor another one in its place: its port is held.
+fn gone() -> FakeMcp {
+    let mut gone = FakeMcp::start("v2");
+    gone.backend.stop();
+    gone
+}
+
 #[test]
 fn where_nobody_listens_the_call_goes_home_and_the_backend_is_to_blame() {
     let v1 = FakeMcp::start("v1");
-    let gone = FakeMcp::start("v2").url();
-    let gateway = Gateway::start(&text(&v1.url(), &gone, WHOAMI, (0, 1)));
+    let gone = gone();
+    let gateway = Gateway::start(&text(&v1.url(), &gone.url(), WHOAMI, (0, 1)));
     let mut client = McpClient::open(gateway.address, "/mcp");
 
     for _ in 0..3 {
@@ -193,8 +200,8 @@ fn all_elsewhere(v1: &str, v2: &str) -> String {
 #[test]
 fn a_session_does_not_ask_a_dead_backend_at_each_of_its_calls() {
     let v1 = FakeMcp::start("v1");
-    let gone = FakeMcp::start("v2").url();
-    let gateway = Gateway::start(&all_elsewhere(&v1.url(), &gone));
+    let gone = gone();
+    let gateway = Gateway::start(&all_elsewhere(&v1.url(), &gone.url()));
     let mut client = McpClient::open(gateway.address, "/mcp");
 
     for _ in 0..3 {
