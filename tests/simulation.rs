@@ -59,6 +59,24 @@ fn load() -> Bench {
     Bench::read(include_str!("simulation/scenarios.json")).unwrap()
 }
 
+#[test]
+fn a_file_that_cannot_be_replayed_is_refused() {
+    let file = include_str!("simulation/scenarios.json");
+    for (field, wrong) in [
+        ("stage_s", "0"),
+        ("stage_s", "2.5"),
+        ("warmup_s", "-1"),
+        ("warmup_s", "0.5"),
+        ("weights", "[0.5, 2]"),
+        ("weights", "7"),
+    ] {
+        let mut file: serde_json::Value = serde_json::from_str(file).unwrap();
+        file["rollout"][field] = serde_json::from_str(wrong).unwrap();
+
+        assert!(Bench::read(&file.to_string()).is_err(), "{field} {wrong}");
+    }
+}
+
 /// How many replications or seeds to run where this many are asserted on.
 fn times(replications: u64) -> u64 {
     let times = std::env::var("SIMULATION_TIMES").ok();

@@ -147,8 +147,10 @@ impl Bench {
         let Rollout {
             warmup_s, stage_s, ..
         } = bench.rollout;
-        if !(warmup_s >= 0.0 && stage_s > 0.0 && warmup_s.max(stage_s) < 1e9) {
-            return Err("rollout: a length of time that makes no sense".to_owned());
+        let makes_sense = warmup_s >= 0.0 && stage_s > 0.0 && warmup_s.max(stage_s) < 1e9;
+        // The watcher looks once a second, and begins a stage when it does.
+        if !makes_sense || warmup_s.fract() != 0.0 || stage_s.fract() != 0.0 {
+            return Err("rollout: lengths of time have to be whole seconds".to_owned());
         }
         for name in bench.scenarios.iter().map(|scenario| &scenario.dist) {
             bench.check_table(name)?;
