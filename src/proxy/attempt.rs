@@ -177,7 +177,7 @@ async fn go_with_session(
         return follow(worker, decided, (request, home), pace).await;
     }
     if *request.method() == Method::DELETE {
-        return Err(session::forget(worker, decided));
+        return Err(session::forget(worker, decided, request.method()));
     }
     let template = Template::of(&request, decided.route.route().patience.head);
     let pinned = session::flee(worker, decided, &template).await?;

@@ -79,7 +79,7 @@ pub(super) async fn see_to(
         return attempt::follow(worker, decided, (kept.restore(), home), pace).await;
     }
     let Some(kept) = kept else {
-        return Err(session::forget(worker, decided));
+        return Err(session::forget(worker, decided, &subject.method));
     };
     let request = kept.restore();
     let template = Template::of(&request, decided.route.route().patience.head);

@@ -218,8 +218,8 @@ fn end_lost(worker: &Worker, route: &RouteView, lost: &Lost<'_>) -> ProxyError {
 }
 
 /// What a client is told of a session that its server does not know, or that was to end there
-/// while nobody listens. Nothing is left of it.
-pub(super) fn forget(worker: &Worker, decided: &Decided) -> ProxyError {
+/// while nobody listens. One that was to end has, and nothing is left of it.
+pub(super) fn forget(worker: &Worker, decided: &Decided, method: &Method) -> ProxyError {
     let Some(pinned) = &decided.session else {
         return ProxyError::UnknownSession;
     };
@@ -229,7 +229,11 @@ pub(super) fn forget(worker: &Worker, decided: &Decided) -> ProxyError {
         home: pinned.home.clone(),
         place: Some(pinned.place),
     };
-    end_lost(worker, &decided.route, &lost)
+    if *method == Method::DELETE {
+        return end_lost(worker, &decided.route, &lost);
+    }
+    lose(worker, &decided.route, &lost);
+    ProxyError::UnknownSession
 }
 
 /// One caller opens the session elsewhere; those that come meanwhile wait for it.

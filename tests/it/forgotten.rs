@@ -121,6 +121,23 @@ fn where_it_cannot_be_opened_again_the_client_is_told_404_in_our_words() {
 }
 
 #[test]
+fn a_body_that_is_too_long_to_be_sent_again_is_404_and_the_next_call_opens_the_session() {
+    let house = house((1, 0), "");
+    let mut client = house.open();
+    house.v1.forget_all();
+    let arguments = json!({ "text": "x".repeat(200_000) });
+    let params = json!({ "name": "counter", "arguments": arguments });
+    let long = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
+
+    assert_unknown(&client.post(&long));
+
+    assert_eq!(house.v1.initializes(), 1);
+    house.wait_for_sessions(0, "lost", 1);
+    assert_eq!(client.call_text("counter"), "1");
+    assert_eq!(house.v1.initializes(), 2);
+}
+
+#[test]
 fn a_server_that_forgets_at_once_is_asked_twice_and_no_more() {
     let house = house((1, 0), "");
     let mut client = house.open();
