@@ -48,6 +48,7 @@ mod floors;
 mod forgotten;
 mod forwarding;
 mod framing;
+mod headers;
 mod holds;
 mod homes;
 mod hostile_backend;
