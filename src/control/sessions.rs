@@ -24,6 +24,8 @@ const REWRITE_AFTER: u64 = 24 * 60 * 60;
 const WRITTEN: &str = "switchback_session_records_written_total";
 const FAILED: &str = "switchback_session_records_failed_total";
 const EVICTED: &str = "switchback_session_records_evicted_total";
+const CROWDED_OUT: &str = "switchback_session_records_crowded_out_total";
+const HOMES_EVICTED: &str = "switchback_session_homes_evicted_total";
 const UNKEPT: &str = "switchback_session_wishes_unkept_total";
 const UNNOTED: &str = "switchback_session_records_unnoted_total";
 
@@ -86,6 +88,8 @@ impl Keeper {
             self.census = self.table.census();
             self.count_at = now + COUNT_EVERY.max(now.elapsed() * COUNT_REST);
             metrics::counter!(EVICTED).absolute(self.table.evicted());
+            metrics::counter!(CROWDED_OUT).absolute(self.table.crowded_out());
+            metrics::counter!(HOMES_EVICTED).absolute(self.table.homes_evicted());
             metrics::counter!(UNNOTED).absolute(self.table.unwritten());
             metrics::counter!(UNKEPT).absolute(self.table.unkept());
         }

@@ -29,4 +29,6 @@ pub struct Origin {
     pub backend: BackendName,
     /// It is a stream of its own (HTTP+SSE), which is counted while that is open, and not here.
     pub is_stream: bool,
+    /// A number for whoever opened it, the same for all of theirs; 0 for nobody in particular.
+    pub owner: u64,
 }

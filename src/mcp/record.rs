@@ -1,8 +1,10 @@
 //! What a session was opened with: enough to open it again elsewhere.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::facts::RequestFacts;
+use super::method::Method;
 use super::revision::Revision;
 
 /// What a session was opened with, and what its client asked for since.
@@ -40,6 +42,34 @@ pub enum Wish {
     Subscribe(Box<str>),
     /// A `resources/unsubscribe` request: its URI.
     Unsubscribe(Box<str>),
+}
+
+impl Wish {
+    /// What the messages of a batch wish for, in their order; `None` for each that cannot be kept.
+    /// `body` is the batch itself, if it is known.
+    pub fn of_batch<'a>(
+        facts: &'a RequestFacts,
+        body: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = Option<Self>> + 'a {
+        let message = move |place: usize| {
+            let messages: Vec<&RawValue> = serde_json::from_slice(body?).ok()?;
+            let message = messages.get(place)?.get().as_bytes();
+            Some(Self::LogLevel(Bytes::copy_from_slice(message)))
+        };
+        let wish = move |(place, member): (usize, &RequestFacts)| {
+            let uri = || member.uri.clone();
+            if member.method == Method::LoggingSetLevel {
+                Some(message(place))
+            } else if member.method == Method::ResourcesSubscribe {
+                Some(uri().map(Self::Subscribe))
+            } else if member.method == Method::ResourcesUnsubscribe {
+                Some(uri().map(Self::Unsubscribe))
+            } else {
+                None
+            }
+        };
+        facts.members.iter().enumerate().filter_map(wish)
+    }
 }
 
 impl SessionRecord {
@@ -183,5 +213,26 @@ mod tests {
         let last: Wish = Wish::Subscribe("79".into());
         assert!(!full.has(&last) && full.has(&Wish::Subscribe("1".into())));
         assert_eq!(full.with(last, 65).subscriptions().len(), 65);
+    }
+
+    #[test]
+    fn the_messages_of_a_batch_wish_for_what_they_would_alone() {
+        let level = r#"{"id":1,"method":"logging/setLevel","params":{"level":"debug"}}"#;
+        let long = "u".repeat(RequestFacts::URI_BYTES + 1);
+        let body = format!(
+            r#"[{{"method":"ping","id":0}}, {level},
+            {{"id":2,"method":"resources/subscribe","params":{{"uri":"a://b"}}}},
+            {{"id":3,"method":"resources/subscribe","params":{{"uri":"{long}"}}}}]"#
+        );
+        let mut peek = crate::mcp::RequestPeek::new();
+        peek.feed(body.as_bytes());
+        let facts = peek.finish().unwrap();
+
+        let wishes: Vec<_> = Wish::of_batch(&facts, Some(body.as_bytes())).collect();
+
+        let level = Wish::LogLevel(Bytes::from(level));
+        let subscribe = Wish::Subscribe("a://b".into());
+        assert_eq!(wishes, [Some(level), Some(subscribe), None]);
+        assert_eq!(Wish::of_batch(&facts, None).next(), Some(None));
     }
 }

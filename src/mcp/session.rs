@@ -3,11 +3,13 @@
 //! Routing needs no table, since a sealed id names its home itself. An entry is only needed
 //! when that home is gone: it keeps what the session was opened with and, once re-homed,
 //! where it lives now. An entry that is evicted costs its session that chance, and one that was
-//! re-homed already its new home; idle ones go first.
+//! re-homed already its new home. Idle ones go first, and before all others those of an owner who
+//! holds more than a sixteenth of the table.
 //!
 //! The table notes which entries have changed, for whoever writes them down ([`super::stored`]).
 
 mod entry;
+mod owners;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -24,6 +26,7 @@ use super::record::{SessionRecord, Wish};
 use super::streams::StreamCensus;
 
 pub use entry::{Branch, Session, Stay};
+use owners::{Owners, PARTS};
 
 /// The sessions of all routes, shared by all workers. Looking one up takes no lock.
 ///
@@ -35,6 +38,8 @@ pub struct SessionTable {
     ledger: Mutex<Ledger>,
     bounds: SessionBounds,
     evicted: AtomicU64,
+    crowded_out: AtomicU64,
+    homes_evicted: AtomicU64,
     unwritten: AtomicU64,
     unkept: AtomicU64,
     streams: StreamCensus,
@@ -77,6 +82,7 @@ struct Ledger {
     /// The sessions in the order in which they were last put at the back. May name some that
     /// are gone, up to a bound.
     order: VecDeque<Place>,
+    owners: Owners,
     bytes: usize,
     opened: u64,
     /// The sessions that are not as they were last written down; those that are gone included.
@@ -84,7 +90,7 @@ struct Ledger {
 }
 
 /// A session's place in the order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     id: Arc<str>,
     serial: u64,
@@ -103,6 +109,8 @@ impl SessionTable {
             ledger: Mutex::default(),
             bounds,
             evicted: AtomicU64::new(0),
+            crowded_out: AtomicU64::new(0),
+            homes_evicted: AtomicU64::new(0),
             unwritten: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
             streams: StreamCensus::default(),
@@ -154,15 +162,19 @@ impl SessionTable {
         let session = Arc::new(Session::new(record, origin, serial, tick));
         let before = self.sessions.pin().get(&*id).cloned();
         if let Some(before) = before {
-            ledger.bytes -= cost(&id, &before.record.load());
+            let size = cost(&id, &before.record.load());
+            ledger.bytes -= size;
+            ledger.owners.remove(before.owner(), self.charge(size));
         }
         self.sessions.pin().insert(id.clone(), session.clone());
         ledger.bytes += size;
-        ledger.order.push_back(Place {
+        let place = Place {
             id,
             serial,
             since: tick,
-        });
+        };
+        ledger.order.push_back(place.clone());
+        ledger.owners.add(session.owner(), place, self.charge(size));
         self.make_room(&mut ledger);
         session
     }
@@ -201,7 +213,10 @@ impl SessionTable {
         if after == *before {
             return true;
         }
-        ledger.bytes = ledger.bytes + after.size_bytes() - before.size_bytes();
+        let (less, more) = (cost(id, &before), cost(id, &after));
+        ledger.bytes = ledger.bytes + more - less;
+        let (less, more) = (self.charge(less), self.charge(more));
+        ledger.owners.recharge(session.owner(), less, more);
         session.record.store(Arc::new(after));
         self.note_in(&mut ledger, &session, id);
         self.make_room(&mut ledger);
@@ -333,6 +348,16 @@ impl SessionTable {
         self.evicted.load(Ordering::Relaxed)
     }
 
+    /// How many of them were of an owner who held too much.
+    pub fn crowded_out(&self) -> u64 {
+        self.crowded_out.load(Ordering::Relaxed)
+    }
+
+    /// How many of them had been re-homed, so that their sessions are lost.
+    pub fn homes_evicted(&self) -> u64 {
+        self.homes_evicted.load(Ordering::Relaxed)
+    }
+
     /// How many changes were not noted, since nobody wrote them down.
     pub fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
@@ -355,23 +380,51 @@ impl SessionTable {
         };
         let size = cost(id, &session.record.load());
         ledger.bytes = ledger.bytes.saturating_sub(size);
+        ledger.owners.remove(session.owner(), self.charge(size));
         self.note_in(ledger, session, id);
         true
     }
 
     fn make_room(&self, ledger: &mut Ledger) {
         while self.sessions.len() > self.bounds.sessions || ledger.bytes > self.bounds.bytes {
-            let Some(id) = self.oldest_idle(ledger) else {
+            let Some(id) = self.next_to_go(ledger) else {
                 break;
             };
+            let has_home = self
+                .sessions
+                .pin()
+                .get(&*id)
+                .is_some_and(|it| it.home().is_some());
             if self.remove(ledger, &id) {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
+                self.homes_evicted
+                    .fetch_add(has_home.into(), Ordering::Relaxed);
             }
         }
         // Closed sessions leave their ids behind; never more of them than live ones may be.
         if ledger.order.len() > self.bounds.sessions.saturating_mul(2) {
             ledger.order.retain(|place| self.at(place).is_some());
+            ledger.owners.tidy(|place| self.at(place).is_some());
         }
+    }
+
+    /// What a session counts for among those of its owner: at least its part of the bytes.
+    fn charge(&self, size: usize) -> usize {
+        size.max(self.bounds.bytes / self.bounds.sessions.max(1))
+    }
+
+    /// Whose record makes room: one of the owner who holds most, if that is too much, else the
+    /// one that is idle for longest.
+    fn next_to_go(&self, ledger: &mut Ledger) -> Option<Arc<str>> {
+        let share = self.bounds.bytes / PARTS;
+        let crowded = ledger
+            .owners
+            .crowded(share, |place| self.at(place).is_some());
+        if let Some(id) = crowded.and_then(|order| self.oldest_idle(order)) {
+            self.crowded_out.fetch_add(1, Ordering::Relaxed);
+            return Some(id);
+        }
+        self.oldest_idle(&mut ledger.order)
     }
 
     /// The session of this place, unless it is gone.
@@ -382,9 +435,9 @@ impl SessionTable {
 
     /// The id at the front of the order, after those used since they were queued have gone to
     /// the back. The last one looked at is given up whatever its age, so that this ends.
-    fn oldest_idle(&self, ledger: &mut Ledger) -> Option<Arc<str>> {
+    fn oldest_idle(&self, order: &mut VecDeque<Place>) -> Option<Arc<str>> {
         let mut chances = SECOND_CHANCES;
-        while let Some(mut place) = ledger.order.pop_front() {
+        while let Some(mut place) = order.pop_front() {
             let Some(session) = self.at(&place) else {
                 continue;
             };
@@ -394,7 +447,7 @@ impl SessionTable {
             }
             chances -= 1;
             place.since = seen;
-            ledger.order.push_back(place);
+            order.push_back(place);
         }
         None
     }

@@ -20,6 +20,8 @@ use super::session::{Session, SessionTable};
 struct Stored {
     route: RouteName,
     backend: BackendName,
+    #[serde(default)]
+    owner: u64,
     initialize: String,
     version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +71,7 @@ impl SessionTable {
             route: stored.route,
             backend: stored.backend,
             is_stream: stored.stream,
+            owner: stored.owner,
         };
         let session = self.restore(id, record, origin, stored.seen);
         if let Some(home) = stored.home {
@@ -91,6 +94,7 @@ impl Stored {
         Some(Self {
             route: origin.route.clone(),
             backend: origin.backend.clone(),
+            owner: origin.owner,
             // A body that is no text is no JSON: no server opened a session with it.
             initialize: text(record.initialize())?,
             version: record.version().to_owned(),
@@ -138,6 +142,7 @@ mod tests {
             route: "r".parse().unwrap(),
             backend: "v2".parse().unwrap(),
             is_stream: false,
+            owner: 7,
         }
     }
 

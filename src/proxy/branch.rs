@@ -105,7 +105,9 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
     };
     let rule_id = rule.route().scope;
     if main.stay == Some(at.0) {
-        session.set_branch(rule_id, &Branch::Home(worker.tick()));
+        session.set_branch(rule_id, &Branch::Home(worker.tick()), |it| {
+            main.route.has_rule(it)
+        });
         return Lead::Home;
     }
     let _gate = session.gate().lock().await;
@@ -117,6 +119,7 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
     let mut opening = Opening {
         worker,
         session: &session,
+        route: &main.route,
         rule: rule_id,
         opened: None,
     };
@@ -140,6 +143,7 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
 struct Opening<'a> {
     worker: &'a Worker,
     session: &'a Session,
+    route: &'a RouteView,
     rule: u64,
     opened: Option<Arc<Home>>,
 }
@@ -148,7 +152,8 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         let opened = self.opened.take();
         let branch = opened.map_or_else(|| Branch::Home(self.worker.tick()), Branch::At);
-        self.session.set_branch(self.rule, &branch);
+        let is_rule = |it| self.route.has_rule(it);
+        self.session.set_branch(self.rule, &branch, is_rule);
     }
 }
 
@@ -163,7 +168,9 @@ fn blame(
         RehomeError::NoBackend => return,
         RehomeError::Elapsed(_) => Outcome::Timeout,
         RehomeError::Open(OpenError::Upstream(error)) => error.outcome(),
-        RehomeError::Open(OpenError::Answer | OpenError::Replay(_)) => Outcome::ServerError,
+        RehomeError::Id | RehomeError::Open(OpenError::Answer | OpenError::Replay(_)) => {
+            Outcome::ServerError
+        }
     };
     let Some((arm, view)) = rule.arm(place) else {
         return;
@@ -257,7 +264,10 @@ pub(super) fn come_home(worker: &Worker, decided: &mut Decided, then: Then) -> b
         let name = rule.route().scope;
         match then {
             Then::Again => session.forget_branch(name),
-            Then::Stay => session.set_branch(name, &Branch::Home(worker.tick())),
+            Then::Stay => {
+                let home = Branch::Home(worker.tick());
+                session.set_branch(name, &home, |it| main.route.has_rule(it));
+            }
         }
     }
     let mut home = main.at_home(&rule, decided.owner.take());

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::mcp;
 use crate::model::Limit;
@@ -111,6 +112,23 @@ pub(super) fn seat(
         return Err(ProxyError::Crowded);
     }
     Ok(seat)
+}
+
+/// Whose the session is that a request opens: whom the token stands for, else the address. The same in
+/// the next process, and nobody who finds it written down can tell from it who that is.
+pub(super) fn opener(route: &RouteView, subject: &Subject, asks: Asks<'_>) -> u64 {
+    let facts = subject.facts.as_ref();
+    if !facts.is_some_and(|facts| facts.opens_session()) {
+        return 0;
+    }
+    let secret = route.route().family;
+    if let Some(principal) = asks.principal {
+        return xxh3_64_with_seed(principal.owner.as_bytes(), secret);
+    }
+    let peer = asks.downstream.peer.address;
+    let client = route.snapshot().forwarding.client(peer, asks.fields);
+    let address = places::whole(client.address()).to_string();
+    xxh3_64_with_seed(address.as_bytes(), secret)
 }
 
 fn asks_for_stream(subject: &Subject) -> bool {

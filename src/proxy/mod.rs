@@ -15,6 +15,7 @@ mod call;
 mod catalogues;
 mod choice;
 mod client;
+mod complaints;
 mod counted;
 mod crowd;
 mod door;

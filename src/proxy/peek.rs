@@ -152,7 +152,7 @@ impl Looked {
     /// Whether the body opens a session, asks for something that a re-homed session must still
     /// have, or has to be read once more.
     fn is_memorable(&self) -> bool {
-        self.facts.as_ref().is_some_and(|facts| {
+        let is_memorable = |facts: &RequestFacts| {
             matches!(
                 facts.method,
                 Method::Initialize
@@ -161,7 +161,9 @@ impl Looked {
                     | Method::ResourcesUnsubscribe
                     | Method::SubscriptionsListen
             )
-        })
+        };
+        let facts = self.facts.as_deref();
+        facts.is_some_and(|it| is_memorable(it) || it.members.iter().any(is_memorable))
     }
 
     /// The body as a whole, when all of it has been read and it is at most `cap_bytes` long.

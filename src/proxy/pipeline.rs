@@ -122,6 +122,8 @@ pub(super) struct Subject {
     pub(super) is_unclear: bool,
     /// The body itself, where it may have to be kept.
     pub(super) kept: Option<Bytes>,
+    /// Whose the session is that it opens, as the table of sessions tells them apart.
+    pub(super) opener: u64,
     /// The place of the event stream that is asked for.
     pub(super) seat: Option<Seat>,
 }
@@ -134,6 +136,7 @@ impl Subject {
             is_unclear: body.is_unclear(),
             kept: body.kept(),
             facts: body.facts(),
+            opener: 0,
             seat: None,
         }
     }
@@ -214,6 +217,7 @@ async fn proxy(
         principal: principal.as_deref(),
     };
     subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
+    subject.opener = crowd::opener(&route, &subject, asks);
     let mut decided = decide_by_era(route, (era, &subject), asks).await?;
     relay::note_wishes(worker, &decided, &subject);
     let mut sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Version;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use crate::deadline::Elapsed;
@@ -42,6 +42,9 @@ pub(super) enum RehomeError {
     /// The new backend would not have it.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The new backend's id for the session cannot be a session's.
+    #[error("the server's session id is not in visible ASCII")]
+    Id,
     /// The new backend took longer than a call may wait for its answer.
     #[error("opening the session timed out")]
     Elapsed(#[from] Elapsed),
@@ -139,11 +142,16 @@ pub(super) async fn open_at(
     deadline.set(template.patience);
     let opening = upstream::open_session(&endpoint, record, template, worker.deadlines());
     let opened = deadline.guard(pin!(opening)).await??;
-    let id = opened.id;
+    let text = |id: HeaderValue| id.to_str().map(Into::into);
+    let id = opened.id.map(text).transpose();
+    let id = id.map_err(|_| {
+        metrics::counter!("switchback_session_ids_refused_total").increment(1);
+        RehomeError::Id
+    })?;
     Ok(Home {
         backend: arm.backend.clone(),
         endpoint: Arc::clone(endpoint.name()),
-        id: id.and_then(|id| id.to_str().ok().map(Into::into)),
+        id,
         lists: opened.lists,
     })
 }

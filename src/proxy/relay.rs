@@ -22,6 +22,7 @@ use super::crowd::Seat;
 use super::farewell::Farewell;
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::pipeline::{Decided, Subject};
+use super::seals;
 use super::session;
 use super::sse::{Opener, SessionStream};
 use super::streams::{Kind, OfSession, Turn};
@@ -47,6 +48,18 @@ pub(super) fn note_wishes(worker: &Worker, decided: &Decided, subject: &Subject)
         (None, Some(posted)) => Some(&*posted.id),
         (None, None) => None,
     };
+    if facts.kind == mcp::Kind::Batch {
+        let Some(id) = id() else {
+            return;
+        };
+        for wish in Wish::of_batch(facts, subject.kept.as_deref()) {
+            match wish {
+                Some(wish) => worker.sessions().amend(id, wish),
+                None => worker.sessions().misses_wish(),
+            }
+        }
+        return;
+    }
     let uri = || facts.uri.clone();
     let wish = if facts.method == mcp::Method::LoggingSetLevel {
         subject.kept.clone().map(Wish::LogLevel)
@@ -89,7 +102,7 @@ pub(super) fn relay(
     let by_status = Outcome::of_status(parts.status.as_u16());
     let mut relayed = Relayed::new((body, call), by_status, guard);
     if decided.route.is_mcp() {
-        let sealed = reseal(&decided, &mut fields);
+        let sealed = reseal(worker, &decided, &mut fields);
         // Nothing is ever packed or unpacked here: to such an answer nothing can be added, and it
         // tells no more than its head.
         let is_packed = upstream::is_packed(&fields);
@@ -138,7 +151,7 @@ pub(super) fn relay(
 }
 
 /// Tells the client its session's id: the one that it knows, or a new one, sealed.
-fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
+fn reseal(worker: &Worker, decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
     let Entry::Occupied(mut field) = fields.entry(MCP_SESSION_ID) else {
         return None;
     };
@@ -147,7 +160,7 @@ fn reseal(decided: &Decided, fields: &mut HeaderMap) -> Option<HeaderValue> {
         // Its era has no sessions: the client could do nothing with it.
         _ if decided.alone.is_some() => None,
         Some(session) if session.backend_id.as_ref() == Some(id) => Some(session.client_id.clone()),
-        Some(_) | None => session::seal(decided, id),
+        Some(_) | None => seals::seal(worker, decided, id),
     };
     match &known {
         // In the place of all of them, if there are several.
@@ -292,6 +305,7 @@ fn keep(
             route: decided.route.route().name.clone(),
             backend: arm.backend.clone(),
             is_stream: false,
+            owner: subject.opener,
         };
         let worker = Rc::clone(worker);
         let is_open = decided.session.is_some();

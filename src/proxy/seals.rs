@@ -1,4 +1,5 @@
-//! Session ids that a worker has opened: a session that goes on pays for its seal once.
+//! Session ids as clients know them: how they are sealed, and those that a worker has opened, so that
+//! a session that goes on pays for its seal once.
 //!
 //! Held with a route of one view, so that nothing outlives the keys and places of its snapshot: with
 //! the next one all of them are opened anew. Only ids that bear our seal are here, so that nobody
@@ -9,9 +10,13 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
+use crate::mcp::{Belongs, SealError, sealed};
 use crate::upstream::Endpoint;
 
 use super::generations::Generations;
+use super::pipeline::Decided;
+use super::session;
+use super::worker::Worker;
 
 /// Most ids that are held of a route.
 const MOST: usize = 4096;
@@ -105,6 +110,30 @@ impl Hasher for AsItIs {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+/// The id of a session that a backend has just opened, as its client is to know it.
+pub(super) fn seal(worker: &Worker, decided: &Decided, id: &HeaderValue) -> Option<HeaderValue> {
+    let route = &decided.route;
+    let tags = session::home_tags(route, decided.place, &decided.endpoint)?;
+    let key = route.snapshot().session_keys.first()?;
+    let belongs = Belongs {
+        route: &route.route().belongs,
+        owner: decided.owner.as_deref(),
+    };
+    let sealed = id.to_str().map_err(|_| SealError::Character);
+    match sealed.and_then(|id| sealed::seal(key, belongs, tags, id)) {
+        Ok(sealed) => HeaderValue::from_str(&sealed).ok(),
+        Err(error) => {
+            metrics::counter!("switchback_session_ids_refused_total").increment(1);
+            if worker.complaints().may(worker.tick()) {
+                let (arm, _) = route.arm(decided.place)?;
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(route = %route.route().name, backend = %arm.backend, error, "a backend's session id cannot be passed on: its clients have no session");
+            }
+            None
         }
     }
 }

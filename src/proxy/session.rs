@@ -8,7 +8,6 @@ use http::{HeaderValue, Method};
 
 use crate::mcp::asked::HomeMark;
 use crate::mcp::{BackendTag, Belongs, EndpointTag, Home, Session, Stay, sealed};
-use crate::model::RouteName;
 use crate::upstream::{Endpoint, Template};
 
 use super::behind::Elsewhere;
@@ -274,6 +273,10 @@ async fn open_once(
         // Else each of those who wait would wait for one more failure than the one before.
         return Err(ProxyError::UnknownSession);
     }
+    if session.is_held_off(worker.tick()) {
+        metrics::counter!("switchback_rehomings_held_off_total").increment(1);
+        return Err(ProxyError::UnknownSession);
+    }
     match open.await {
         Ok(home) => {
             session.set_home(Arc::clone(&home));
@@ -281,16 +284,12 @@ async fn open_once(
             Ok(Some(home))
         }
         Err(error) => {
-            session.home_failed();
-            say_lost(&route.route().name, &error);
+            session.home_failed(worker.tick());
+            let (route, error) = (&route.route().name, &error as &dyn std::error::Error);
+            tracing::warn!(%route, error, "a session could not be re-homed");
             Err(ProxyError::UnknownSession)
         }
     }
-}
-
-fn say_lost(route: &RouteName, error: &RehomeError) {
-    let error = error as &dyn std::error::Error;
-    tracing::warn!(%route, error, "a session could not be re-homed");
 }
 
 /// Takes the session of a request to another place, since nobody listens where it lived, and tells
@@ -483,19 +482,6 @@ pub(super) fn sealed_at(
     let mut endpoints = known.endpoints.iter();
     let endpoint = endpoints.position(|known| *known == endpoint)?;
     Some((place, Rc::clone(view.endpoints.get(endpoint)?)))
-}
-
-/// The id of a session that a backend has just opened, as its client is to know it.
-pub(super) fn seal(decided: &Decided, id: &HeaderValue) -> Option<HeaderValue> {
-    let route = &decided.route;
-    let tags = home_tags(route, decided.place, &decided.endpoint)?;
-    let key = route.snapshot().session_keys.first()?;
-    let belongs = Belongs {
-        route: &route.route().belongs,
-        owner: decided.owner.as_deref(),
-    };
-    let sealed = sealed::seal(key, belongs, tags, id.to_str().ok()?).ok()?;
-    HeaderValue::from_str(&sealed).ok()
 }
 
 /// How an arm and an endpoint are named by the current key.

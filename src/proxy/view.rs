@@ -73,6 +73,10 @@ impl View {
 
     /// The view of a worker; connections are taken over from the views before.
     pub(super) fn new(worker: &Worker, snapshot: Arc<Snapshot>) -> Self {
+        if worker.number() == 0 {
+            let is_there = |name: &RouteName| snapshot.routes.iter().any(|it| it.name == *name);
+            worker.shared().registry.forget_tools_unless(is_there);
+        }
         let tls = &snapshot.tls;
         let arms = |route: &Route| {
             route
@@ -251,6 +255,14 @@ impl RouteView {
             view: Rc::clone(&self.view),
             place,
         })
+    }
+
+    /// Whether this is the scope of one of its rules.
+    pub(super) fn has_rule(&self, scope: u64) -> bool {
+        let routes = &self.view.snapshot.routes;
+        let rules = self.route().rules.iter();
+        let mut rules = rules.filter_map(|(_, place)| routes.get(*place));
+        rules.any(|rule| rule.scope == scope)
     }
 
     /// Whether the route's callers speak MCP.

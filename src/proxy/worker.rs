@@ -30,6 +30,7 @@ use super::bonds::Bonds;
 use super::call::OpenCalls;
 use super::catalogues::Catalogues;
 use super::choice;
+use super::complaints::Complaints;
 use super::crowd::Crowd;
 use super::places::{Caps, OfWorker};
 use super::retry::RetryBudgets;
@@ -121,6 +122,7 @@ pub(super) struct Worker {
     began: Instant,
     /// ... and in seconds since 1970: what coarse ticks count from.
     began_unix: Cell<u64>,
+    complaints: Complaints,
     pools: Pools,
     /// Connections to shadows are never those of real calls.
     shadow_pools: Pools,
@@ -170,6 +172,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         streams: Streams::default(),
         began: Instant::now(),
         began_unix: Cell::new(unix_now()),
+        complaints: Complaints::default(),
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
@@ -274,6 +277,10 @@ impl Worker {
     /// TLS of the listener at this place.
     pub(super) fn tls(&self, listener: usize) -> Option<&ServerTls> {
         self.shared.tls.get(listener)?.as_deref()
+    }
+
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     pub(super) fn tokens(&self) -> &TokenCache {

@@ -114,6 +114,12 @@ impl Registry {
         Arc::clone(tools.entry(route.clone()).or_default())
     }
 
+    /// Forgets the counts by tool of routes that are gone.
+    pub fn forget_tools_unless(&self, is_there: impl Fn(&RouteName) -> bool) {
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        tools.retain(|route, _| is_there(route));
+    }
+
     /// The same, when anything counts there: asking makes none.
     pub fn tools_if_any(&self, route: &RouteName) -> Option<Arc<ToolBoard>> {
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);

@@ -198,6 +198,22 @@ const KNOWN: &[(&str, &str)] = &[
         "MCP messages that were sent elsewhere than to where their session lives, or there too",
     ),
     (
+        "switchback_rehomings_held_off_total",
+        "Calls that were answered 404 at once, since their session had been re-homed in vain before",
+    ),
+    (
+        "switchback_session_ids_refused_total",
+        "Session ids of MCP servers that cannot be passed on, being too long or not visible ASCII",
+    ),
+    (
+        "switchback_session_records_crowded_out_total",
+        "Records of MCP sessions that made room because their owner held too many",
+    ),
+    (
+        "switchback_session_homes_evicted_total",
+        "Records of re-homed MCP sessions that made room for others: those sessions are lost",
+    ),
+    (
         "switchback_answers_dropped_total",
         "Answers of MCP clients to servers that their routes do not have any more",
     ),

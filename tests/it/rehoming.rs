@@ -219,3 +219,77 @@ fn a_stream_of_the_new_home_is_taken_up_where_it_ended() {
         assert_eq!(told.fields.get("last-event-id"), passed_on.then_some(last));
     }
 }
+
+#[test]
+fn a_session_that_nobody_takes_is_not_tried_at_each_of_its_calls() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    house.v1.set_revision("2024-11-05");
+    house.revert(&path);
+    let before = house.v1.initializes();
+
+    for id in 0..40 {
+        assert_unknown(&client.post(&ping(id)));
+    }
+
+    let tries = house.v1.initializes() - before;
+    assert!((2..=12).contains(&tries), "{tries} tries");
+    let metrics = house.gateway.admin.text("/metrics");
+    let line = format!("switchback_rehomings_held_off_total {}", 40 - tries);
+    assert!(metrics.lines().any(|it| it == line), "{metrics}");
+    house.v1.set_revision(REVISION);
+    while client.post(&ping(1)).status != 200 {}
+    assert_eq!(client.call_text("whoami"), "v1");
+}
+
+#[test]
+fn wishes_of_a_batch_are_those_of_the_new_home_too() {
+    let house = house((1, 0), "");
+    let (mut client, path) = house.at_candidate();
+    let level = json!({
+        "jsonrpc": "2.0", "id": 5, "method": "logging/setLevel", "params": { "level": "debug" },
+    });
+    let subscribe = json!({
+        "jsonrpc": "2.0", "id": 6, "method": "resources/subscribe", "params": { "uri": "a://b" },
+    });
+    assert_eq!(client.post(&json!([level, subscribe])).status, 202);
+    let known = house.v1.methods().len();
+
+    house.revert(&path);
+    assert_eq!(client.call_text("whoami"), "v1");
+
+    let told = house.v1.methods().split_off(known);
+    let replay = [
+        "initialize",
+        "notifications/initialized",
+        "logging/setLevel",
+        "resources/subscribe",
+        "tools/call",
+    ];
+    assert_eq!(told, replay);
+}
+
+#[test]
+fn a_session_id_that_cannot_be_passed_on_is_counted_and_logged() {
+    let house = house((1, 0), "");
+    house.v1.keep_session(&"x".repeat(2000));
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": { "protocolVersion": REVISION, "capabilities": {}, "clientInfo": {} },
+    });
+
+    for _ in 0..3 {
+        let mut connection = house.gateway.connect();
+        let body = initialize.to_string();
+        let answer = connection.ask("POST", "/mcp", &[], body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.fields.get("mcp-session-id"), None);
+    }
+
+    house
+        .gateway
+        .wait_for_line("session id cannot be passed on");
+    let metrics = house.gateway.admin.text("/metrics");
+    let mut lines = metrics.lines();
+    assert!(lines.any(|it| it == "switchback_session_ids_refused_total 3"));
+}

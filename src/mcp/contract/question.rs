@@ -25,6 +25,8 @@ pub struct Question {
     pub method: &'static str,
     /// The JSON body to POST.
     pub body: String,
+    /// The revision in which it opens a session, if it does.
+    pub opens: Option<Revision>,
     id: u64,
 }
 
@@ -39,7 +41,10 @@ impl Question {
             "capabilities": {},
             "clientInfo": client(),
         });
-        Self::new("initialize", 1, &params)
+        Self {
+            opens: Some(revision),
+            ..Self::new("initialize", 1, &params)
+        }
     }
 
     /// Asks what the server is, without a session.
@@ -68,6 +73,7 @@ impl Question {
         Self {
             method,
             body: body.to_string(),
+            opens: None,
             id,
         }
     }

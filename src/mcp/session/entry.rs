@@ -1,6 +1,6 @@
 //! One session: what it was opened with, and where it lives.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -31,8 +31,12 @@ pub struct Session {
     gate: tokio::sync::Mutex<()>,
     /// Its open event streams.
     turns: Turns,
-    /// How often a new home was sought in vain; written by the gate's holder.
+    /// How often a new home was sought in vain; written by the gate's holder, ...
     failures: AtomicU64,
+    /// ... how often in a row, ...
+    in_a_row: AtomicU32,
+    /// ... and the tick before which none is sought again.
+    not_before: AtomicU64,
     /// Tells this session from others that had the same id before.
     pub(super) serial: u64,
     /// The tick of the last call; written by workers, read at eviction.
@@ -71,6 +75,9 @@ pub enum Branch {
     At(Arc<Home>),
 }
 
+/// Longest time until a new home is sought again, in ticks.
+const LONGEST_WAIT: u64 = 32;
+
 /// Most rules that are remembered of a session; others lead it anew each time.
 const BRANCHES: usize = 64;
 
@@ -101,10 +108,17 @@ impl Session {
             gate: tokio::sync::Mutex::new(()),
             turns: Turns::default(),
             failures: AtomicU64::new(0),
+            in_a_row: AtomicU32::new(0),
+            not_before: AtomicU64::new(0),
             serial,
             seen: AtomicU64::new(tick),
             written: AtomicU64::new(tick),
         }
+    }
+
+    /// A number for whoever opened it; 0 for nobody in particular.
+    pub(super) fn owner(&self) -> u64 {
+        self.origin.as_ref().map_or(0, |origin| origin.owner)
     }
 
     /// Where the session was opened.
@@ -148,6 +162,8 @@ impl Session {
         self.former.store(Some(Arc::new(former)));
         self.untold.store(lists.bits(), Ordering::Relaxed);
         self.lost.store(false, Ordering::Relaxed);
+        self.in_a_row.store(0, Ordering::Relaxed);
+        self.not_before.store(0, Ordering::Relaxed);
     }
 
     /// The session is gone for its client, as far as is known. Tells whether that is news.
@@ -198,9 +214,11 @@ impl Session {
         known.map(|(_, branch)| branch.clone())
     }
 
-    /// A rule leads the session there from now on.
-    pub fn set_branch(&self, rule: u64, branch: &Branch) {
+    /// A rule leads the session there from now on. Rules that `is_rule` does not know are gone, and
+    /// forgotten.
+    pub fn set_branch(&self, rule: u64, branch: &Branch, is_rule: impl Fn(u64) -> bool) {
         self.change_branches(rule, |branches| {
+            branches.retain(|(name, _)| is_rule(*name));
             if branches.len() < BRANCHES {
                 branches.push((rule, branch.clone()));
             }
@@ -260,9 +278,22 @@ impl Session {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// No new home was found. Called by the holder of the gate alone.
-    pub fn home_failed(&self) {
+    /// No new home was found. Called by the holder of the gate alone. From the second time in a row
+    /// on none is sought for a while, each time twice as long.
+    pub fn home_failed(&self, tick: u64) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        let before = self.in_a_row.fetch_add(1, Ordering::Relaxed);
+        let Some(doublings) = before.checked_sub(1) else {
+            return;
+        };
+        let wait = 1_u64.checked_shl(doublings).unwrap_or(LONGEST_WAIT);
+        let until = tick + wait.min(LONGEST_WAIT);
+        self.not_before.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether no new home is sought yet, since that was in vain before.
+    pub fn is_held_off(&self, tick: u64) -> bool {
+        tick < self.not_before.load(Ordering::Relaxed)
     }
 
     pub(super) fn touch(&self, tick: u64) {

@@ -161,3 +161,108 @@ fn many_threads_share_a_table() {
     assert!(table.len() <= 50);
     assert_eq!(table.ledger().bytes, held);
 }
+
+fn of(owner: u64) -> Origin {
+    Origin {
+        route: "r".parse().unwrap(),
+        backend: "v2".parse().unwrap(),
+        is_stream: false,
+        owner,
+    }
+}
+
+#[test]
+fn an_owner_of_many_sessions_pushes_out_nobody_elses() {
+    let table = table(160, 16_000);
+    for id in 0..20 {
+        table.open_at(&format!("a-{id}"), record(10), of(1), 0);
+    }
+
+    for id in 0..1000 {
+        table.open_at(&format!("b-{id}"), record(10), of(2), 1 + id);
+    }
+
+    let theirs = (0..20).filter(|id| table.find(&format!("a-{id}"), 2000).is_some());
+    assert_eq!(theirs.count(), 20);
+    assert_eq!((table.len(), table.evicted()), (160, 860));
+    assert_eq!(table.crowded_out(), 860);
+    assert!(table.find("b-999", 2000).is_some() && table.find("b-0", 2000).is_none());
+}
+
+#[test]
+fn long_records_count_as_what_they_are() {
+    let table = table(160, 16_000);
+    table.open_at("a", record(100), of(1), 0);
+
+    for id in 0..100 {
+        table.open_at(&format!("b-{id}"), record(900), of(2), 1 + id);
+    }
+
+    assert!(table.find("a", 200).is_some() && table.ledger().bytes <= 16_000);
+}
+
+#[test]
+fn where_nobody_holds_too_much_the_longest_idle_makes_room() {
+    let table = table(160, 16_000);
+    for id in 0..160 {
+        table.open_at(&id.to_string(), record(10), of(1 + id), id);
+    }
+    table.find("0", 500);
+
+    table.open_at("new", record(10), of(1000), 501);
+
+    assert!(table.find("0", 502).is_some() && table.find("1", 502).is_none());
+    assert_eq!((table.evicted(), table.crowded_out()), (1, 0));
+}
+
+#[test]
+fn of_an_owner_who_has_gone_nothing_is_left() {
+    let table = table(20, 10_000);
+    for round in 0..50 {
+        for id in 0..10 {
+            table.open_at(&id.to_string(), record(10), of(1 + id), round);
+            table.amend(&id.to_string(), Wish::Subscribe("a://b".into()));
+            table.open_at(&id.to_string(), record(20), of(7), round);
+        }
+        for id in 0..10 {
+            table.close(&id.to_string());
+        }
+    }
+
+    assert!(table.ledger().owners.is_empty() && table.is_empty());
+}
+
+#[test]
+fn a_home_that_made_room_is_counted() {
+    let table = table(1, 10_000);
+    let session = table.open("a", record(10), 0);
+    session.set_home(Home {
+        backend: "v1".parse().unwrap(),
+        endpoint: "http://127.0.0.1:1".into(),
+        id: None,
+        lists: Lists::NONE,
+    });
+
+    table.open("b", record(10), 1);
+    table.open("c", record(10), 2);
+
+    assert_eq!((table.evicted(), table.homes_evicted()), (2, 1));
+}
+
+#[test]
+fn a_home_that_is_sought_in_vain_is_sought_less_and_less_often() {
+    let table = table(1, 10_000);
+    let session = table.open("a", record(10), 0);
+
+    let mut tries = 0;
+    for tick in 100..1100 {
+        if !session.is_held_off(tick) {
+            session.home_failed(tick);
+            tries += 1;
+        }
+    }
+    session.home_failed(u64::from(u32::MAX));
+
+    assert!((30..40).contains(&tries), "{tries}");
+    assert!(!session.is_held_off(u64::from(u32::MAX) + 32));
+}

@@ -122,6 +122,7 @@ pub(super) fn note_home(worker: &Worker, route: &RouteName, session: &LiveSessio
         route: route.clone(),
         backend: home.at.backend.clone(),
         is_stream: true,
+        owner: 0,
     };
     let record = SessionRecord::clone(&known.record());
     let noted = sessions.open_at(id, record, origin, tick);

@@ -99,7 +99,11 @@ impl Visit<'_> {
                 self.end().await;
                 None
             }
-            Err(error) if error.is_refusal() => Some(error),
+            Err(error) if error.is_refusal() => {
+                // It may have named a session all the same.
+                self.end().await;
+                Some(error)
+            }
             Err(error) => return Err(error),
         };
         match self.discover().await {
@@ -258,6 +262,11 @@ impl Visit<'_> {
             return Ok((None, self.answer_of_stream(question).await?));
         }
         let id = response.headers().get(MCP_SESSION_ID).cloned();
+        if let (Some(revision), Some(id)) = (&question.opens, &id) {
+            // Whatever else the answer says: what was opened is ended.
+            let revision = HeaderValue::from_static(revision.as_str());
+            self.session = Some((revision, Some(id.clone())));
+        }
         let format = format_of(response.headers());
         if matches!(status, 401 | 403) {
             return Err(InspectError::Unauthorized { method, status });

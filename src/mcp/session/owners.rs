@@ -1,0 +1,95 @@
+//! Whose sessions a table holds, so that nobody's push out those of everybody else.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use super::Place;
+
+/// An owner may hold one part in so many of a table before theirs are the first to make room.
+pub(super) const PARTS: usize = 16;
+
+/// What each owner holds. Sessions of nobody are not looked at.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    owners: HashMap<u64, Owned>,
+    /// Every owner by what they hold.
+    by_charge: BTreeSet<(usize, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Owned {
+    charge: usize,
+    sessions: usize,
+    /// Their sessions in the order in which they were last put at the back; as in the table's own
+    /// order some may be gone.
+    order: VecDeque<Place>,
+}
+
+/// How many places of sessions that are gone an owner may have besides as many as there are sessions.
+const STALE: usize = 16;
+
+impl Owners {
+    /// An owner has one more session.
+    pub(super) fn add(&mut self, owner: u64, place: Place, charge: usize) {
+        let Some(owned) = self.change(owner, |held| held + charge) else {
+            return;
+        };
+        owned.sessions += 1;
+        owned.order.push_back(place);
+    }
+
+    /// A session of theirs is charged otherwise.
+    pub(super) fn recharge(&mut self, owner: u64, before: usize, after: usize) {
+        self.change(owner, |held| held.saturating_sub(before) + after);
+    }
+
+    /// A session of theirs is gone.
+    pub(super) fn remove(&mut self, owner: u64, charge: usize) {
+        let Some(owned) = self.change(owner, |held| held.saturating_sub(charge)) else {
+            return;
+        };
+        owned.sessions = owned.sessions.saturating_sub(1);
+        let (sessions, charge) = (owned.sessions, owned.charge);
+        if sessions == 0 {
+            self.by_charge.remove(&(charge, owner));
+            self.owners.remove(&owner);
+        }
+    }
+
+    fn change(&mut self, owner: u64, to: impl FnOnce(usize) -> usize) -> Option<&mut Owned> {
+        if owner == 0 {
+            return None;
+        }
+        let owned = self.owners.entry(owner).or_default();
+        self.by_charge.remove(&(owned.charge, owner));
+        owned.charge = to(owned.charge);
+        self.by_charge.insert((owned.charge, owner));
+        Some(owned)
+    }
+
+    /// The sessions of the owner who holds most, if that is more than `share`; those that are gone
+    /// are left out where there are many.
+    pub(super) fn crowded(
+        &mut self,
+        share: usize,
+        is_there: impl Fn(&Place) -> bool,
+    ) -> Option<&mut VecDeque<Place>> {
+        let (charge, owner) = *self.by_charge.last()?;
+        let owned = self.owners.get_mut(&owner).filter(|_| charge > share)?;
+        if owned.order.len() > 2 * owned.sessions + STALE {
+            owned.order.retain(is_there);
+        }
+        Some(&mut owned.order)
+    }
+
+    /// Leaves out the places of sessions that are gone.
+    pub(super) fn tidy(&mut self, is_there: impl Fn(&Place) -> bool) {
+        for owned in self.owners.values_mut() {
+            owned.order.retain(&is_there);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.owners.is_empty() && self.by_charge.is_empty()
+    }
+}
