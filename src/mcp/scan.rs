@@ -60,10 +60,18 @@ impl AnswerScanner {
     #[must_use]
     pub fn to_batch(mut self, batch: Option<Batch>) -> Self {
         if let Some(batch) = batch {
+            self.turn_to_batch(batch);
+        }
+        self
+    }
+
+    /// The same, of an answer that has begun already. Where a message is half read it stays one to a
+    /// single request.
+    pub fn turn_to_batch(&mut self, batch: Batch) {
+        if self.document.reader.progress() == Progress::Blank {
             self.document.messages.tell_apart();
             self.document.batch = Some(Box::new(batch));
         }
-        self
     }
 
     /// What has become known of the requests of a batch since the last time, each by its place among

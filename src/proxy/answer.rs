@@ -271,11 +271,9 @@ impl Relayed {
 
     fn end(&mut self) {
         drop(self.stay.take());
-        let outcome = match self.watch.take() {
-            Some((format, watch)) => watch.end(format, &mut self.call),
-            None => self.by_status,
-        };
-        self.call.end(outcome);
+        let found = self.watch.take();
+        let found = found.and_then(|(format, watch)| watch.end(format, &mut self.call));
+        self.call.end(found.unwrap_or(self.by_status));
     }
 }
 

@@ -45,6 +45,13 @@ pub(super) struct Aside {
     is_all: bool,
 }
 
+/// Whether a message in the session of a request may be for another server than that where it lives.
+pub(super) fn may_be_for_others(worker: &Worker, decided: &Decided) -> bool {
+    let pinned = decided.session.as_ref();
+    let session = pinned.and_then(|pinned| session::record_of(worker, pinned));
+    session.is_some_and(|session| session.is_elsewhere())
+}
+
 /// Takes out of a message what is for servers elsewhere, and the marks of what is left.
 pub(super) fn sort(
     worker: &Worker,

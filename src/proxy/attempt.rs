@@ -48,7 +48,9 @@ pub(super) async fn send(
     behind::tell(worker, (decided, subject), &request);
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
-    let call = begin(worker, (decided, pace), part)?.with_twin(twin);
+    let late = subject.late.as_ref().map(|coming| &coming.body);
+    let call = begin(worker, (decided, pace), part)?;
+    let call = call.with_twin(twin).told_by(late);
     if shield::covers(worker, decided, subject)
         // A body that is passing through cannot be sent twice.
         && let Some(kept) = Kept::of(&request)
@@ -296,13 +298,19 @@ pub(super) fn begin(
     Ok(Call::begin(tally, pace, part, worker.open_calls()))
 }
 
+/// Whether the latency of a message tells how fast a backend is.
+pub(super) fn tells(facts: &RequestFacts) -> bool {
+    let is_stream = facts.method == mcp::Method::SubscriptionsListen;
+    !facts.opens_session() && facts.expects_answer() && !is_stream
+}
+
 /// Of MCP only messages within a session that want an answer tell how fast a backend is.
 fn latency_of(route: &RouteView, subject: &Subject) -> Latency {
+    if subject.late.is_some() {
+        return Latency::MayTell;
+    }
     let tells = match &subject.facts {
-        Some(facts) => {
-            let is_stream = facts.method == mcp::Method::SubscriptionsListen;
-            !facts.opens_session() && facts.expects_answer() && !is_stream
-        }
+        Some(facts) => tells(facts),
         None => !route.is_mcp() || subject.method == Method::POST,
     };
     if tells {

@@ -44,6 +44,10 @@ pub(super) fn tell(
     if is_notice {
         places.extend(session::left_behind(worker, decided));
     }
+    // One that came slowly may be on its way to such a place itself.
+    let own = decided.session.as_ref();
+    let own = own.and_then(|pinned| pinned.backend_id.as_ref());
+    places.retain(|to| !Rc::ptr_eq(&to.endpoint, &decided.endpoint) || to.id.as_ref() != own);
     for to in places {
         let Some(copy) = Kept::of(request).map(Kept::restore) else {
             return;

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use crate::model::{Outcome, Role};
 use crate::shadow::Twin;
 use crate::stats::{BadCall, Marks, Trial};
-use crate::upstream::{Attempt, Ended, Pace};
+use crate::upstream::{Attempt, Ended, LateBody, Pace};
 
+use super::attempt;
 use super::counted::Tally;
 
 /// One call to a backend. Dropped before its end it counts as cancelled.
@@ -100,7 +101,10 @@ struct OpenCall {
     trial: Arc<Trial>,
     role: Role,
     clock: Clock,
-    marks: Cell<Marks>,
+    /// There from when it is known that the call's latency tells something.
+    marks: Cell<Option<Marks>>,
+    /// What tells it.
+    body: Option<Rc<LateBody>>,
 }
 
 impl OpenCalls {
@@ -111,11 +115,23 @@ impl OpenCalls {
             return;
         }
         for (_, call) in calls.iter() {
-            let mut marks = call.marks.get();
-            call.trial
-                .mark(worker, call.role, call.clock.elapsed(), &mut marks);
-            call.marks.set(marks);
+            call.mark(worker, call.clock.elapsed());
         }
+    }
+}
+
+impl OpenCall {
+    /// The call has taken so long by now.
+    fn mark(&self, worker: usize, age: Duration) {
+        let begun = || {
+            let tells = self.body.as_ref()?.facts().is_some_and(attempt::tells);
+            tells.then(|| self.trial.begin(worker, self.role))
+        };
+        let Some(mut marks) = self.marks.get().or_else(begun) else {
+            return;
+        };
+        self.trial.mark(worker, self.role, age, &mut marks);
+        self.marks.set(Some(marks));
     }
 }
 
@@ -134,6 +150,8 @@ pub(super) struct Part {
 pub(super) enum Latency {
     /// It does.
     Tells,
+    /// The request's body says so, once it is here.
+    MayTell,
     /// What opens and closes sessions is not like other calls, and while a share changes one arm
     /// has more of it than the other.
     TellsNothing,
@@ -181,6 +199,19 @@ impl Call {
     pub(super) fn with_twin(mut self, twin: Option<Twin>) -> Self {
         self.twin = twin;
         self
+    }
+
+    /// The request's body says later what the call is.
+    pub(super) fn told_by(self, body: Option<&Rc<LateBody>>) -> Self {
+        if let (Some(watched), Some(body)) = (&self.trial, body) {
+            watched.hear_of(body);
+        }
+        self
+    }
+
+    /// The call has a copy after all.
+    pub(super) fn has_twin(&mut self, twin: Twin) {
+        self.twin = Some(twin);
     }
 
     /// The head of the answer has come.
@@ -278,15 +309,21 @@ impl Watched {
             key,
             latency,
         } = part;
-        let slot = (latency == Latency::Tells).then(|| {
+        let enter = |marks| {
             let call = OpenCall {
                 trial: Arc::clone(&trial),
                 role,
                 clock: clock.clone(),
-                marks: Cell::new(trial.begin(worker, role)),
+                marks: Cell::new(marks),
+                body: None,
             };
             open.calls.borrow_mut().insert(call)
-        });
+        };
+        let slot = match latency {
+            Latency::Tells => Some(enter(Some(trial.begin(worker, role)))),
+            Latency::MayTell => Some(enter(None)),
+            Latency::TellsNothing => None,
+        };
         Self {
             trial,
             worker,
@@ -298,11 +335,17 @@ impl Watched {
         }
     }
 
+    fn hear_of(&self, body: &Rc<LateBody>) {
+        let mut calls = self.open.calls.borrow_mut();
+        if let Some(call) = self.slot.and_then(|slot| calls.get_mut(slot)) {
+            call.body = Some(Rc::clone(body));
+        }
+    }
+
     /// Counts how slow the call was, once: nobody looks at its age any more.
     fn settle(&mut self, latency: Duration) {
         if let Some(call) = self.leave() {
-            let mut marks = call.marks.get();
-            self.trial.mark(self.worker, self.role, latency, &mut marks);
+            call.mark(self.worker, latency);
         }
     }
 
@@ -357,6 +400,10 @@ mod tests {
 
     /// A call on trial in which everything is slow, the calls it is one of, and its trial.
     fn begun() -> (Call, OpenCalls, Arc<Trial>) {
+        begun_as(Latency::Tells)
+    }
+
+    fn begun_as(latency: Latency) -> (Call, OpenCalls, Arc<Trial>) {
         let trial = Arc::new(Trial::new(1, OutcomeSet::BAD, Arc::new(Notify::new())));
         trial.set_limit(Role::Candidate, 0, Duration::ZERO);
         let part = Part {
@@ -364,7 +411,7 @@ mod tests {
             worker: 0,
             role: Role::Candidate,
             key: None,
-            latency: Latency::Tells,
+            latency,
         };
         let open = OpenCalls::default();
         let pace = Rc::new(Pace::new(
@@ -416,5 +463,15 @@ mod tests {
         call.end(Outcome::Success);
 
         assert_eq!(counts(&trial), (1, 1));
+    }
+
+    #[test]
+    fn a_call_whose_body_has_not_come_is_not_called_slow() {
+        let (mut call, open, trial) = begun_as(Latency::MayTell);
+
+        open.sweep(0);
+        call.end(Outcome::Success);
+
+        assert_eq!(counts(&trial), (1, 0));
     }
 }

@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use crate::mcp::{self, Era, Kind, RequestFacts};
 use crate::model::Outcome;
 use crate::stats::{CallStats, ToolCounts, ToolShards};
+use crate::upstream::LateBody;
 
 use super::alone;
 use super::pipeline::Subject;
@@ -25,6 +26,15 @@ pub(super) enum Counted {
     Tool(Rc<ToolShards>),
     /// The requests of a batch, in their order, each of its tool if it calls one.
     Batch(Rc<[Option<Rc<ToolShards>>]>),
+    /// What its body says, once that is here.
+    Late(Rc<LateCounted>),
+}
+
+/// What a request is counted as whose body comes later.
+#[derive(Debug)]
+pub(super) struct LateCounted {
+    body: Rc<LateBody>,
+    route: RouteView,
 }
 
 impl Counted {
@@ -37,6 +47,11 @@ impl Counted {
         let Some(counts) = route.tools() else {
             return Self::Call;
         };
+        if let Some(coming) = &subject.late {
+            let body = Rc::clone(&coming.body);
+            let route = route.clone();
+            return Self::Late(Rc::new(LateCounted { body, route }));
+        }
         let Some(facts) = &subject.facts else {
             return if subject.is_unclear {
                 Self::Call
@@ -44,12 +59,17 @@ impl Counted {
                 Self::by_head(counts, (era, fields))
             };
         };
+        Self::by_body(counts, facts)
+    }
+
+    /// What a body says.
+    fn by_body(counts: &ToolCounts, facts: &RequestFacts) -> Self {
         if facts.kind == Kind::Batch && facts.requests() > 1 {
             let requests = facts.members.iter().filter(|it| it.kind == Kind::Request);
             return Self::Batch(requests.map(|request| tool_of(counts, request)).collect());
         }
         // A batch may be of one request, with notifications around it.
-        let mut requests = std::iter::once(&**facts).chain(&facts.members);
+        let mut requests = std::iter::once(facts).chain(&facts.members);
         let tool = requests.find_map(|request| tool_of(counts, request));
         tool.map_or(Self::Call, Self::Tool)
     }
@@ -58,8 +78,8 @@ impl Counted {
     pub(super) fn moved_to(self, route: &RouteView) -> Self {
         match (self, route.tools()) {
             (Self::Tool(shards), Some(counts)) => Self::Tool(counts.of(shards.tool())),
-            // A rule takes no batches.
-            (Self::Tool(_) | Self::Call | Self::Batch(_), _) => Self::Call,
+            // A rule takes no batches, and what it may take is looked at first.
+            (Self::Tool(_) | Self::Call | Self::Batch(_) | Self::Late(_), _) => Self::Call,
         }
     }
 
@@ -96,6 +116,8 @@ pub(super) struct Tally {
     tool: Option<Arc<CallStats>>,
     /// The requests of a batch; nothing for a call that is one.
     batch: Option<Box<[Request]>>,
+    /// What tells both later, and the place of the backend.
+    late: Option<(Rc<LateCounted>, usize)>,
 }
 
 /// One request of a batch.
@@ -108,30 +130,51 @@ struct Request {
 impl Tally {
     /// A call begins at the backend with these counts, and this place.
     pub(super) fn begin(stats: &Arc<CallStats>, (counted, place): (&Counted, usize)) -> Self {
-        let at = |shards: &Rc<ToolShards>| shards.at(place);
-        let tally = Self {
+        let mut tally = Self {
             stats: Arc::clone(stats),
-            tool: match counted {
-                Counted::Tool(shards) => at(shards),
-                Counted::Call | Counted::Batch(_) => None,
-            },
-            batch: match counted {
-                Counted::Batch(tools) => {
-                    let requests = tools.iter().map(|tool| Request {
-                        tool: tool.as_ref().and_then(at),
-                        is_open: true,
-                    });
-                    Some(requests.collect())
-                }
-                Counted::Call | Counted::Tool(_) => None,
-            },
+            tool: None,
+            batch: None,
+            late: None,
         };
+        tally.set(counted, place);
         tally.each_open(CallStats::begin);
         tally
     }
 
+    fn set(&mut self, counted: &Counted, place: usize) {
+        let at = |shards: &Rc<ToolShards>| shards.at(place);
+        match counted {
+            Counted::Call => {}
+            Counted::Tool(shards) => self.tool = at(shards),
+            Counted::Batch(tools) => {
+                let requests = tools.iter().map(|tool| Request {
+                    tool: tool.as_ref().and_then(at),
+                    is_open: true,
+                });
+                self.batch = Some(requests.collect());
+            }
+            Counted::Late(late) => self.late = Some((Rc::clone(late), place)),
+        }
+    }
+
+    /// Whatever is to be told of the call is told of what its body has said by now, if it has.
+    fn learn(&mut self) {
+        let Some((late, place)) = self.late.take() else {
+            return;
+        };
+        let (Some(facts), Some(counts)) = (late.body.facts(), late.route.tools()) else {
+            self.late = (!late.body.is_over()).then_some((late, place));
+            return;
+        };
+        self.set(&Counted::by_body(counts, facts), place);
+        // As one call it has begun already.
+        self.stats.withdraw();
+        self.each_open(CallStats::begin);
+    }
+
     /// A request of a batch was answered.
     pub(super) fn end_one(&mut self, place: usize, outcome: Outcome, latency: Duration) {
+        self.learn();
         let mut requests = self.batch.iter_mut().flatten();
         if let Some(request) = requests.nth(place).filter(|request| request.is_open) {
             request.is_open = false;
@@ -143,12 +186,15 @@ impl Tally {
     }
 
     /// Whatever is still open has ended so.
-    pub(super) fn end(&self, outcome: Outcome, latency: Duration) {
+    pub(super) fn end(&mut self, outcome: Outcome, latency: Duration) {
+        self.learn();
         self.each_open(|stats| stats.end(outcome, latency));
     }
 
     /// The call turns out to be a stream.
-    pub(super) fn becomes_stream(&self) {
+    pub(super) fn becomes_stream(&mut self) {
+        self.learn();
+        self.late = None;
         self.each_open(CallStats::becomes_stream);
     }
 

@@ -31,6 +31,7 @@ mod guard;
 mod head;
 mod hops;
 mod http2;
+mod late;
 mod manner;
 mod metadata;
 mod mirrored;

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use crate::listener::Connection;
-use crate::mcp::{Era, RequestFacts};
+use crate::mcp::{Era, RequestFacts, RequestId};
 use crate::model::Limit;
 use crate::shadow::Twin;
 use crate::split;
@@ -31,10 +31,11 @@ use super::error::ProxyError;
 use super::fallback;
 use super::guard;
 use super::head::Head;
+use super::late::{self, Coming};
 use super::manner;
 use super::mirrored;
 use super::pages;
-use super::peek::{self, Taken};
+use super::peek::{Looked, Taken};
 use super::rehome::Asks;
 use super::relay;
 use super::request;
@@ -126,11 +127,13 @@ pub(super) struct Subject {
     pub(super) opener: u64,
     /// The place of the event stream that is asked for.
     pub(super) seat: Option<Seat>,
+    /// What is known of it once its body has been sent.
+    pub(super) late: Option<Coming>,
 }
 
 impl Subject {
     /// What is told by the head of a request and its body.
-    fn of(head: &Head, body: &mut Taken) -> Self {
+    pub(super) fn of(head: &Head, body: &mut Taken) -> Self {
         Self {
             method: head.method.clone(),
             is_unclear: body.is_unclear(),
@@ -138,7 +141,13 @@ impl Subject {
             facts: body.facts(),
             opener: 0,
             seat: None,
+            late: Coming::of(body),
         }
+    }
+
+    /// The id that an answer by us has to carry.
+    fn id(&self) -> Option<RequestId> {
+        self.facts.as_ref().and_then(|facts| facts.id.clone())
     }
 }
 
@@ -199,15 +208,12 @@ async fn proxy(
     let pace = pace_of(worker, &route);
     let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
-    let mut body = take_in(&route, &head, intake, &pace).await?;
-    let mut subject = Subject::of(&head, &mut body);
-    if subject.is_unclear && upstream::is_packed(&parts.headers) {
-        // Nothing is ever unpacked to be looked at: what it says is between client and server.
-        metrics::counter!("switchback_packed_requests_total").increment(1);
-    }
-    caller.id = subject.facts.as_ref().and_then(|facts| facts.id.clone());
     let era = alone::era_of(&route, &parts.headers);
-    check_era(era, &parts.headers, &subject)?;
+    let about = (&head, era, &parts.headers);
+    let mut body = take_in(&route, about, intake, &pace).await?;
+    let mut subject = Subject::of(&head, &mut body);
+    caller.id = subject.id();
+    check_body(era, &parts.headers, &subject)?;
 
     let asks = Asks {
         downstream,
@@ -219,6 +225,11 @@ async fn proxy(
     subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
     subject.opener = crowd::opener(&route, &subject, asks);
     let mut decided = decide_by_era(route, (era, &subject), asks).await?;
+    if body.coming().is_some() {
+        let about = (&mut subject, body);
+        body = Box::pin(late::settle(&mut decided, about, asks, &pace)).await?;
+        (caller.late, caller.id) = (body.late().cloned(), subject.id());
+    }
     relay::note_wishes(worker, &decided, &subject);
     let mut sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
     let aside = asked::sort(worker, &decided, (&subject, &mut body));
@@ -229,6 +240,7 @@ async fn proxy(
     let (sent, twin) = if let Some(protocol) = upgrade {
         (request::build_upgrade(head, sent, protocol), None)
     } else {
+        late::follow(worker, (&decided, &subject), (&head, &sent));
         let about = (&head, &sent, body.length());
         let (copy, twin) = mirrored::begin(worker, &decided, &subject, about);
         let body = body.into_body(&pace, copy);
@@ -237,10 +249,12 @@ async fn proxy(
 
     let kept = revive::keep(&decided, &sent);
     let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    late::answered(&mut subject, &mut answered.1);
     if may_be_refusal(worker, (&decided, &subject), answered.0.status()) {
         let about = (&mut decided, &subject);
         // Boxed: no other request has to be large enough for it, nor is its answer moved.
         answered = Box::pin(see_to_refusal(worker, about, (answered, kept), &pace)).await?;
+        late::answered(&mut subject, &mut answered.1);
     }
     sse::check(&decided, &mut answered)?;
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -250,7 +264,11 @@ async fn proxy(
 }
 
 /// In the era without sessions the head repeats what the body says.
-fn check_era(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), ProxyError> {
+fn check_body(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), ProxyError> {
+    if subject.is_unclear && upstream::is_packed(fields) {
+        // Nothing is ever unpacked to be looked at: what it says is between client and server.
+        metrics::counter!("switchback_packed_requests_total").increment(1);
+    }
     match (era, &subject.facts) {
         (Era::Requests, Some(facts)) => alone::check(fields, facts),
         (Era::Requests, None) | (Era::Sessions, _) => Ok(()),
@@ -337,7 +355,7 @@ fn bound(worker: &Worker, route: &RouteView, body: ClientBody) -> Result<Intake,
 /// Takes the body in: as it is, or after a look at what it is about.
 async fn take_in(
     route: &RouteView,
-    head: &Head,
+    (head, era, fields): (&Head, Era, &HeaderMap),
     body: Intake,
     pace: &Rc<Pace>,
 ) -> Result<Taken, ProxyError> {
@@ -345,8 +363,17 @@ async fn take_in(
         return Ok(Taken::Unseen(body));
     }
     let cap_bytes = route.snapshot().limits.peek_bytes;
-    // Boxed: requests that nobody looks into need not be large enough for it.
-    let looked = Box::pin(peek::look(body, cap_bytes, pace)).await?;
+    let mut looked = Looked::begin(body);
+    looked.look_once(cap_bytes, pace).await?;
+    if looked.is_whole() {
+        return Ok(Taken::Looked(looked));
+    }
+    // Boxed: most bodies are here with their head, and need not be large enough for it.
+    if late::may_be(route, era, fields) {
+        Box::pin(looked.look_ahead(cap_bytes, pace)).await?;
+    } else {
+        Box::pin(looked.look(cap_bytes, pace)).await?;
+    }
     Ok(Taken::Looked(looked))
 }
 

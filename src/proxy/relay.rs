@@ -21,6 +21,7 @@ use super::catalogues;
 use super::crowd::Seat;
 use super::farewell::Farewell;
 use super::fields::{self, MCP_SESSION_ID, Side};
+use super::late::Coming;
 use super::pipeline::{Decided, Subject};
 use super::seals;
 use super::session;
@@ -86,6 +87,9 @@ pub(super) fn relay(
     (response, mut call): (Response<AnswerBody>, Call),
     guard: RequestGuard,
 ) -> Response<Answer> {
+    if let Some(coming) = &subject.late {
+        coming.body.forget();
+    }
     let (parts, body) = response.into_parts();
     let format = upstream::format_of(&parts.headers);
     let endless = format == Some(Format::EventStream);
@@ -209,9 +213,10 @@ fn watch_mcp(
                 open_stream(worker, &decided, relayed, (kind, subject.seat.take()));
             } else if let (1.., Some(format)) = (requests, format) {
                 let minting = Minting::of(worker, &decided, (&subject, format));
+                let late = subject.late.as_ref().and_then(Coming::unheard);
                 let kept = keep(worker, &decided, subject, session_id);
-                let awaited = (format, batch);
-                relayed.watch = Some((format, Watch::new(awaited, kept, minting)));
+                let watch = Watch::new((format, batch), kept, minting).before(late);
+                relayed.watch = Some((format, watch));
             }
         }
         _ => {}

@@ -1,5 +1,6 @@
 //! Every error of any step becomes an answer here, and nowhere else.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use http::{Response, StatusCode};
 use crate::mcp::{self, Refusal, RequestId};
 use crate::model::Limit;
 use crate::stats::AuthResult;
-use crate::upstream::{ClientFault, UpstreamError};
+use crate::upstream::{ClientFault, LateBody, UpstreamError};
 
 use super::answer::Answer;
 use super::error::ProxyError;
@@ -24,8 +25,18 @@ pub(super) struct Caller {
     pub(super) json_rpc: bool,
     /// The request's id, as far as it is known.
     pub(super) id: Option<RequestId>,
+    /// The body that may tell it later.
+    pub(super) late: Option<Rc<LateBody>>,
     /// The web page that asks, if the file lists it.
     pub(super) page: Option<HeaderValue>,
+}
+
+impl Caller {
+    /// The request's id, as far as it is known by now.
+    fn id(&self) -> Option<&RequestId> {
+        let late = || self.late.as_ref()?.facts()?.id.as_ref();
+        self.id.as_ref().or_else(late)
+    }
 }
 
 /// When to come again after a refusal for want of room.
@@ -83,7 +94,7 @@ pub(super) fn count_malformed() {
 }
 
 fn as_json_rpc(error: &ProxyError, caller: &Caller) -> Vec<u8> {
-    let id = caller.id.as_ref();
+    let id = caller.id();
     if let ProxyError::OtherEra { requested } = error {
         return mcp::unsupported_version(id, requested);
     }

@@ -70,6 +70,8 @@ pub(super) async fn see_to(
         return Ok((Response::from_parts(parts, body), call));
     }
     call.end(Outcome::of_status(status));
+    // It may have turned out to be too long.
+    let kept = kept.filter(Kept::is_whole);
     if branch::come_home(worker, decided, Then::Again) {
         // It is the second session that is gone, of which the client knows nothing.
         let none = || ProxyError::NoStandIn {

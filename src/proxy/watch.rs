@@ -1,9 +1,12 @@
 //! Watching an MCP answer on its way: its outcome, and the few bodies that are kept.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use crate::mcp::{AnswerScanner, Batch, Format};
 use crate::model::Outcome;
+use crate::upstream::LateBody;
 
 use super::alone::Minting;
 use super::call::Call;
@@ -14,6 +17,8 @@ pub(super) struct Watch {
     kept: Option<Kept>,
     /// Looks for values that later calls are tied by.
     minting: Option<Box<Minting>>,
+    /// The body of the request, while it is not known what that is about.
+    late: Option<Rc<LateBody>>,
 }
 
 /// A body that is kept up to a bound, for whoever wants to read it whole.
@@ -48,7 +53,36 @@ impl Watch {
             scanner: AnswerScanner::new(format).to_batch(batch),
             kept,
             minting,
+            late: None,
         })
+    }
+
+    /// The answer has begun before the request's body was here.
+    #[must_use]
+    pub(super) fn before(mut self: Box<Self>, late: Option<Rc<LateBody>>) -> Box<Self> {
+        self.late = late;
+        self
+    }
+
+    /// Takes in what the request turns out to be, if that comes before its answer.
+    fn learn(&mut self) {
+        let facts = self.late.as_ref().and_then(|late| late.facts());
+        let Some(facts) = facts.filter(|facts| facts.expects_answer()) else {
+            return;
+        };
+        if let Some(batch) = Batch::of(facts) {
+            self.scanner.turn_to_batch(batch);
+        }
+        self.late = None;
+    }
+
+    /// Whether nobody knows that the request wants an answer.
+    fn is_unasked(&self) -> bool {
+        let is_unasked = |late: &Rc<LateBody>| match late.facts() {
+            Some(facts) => !facts.expects_answer(),
+            None => !late.is_over(),
+        };
+        self.late.as_ref().is_some_and(is_unasked)
     }
 
     /// The next bytes of the body pass. Tells the outcome once the answer is there, though the
@@ -59,6 +93,9 @@ impl Watch {
         piece: &Bytes,
         call: &mut Call,
     ) -> Option<Outcome> {
+        if self.late.is_some() {
+            self.learn();
+        }
         self.scanner.feed(piece);
         for (place, outcome) in self.scanner.news() {
             call.answered_one(place, outcome);
@@ -80,14 +117,19 @@ impl Watch {
         self.scanner.worst()
     }
 
-    /// The body has ended before an answer was seen.
-    pub(super) fn end(mut self: Box<Self>, format: Format, call: &mut Call) -> Outcome {
+    /// The body has ended before an answer was seen; nothing is told where none was asked for, as
+    /// far as anybody knows.
+    pub(super) fn end(mut self: Box<Self>, format: Format, call: &mut Call) -> Option<Outcome> {
         self.tell(format);
+        self.learn();
+        if self.is_unasked() {
+            return None;
+        }
         let (news, outcome) = self.scanner.end();
         for (place, outcome) in news {
             call.answered_one(place, outcome);
         }
-        outcome
+        Some(outcome)
     }
 
     fn tell(&mut self, format: Format) {

@@ -30,6 +30,11 @@ impl CallStats {
         self.count(outcome, latency);
     }
 
+    /// What began as a call is counted as another one.
+    pub fn withdraw(&self) {
+        self.in_flight.add(-1);
+    }
+
     /// What began as a call turned out to be a stream, which is counted apart.
     pub fn becomes_stream(&self) {
         self.in_flight.add(-1);

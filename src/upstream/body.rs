@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::intake::{ClientFault, Intake};
+use super::late_body::Reading;
 use super::pace::Pace;
 
 /// The body of a request on its way to a backend.
@@ -23,6 +24,8 @@ pub enum RequestBody {
     Upgrade(&'static str),
     /// A body that is passed on as it comes.
     Upload(Box<Upload>),
+    /// The same, read while it passes.
+    Late(Reading),
 }
 
 impl RequestBody {
@@ -30,7 +33,7 @@ impl RequestBody {
     pub(super) fn upgrade(&self) -> Option<&'static str> {
         match self {
             Self::Upgrade(protocol) => Some(protocol),
-            Self::Empty | Self::Whole(_) | Self::Upload(_) => None,
+            Self::Empty | Self::Whole(_) | Self::Upload(_) | Self::Late(_) => None,
         }
     }
 
@@ -184,6 +187,7 @@ impl Body for RequestBody {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
             Self::Upload(upload) => upload,
+            Self::Late(reading) => return reading.poll(cx),
         };
         let piece = ready!(upload.poll_piece(cx));
         match &piece {
@@ -213,6 +217,7 @@ impl Body for RequestBody {
             Self::Empty | Self::Upgrade(_) | Self::Whole(None) => true,
             Self::Whole(Some(_)) => false,
             Self::Upload(upload) => upload.first.is_empty() && upload.rest.is_end_stream(),
+            Self::Late(reading) => reading.is_end_stream(),
         }
     }
 
@@ -227,6 +232,10 @@ impl Body for RequestBody {
                     None => SizeHint::new(),
                 }
             }
+            Self::Late(reading) => match reading.length() {
+                Some(length) => SizeHint::with_exact(length),
+                None => SizeHint::new(),
+            },
         }
     }
 }

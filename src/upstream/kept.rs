@@ -1,10 +1,13 @@
 //! What is kept of a request so that it can be sent once more.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 
 use super::body::RequestBody;
+use super::late_body::LateBody;
 
 /// Whether a request may reach a server twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,14 @@ pub struct Kept {
     uri: Uri,
     /// Each field's name and value, behind the lengths of both.
     fields: Vec<u8>,
-    body: Bytes,
+    body: KeptBody,
+}
+
+#[derive(Debug)]
+enum KeptBody {
+    Whole(Bytes),
+    /// It may still be on its way.
+    Late(Rc<LateBody>),
 }
 
 /// Bytes of the lengths of a field.
@@ -35,9 +45,12 @@ impl Kept {
     /// What is needed to send `request` again; `None` when its body is only passing through.
     pub fn of(request: &Request<RequestBody>) -> Option<Self> {
         let body = match request.body() {
-            RequestBody::Empty | RequestBody::Whole(None) => Bytes::new(),
-            RequestBody::Whole(Some(bytes)) => bytes.clone(),
-            RequestBody::Upgrade(_) | RequestBody::Upload(_) => return None,
+            RequestBody::Empty | RequestBody::Whole(None) => KeptBody::Whole(Bytes::new()),
+            RequestBody::Whole(Some(bytes)) => KeptBody::Whole(bytes.clone()),
+            RequestBody::Late(reading) if reading.body().is_kept() => {
+                KeptBody::Late(Rc::clone(reading.body()))
+            }
+            RequestBody::Upgrade(_) | RequestBody::Upload(_) | RequestBody::Late(_) => return None,
         };
         let mut fields = Vec::with_capacity(USUAL_BYTES);
         for (name, value) in request.headers() {
@@ -51,9 +64,21 @@ impl Kept {
         })
     }
 
-    /// The request again.
+    /// Whether the request is still here as a whole: a body may turn out to be too long to be kept.
+    pub fn is_whole(&self) -> bool {
+        match &self.body {
+            KeptBody::Whole(_) => true,
+            KeptBody::Late(body) => body.is_kept(),
+        }
+    }
+
+    /// The request again. Only where it is whole: what carried it before gets no more of its body.
     pub fn restore(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::whole(self.body));
+        let body = match self.body {
+            KeptBody::Whole(bytes) => RequestBody::whole(bytes),
+            KeptBody::Late(body) => RequestBody::Late(body.read()),
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = read(Bytes::from(self.fields));

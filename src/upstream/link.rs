@@ -241,7 +241,7 @@ fn fault_of(
 
 /// Puts a request that was sent back in its place, if it was kept.
 fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>) -> Again {
-    let Some(kept) = kept else {
+    let Some(kept) = kept.filter(Kept::is_whole) else {
         return Again::Never;
     };
     *request = kept.restore();

@@ -25,6 +25,7 @@ mod host;
 mod inspect;
 mod intake;
 mod kept;
+mod late_body;
 mod link;
 mod metered;
 mod multiplexed;
@@ -53,6 +54,7 @@ pub use host::host_and_port;
 pub use inspect::{InspectError, Inspection, inspect};
 pub use intake::{ClientBody, ClientFault, Intake, IntakeBounds, StreamBody};
 pub use kept::{Kept, Repeats};
+pub use late_body::{LateBody, Reading};
 pub use link::{Again, Unanswered, send};
 pub use open::{
     LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, OpenError, OpenedSession, Template,

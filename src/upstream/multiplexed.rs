@@ -400,7 +400,7 @@ async fn exchange(
 
 /// Puts a request that was sent back in its place, if it was kept and may go twice.
 fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>, may_repeat: bool) -> Again {
-    match kept.filter(|_| may_repeat) {
+    match kept.filter(|kept| may_repeat && kept.is_whole()) {
         Some(kept) => {
             *request = kept.restore();
             Again::Sent

@@ -61,6 +61,7 @@ mod hostile_h2_heads;
 mod hostile_targets;
 mod http2_backends;
 mod http2_limits;
+mod late;
 mod life;
 mod lingering;
 mod messages;
