@@ -90,11 +90,23 @@ impl Drop for Seat {
     }
 }
 
-/// A place for the stream that a request asks for, if it asks for one.
+/// Gives a request the place of the stream that it asks for, and notes whose the session is that it
+/// opens.
 ///
 /// # Errors
-/// [`ProxyError::Crowded`] when its client has as many as they may have.
-pub(super) fn seat(
+/// [`ProxyError::Crowded`] when its client has as many streams as they may have.
+pub(super) fn let_in(
+    worker: &Worker,
+    (route, subject): (&RouteView, &mut Subject),
+    asks: Asks<'_>,
+) -> Result<(), ProxyError> {
+    subject.seat = seat(worker, (route, subject), asks)?;
+    subject.opener = opener(route, subject, asks);
+    Ok(())
+}
+
+/// A place for the stream that a request asks for, if it asks for one.
+fn seat(
     worker: &Worker,
     (route, subject): (&RouteView, &Subject),
     asks: Asks<'_>,
@@ -116,7 +128,7 @@ pub(super) fn seat(
 
 /// Whose the session is that a request opens: whom the token stands for, else the address. The same in
 /// the next process, and nobody who finds it written down can tell from it who that is.
-pub(super) fn opener(route: &RouteView, subject: &Subject, asks: Asks<'_>) -> u64 {
+fn opener(route: &RouteView, subject: &Subject, asks: Asks<'_>) -> u64 {
     let facts = subject.facts.as_ref();
     if !facts.is_some_and(|facts| facts.opens_session()) {
         return 0;

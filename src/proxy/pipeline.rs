@@ -199,9 +199,9 @@ async fn proxy(
     };
     caller.json_rpc = route.is_mcp();
     caller.page = pages::check(&route, downstream, &head, &parts.headers)?;
-    let leave = pages::preflight(&route, &head.method, caller.page.as_ref(), &parts.headers)?;
-    if let Some(answer) = leave {
-        return Ok(answer);
+    let asked_by = caller.page.as_ref();
+    if let Some(leave) = pages::preflight(&route, &head.method, asked_by, &parts.headers)? {
+        return Ok(leave);
     }
     let principal = guard::check(worker, &route, &downstream.peer, &mut parts.headers)?;
 
@@ -209,8 +209,7 @@ async fn proxy(
     let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
     let era = alone::era_of(&route, &parts.headers);
-    let about = (&head, era, &parts.headers);
-    let mut body = take_in(&route, about, intake, &pace).await?;
+    let mut body = take_in(&route, (&head, era, &parts.headers), intake, &pace).await?;
     let mut subject = Subject::of(&head, &mut body);
     caller.id = subject.id();
     check_body(era, &parts.headers, &subject)?;
@@ -222,8 +221,7 @@ async fn proxy(
         fields: &parts.headers,
         principal: principal.as_deref(),
     };
-    subject.seat = crowd::seat(worker, (&route, &subject), asks)?;
-    subject.opener = crowd::opener(&route, &subject, asks);
+    crowd::let_in(worker, (&route, &mut subject), asks)?;
     let mut decided = decide_by_era(route, (era, &subject), asks).await?;
     if body.coming().is_some() {
         let about = (&mut subject, body);
@@ -237,16 +235,8 @@ async fn proxy(
         return Ok(taken);
     }
     sse::prepare(&mut decided, (&mut head, &sent));
-    let (sent, twin) = if let Some(protocol) = upgrade {
-        (request::build_upgrade(head, sent, protocol), None)
-    } else {
-        late::follow(worker, (&decided, &subject), (&head, &sent));
-        let about = (&head, &sent, body.length());
-        let (copy, twin) = mirrored::begin(worker, &decided, &subject, about);
-        let body = body.into_body(&pace, copy);
-        (request::build(head, sent, body), twin)
-    };
-
+    let about = (&decided, &subject);
+    let (sent, twin) = outgoing(worker, about, (head, sent), (body, upgrade), &pace);
     let kept = revive::keep(&decided, &sent);
     let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
     late::answered(&mut subject, &mut answered.1);
@@ -273,6 +263,23 @@ fn check_body(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), Pro
         (Era::Requests, Some(facts)) => alone::check(fields, facts),
         (Era::Requests, None) | (Era::Sessions, _) => Ok(()),
     }
+}
+
+/// The request as it is sent, and the other end of its copy if it is copied.
+fn outgoing(
+    worker: &Rc<Worker>,
+    (decided, subject): (&Decided, &Subject),
+    (head, sent): (Head, HeaderMap),
+    (body, upgrade): (Taken, Option<&'static str>),
+    pace: &Rc<Pace>,
+) -> (Request<RequestBody>, Option<Twin>) {
+    if let Some(protocol) = upgrade {
+        return (request::build_upgrade(head, sent, protocol), None);
+    }
+    late::follow(worker, (decided, subject), (&head, &sent));
+    let about = (&head, &sent, body.length());
+    let (copy, twin) = mirrored::begin(worker, decided, subject, about);
+    (request::build(head, sent, body.into_body(pace, copy)), twin)
 }
 
 /// Whether an answer may be about the session or the era, and not about the request.

@@ -125,13 +125,8 @@ pub(super) fn relay(
         if !is_packed && is_stream_of_session(&subject, format, parts.status) {
             tell_of_new_home(worker, &decided, &mut relayed);
         }
-        watch_mcp(
-            worker,
-            (decided, subject),
-            (format, sealed),
-            parts.status,
-            &mut relayed,
-        );
+        let (about, told) = ((decided, subject), (format, sealed));
+        watch_mcp(worker, about, told, parts.status, &mut relayed);
         if is_packed {
             relayed.watch = None;
             relayed.farewell = None;

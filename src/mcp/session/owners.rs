@@ -30,11 +30,11 @@ const STALE: usize = 16;
 impl Owners {
     /// An owner has one more session.
     pub(super) fn add(&mut self, owner: u64, place: Place, charge: usize) {
-        let Some(owned) = self.change(owner, |held| held + charge) else {
+        let Some(holding) = self.change(owner, |held| held + charge) else {
             return;
         };
-        owned.sessions += 1;
-        owned.order.push_back(place);
+        holding.sessions += 1;
+        holding.order.push_back(place);
     }
 
     /// A session of theirs is charged otherwise.
@@ -44,11 +44,11 @@ impl Owners {
 
     /// A session of theirs is gone.
     pub(super) fn remove(&mut self, owner: u64, charge: usize) {
-        let Some(owned) = self.change(owner, |held| held.saturating_sub(charge)) else {
+        let Some(holding) = self.change(owner, |held| held.saturating_sub(charge)) else {
             return;
         };
-        owned.sessions = owned.sessions.saturating_sub(1);
-        let (sessions, charge) = (owned.sessions, owned.charge);
+        holding.sessions = holding.sessions.saturating_sub(1);
+        let (sessions, charge) = (holding.sessions, holding.charge);
         if sessions == 0 {
             self.by_charge.remove(&(charge, owner));
             self.owners.remove(&owner);
@@ -59,11 +59,11 @@ impl Owners {
         if owner == 0 {
             return None;
         }
-        let owned = self.owners.entry(owner).or_default();
-        self.by_charge.remove(&(owned.charge, owner));
-        owned.charge = to(owned.charge);
-        self.by_charge.insert((owned.charge, owner));
-        Some(owned)
+        let holding = self.owners.entry(owner).or_default();
+        self.by_charge.remove(&(holding.charge, owner));
+        holding.charge = to(holding.charge);
+        self.by_charge.insert((holding.charge, owner));
+        Some(holding)
     }
 
     /// The sessions of the owner who holds most, if that is more than `share`; those that are gone
@@ -74,17 +74,17 @@ impl Owners {
         is_there: impl Fn(&Place) -> bool,
     ) -> Option<&mut VecDeque<Place>> {
         let (charge, owner) = *self.by_charge.last()?;
-        let owned = self.owners.get_mut(&owner).filter(|_| charge > share)?;
-        if owned.order.len() > 2 * owned.sessions + STALE {
-            owned.order.retain(is_there);
+        let holding = self.owners.get_mut(&owner).filter(|_| charge > share)?;
+        if holding.order.len() > 2 * holding.sessions + STALE {
+            holding.order.retain(is_there);
         }
-        Some(&mut owned.order)
+        Some(&mut holding.order)
     }
 
     /// Leaves out the places of sessions that are gone.
     pub(super) fn tidy(&mut self, is_there: impl Fn(&Place) -> bool) {
-        for owned in self.owners.values_mut() {
-            owned.order.retain(&is_there);
+        for holding in self.owners.values_mut() {
+            holding.order.retain(&is_there);
         }
     }
 
