@@ -25,8 +25,8 @@ fn asking(client: &McpClient, id: u64) -> (Raw, Value) {
 /// The message that a stream says next.
 fn message(stream: &mut Raw) -> Value {
     let said = stream.read_until("}\n\n");
-    let data = said.lines().filter_map(|line| line.strip_prefix("data: "));
-    serde_json::from_str(data.last().unwrap()).unwrap()
+    let mut data = said.lines().filter_map(|line| line.strip_prefix("data: "));
+    serde_json::from_str(data.next_back().unwrap()).unwrap()
 }
 
 fn answer(id: &Value, said: &str) -> Value {
