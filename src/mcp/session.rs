@@ -164,7 +164,10 @@ impl SessionTable {
         if let Some(before) = before {
             let size = cost(&id, &before.record.load());
             ledger.bytes -= size;
-            ledger.owners.remove(before.owner(), self.charge(size));
+            let owned = (before.owner(), self.charge(size));
+            ledger
+                .owners
+                .remove(owned, |place| self.at(place).is_some());
         }
         self.sessions.pin().insert(id.clone(), session.clone());
         ledger.bytes += size;
@@ -380,7 +383,10 @@ impl SessionTable {
         };
         let size = cost(id, &session.record.load());
         ledger.bytes = ledger.bytes.saturating_sub(size);
-        ledger.owners.remove(session.owner(), self.charge(size));
+        let owned = (session.owner(), self.charge(size));
+        ledger
+            .owners
+            .remove(owned, |place| self.at(place).is_some());
         self.note_in(ledger, session, id);
         true
     }
@@ -417,9 +423,7 @@ impl SessionTable {
     /// one that is idle for longest.
     fn next_to_go(&self, ledger: &mut Ledger) -> Option<Arc<str>> {
         let share = self.bounds.bytes / PARTS;
-        let crowded = ledger
-            .owners
-            .crowded(share, |place| self.at(place).is_some());
+        let crowded = ledger.owners.crowded(share);
         if let Some(id) = crowded.and_then(|order| self.oldest_idle(order)) {
             self.crowded_out.fetch_add(1, Ordering::Relaxed);
             return Some(id);

@@ -42,12 +42,19 @@ impl Owners {
         self.change(owner, |held| held.saturating_sub(before) + after);
     }
 
-    /// A session of theirs is gone.
-    pub(super) fn remove(&mut self, owner: u64, charge: usize) {
+    /// A session of theirs is gone. Where there are many such, their places are left out.
+    pub(super) fn remove(
+        &mut self,
+        (owner, charge): (u64, usize),
+        is_there: impl Fn(&Place) -> bool,
+    ) {
         let Some(holding) = self.change(owner, |held| held.saturating_sub(charge)) else {
             return;
         };
         holding.sessions = holding.sessions.saturating_sub(1);
+        if holding.order.len() > 2 * holding.sessions + STALE {
+            holding.order.retain(is_there);
+        }
         let (sessions, charge) = (holding.sessions, holding.charge);
         if sessions == 0 {
             self.by_charge.remove(&(charge, owner));
@@ -66,18 +73,10 @@ impl Owners {
         Some(holding)
     }
 
-    /// The sessions of the owner who holds most, if that is more than `share`; those that are gone
-    /// are left out where there are many.
-    pub(super) fn crowded(
-        &mut self,
-        share: usize,
-        is_there: impl Fn(&Place) -> bool,
-    ) -> Option<&mut VecDeque<Place>> {
+    /// The sessions of the owner who holds most, if that is more than `share`.
+    pub(super) fn crowded(&mut self, share: usize) -> Option<&mut VecDeque<Place>> {
         let (charge, owner) = *self.by_charge.last()?;
         let holding = self.owners.get_mut(&owner).filter(|_| charge > share)?;
-        if holding.order.len() > 2 * holding.sessions + STALE {
-            holding.order.retain(is_there);
-        }
         Some(&mut holding.order)
     }
 
@@ -86,6 +85,14 @@ impl Owners {
         for holding in self.owners.values_mut() {
             holding.order.retain(&is_there);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.owners
+            .values()
+            .map(|holding| holding.order.len())
+            .sum()
     }
 
     #[cfg(test)]

@@ -266,3 +266,23 @@ fn a_home_that_is_sought_in_vain_is_sought_less_and_less_often() {
     assert!((30..40).contains(&tries), "{tries}");
     assert!(!session.is_held_off(u64::from(u32::MAX) + 32));
 }
+
+#[test]
+fn of_sessions_that_have_ended_an_owner_keeps_no_places() {
+    let table = table(160, 1_600_000);
+    table.open_at("lasting", record(10), of(1), 0);
+
+    for round in 0..2_000 {
+        let tick = 1 + round;
+        table.find("lasting", tick);
+        let (short, other) = (format!("short-{round}"), format!("other-{round}"));
+        table.open_at(&short, record(10), of(1), tick);
+        table.close(&short);
+        // Two more each time, so that the oldest of all make room.
+        table.open_at(&other, record(10), of(10 + 2 * round), tick);
+        table.open_at(&(other + "-too"), record(10), of(11 + 2 * round), tick);
+    }
+
+    let places = table.ledger().owners.places();
+    assert!(places < 400, "{places} of {} sessions", table.len());
+}
