@@ -212,7 +212,7 @@ async fn proxy(
     let mut body = take_in(&route, (&head, era, &parts.headers), intake, &pace).await?;
     let mut subject = Subject::of(&head, &mut body);
     caller.id = subject.id();
-    check_body(era, &parts.headers, &subject)?;
+    check_body(era, &parts.headers, (&subject, &mut body))?;
 
     let asks = Asks {
         downstream,
@@ -254,8 +254,14 @@ async fn proxy(
 }
 
 /// In the era without sessions the head repeats what the body says.
-fn check_body(era: Era, fields: &HeaderMap, subject: &Subject) -> Result<(), ProxyError> {
-    if subject.is_unclear && upstream::is_packed(fields) {
+fn check_body(
+    era: Era,
+    fields: &HeaderMap,
+    (subject, body): (&Subject, &mut Taken),
+) -> Result<(), ProxyError> {
+    // What comes later says no more: it is packed, too.
+    let says_nothing = subject.is_unclear || body.coming().is_some();
+    if says_nothing && upstream::is_packed(fields) {
         // Nothing is ever unpacked to be looked at: what it says is between client and server.
         metrics::counter!("switchback_packed_requests_total").increment(1);
     }

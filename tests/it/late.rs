@@ -60,6 +60,26 @@ fn a_body_beyond_every_bound_of_a_look_is_counted_too() {
 }
 
 #[test]
+fn a_slow_body_that_is_packed_is_counted_as_packed() {
+    let house = house((1, 0), "");
+    let client = house.open();
+    let packed = "\u{1f}not JSON";
+    let head = head(&client.session, packed.len());
+    let head = head.replace("host: h", "host: h\r\ncontent-encoding: gzip");
+    let known = house.v1.backend.requests().len();
+
+    let mut connection = house.gateway.connect();
+    connection.write(head);
+    house.v1.backend.wait_for_requests(known + 1);
+    connection.write(packed);
+    connection.read("POST");
+
+    let metrics = house.gateway.admin.text("/metrics");
+    let counted = "switchback_packed_requests_total 1";
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+}
+
+#[test]
 fn a_batch_that_comes_slowly_is_each_of_its_calls() {
     let house = house((1, 0), "");
     let client = house.open();
