@@ -410,7 +410,6 @@ impl SessionTable {
         // Closed sessions leave their ids behind; never more of them than live ones may be.
         if ledger.order.len() > self.bounds.sessions.saturating_mul(2) {
             ledger.order.retain(|place| self.at(place).is_some());
-            ledger.owners.tidy(|place| self.at(place).is_some());
         }
     }
 

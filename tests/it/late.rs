@@ -12,7 +12,7 @@ use crate::support::backend::{Backend, Request};
 use crate::support::fake_mcp::{FakeMcp, Mood, Wire};
 use crate::support::gate::pass;
 use crate::support::gateway::Gateway;
-use crate::support::house::{house, house_with};
+use crate::support::house::{House, house, house_with};
 use crate::support::mcp_client::{McpClient, REVISION, reply_to};
 use crate::support::modern::{MODERN, modern_server};
 use crate::support::routes::{ABSENT, route, route_with};
@@ -21,6 +21,12 @@ use crate::support::texts::{Random, chunks};
 
 /// Between two looks at a fact that nobody announces.
 const TURN: Duration = Duration::from_millis(50);
+
+/// A message to v1 of which the head has arrived.
+fn begin<'a>(house: &'a House, client: &McpClient, message: &str) -> Slow<'a> {
+    let v1 = &house.v1.backend;
+    Slow::begin(&house.gateway, &client.session, v1, message.len())
+}
 
 #[test]
 fn a_call_is_sent_as_its_body_comes_and_is_counted_by_what_it_says() {
@@ -212,12 +218,7 @@ fn a_half_sent_body_is_not_sent_again() {
 
     // Of what only reads: were it here as a whole, it could be sent again.
     let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
-    let mut slow = Slow::begin(
-        &house.gateway,
-        &client.session,
-        &house.v1.backend,
-        message.len(),
-    );
+    let mut slow = begin(&house, &client, &message);
     slow.write(thirds(&message)[0]);
     let before = slow.known;
     let answer = slow.read();
@@ -346,12 +347,7 @@ fn a_client_that_leaves_in_the_middle_is_nobodys_fault() {
     let house = house((1, 0), "");
     let client = house.open();
     let message = call(1, "whoami");
-    let mut slow = Slow::begin(
-        &house.gateway,
-        &client.session,
-        &house.v1.backend,
-        message.len(),
-    );
+    let mut slow = begin(&house, &client, &message);
     slow.write(thirds(&message)[0]);
 
     drop(slow.connection);

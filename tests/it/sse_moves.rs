@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::fake_sse::{FakeSse, SseClient};
 use crate::support::house::{assert_unknown, ping};
-use crate::support::sse_house::{hang, house, house_with};
+use crate::support::sse_house::{House, hang, house, house_with};
 
 const WAITED: &str = "switchback_stream_moves_waited_total";
 
@@ -36,14 +36,21 @@ fn a_revert_moves_so_many_at_once_and_the_others_in_their_turn() {
     house.wait_for_sessions(0, "rehomed", 5);
 }
 
-#[test]
-fn a_message_waits_for_the_turn_of_its_session() {
+/// Two sessions of a candidate that was reverted, one of which waits for its turn to move: the
+/// other's new home has not answered yet.
+fn one_waits() -> (House, [SseClient; 2]) {
     let house = house_with((1, 0), "", "limits: { stream_moves: 1 }\n");
-    let (mut one, path) = house.at_candidate();
-    let mut other = house.open_at("v2");
+    let (one, path) = house.at_candidate();
+    let other = house.open_at("v2");
     house.v1.hold_openings();
     house.revert(&path);
     house.wait_for_metric(WAITED, 1);
+    (house, [one, other])
+}
+
+#[test]
+fn a_message_waits_for_the_turn_of_its_session() {
+    let (house, [mut one, mut other]) = one_waits();
 
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| (one.call_text("whoami"), other.call_text("whoami")));
@@ -82,12 +89,7 @@ fn a_message_waits_for_a_new_home_where_its_server_was_started_again() {
 
 #[test]
 fn a_session_that_may_stay_when_its_turn_comes_stays() {
-    let house = house_with((1, 0), "", "limits: { stream_moves: 1 }\n");
-    let (mut one, path) = house.at_candidate();
-    let mut other = house.open_at("v2");
-    house.v1.hold_openings();
-    house.revert(&path);
-    house.wait_for_metric(WAITED, 1);
+    let (house, [mut one, mut other]) = one_waits();
     house.v1.wait_for_held(1);
 
     house.shift(1, 1);
@@ -101,12 +103,7 @@ fn a_session_that_may_stay_when_its_turn_comes_stays() {
 
 #[test]
 fn a_session_whose_turn_takes_too_long_is_not_said_to_be_gone() {
-    let house = house_with((1, 0), "", "limits: { stream_moves: 1 }\n");
-    let (mut one, path) = house.at_candidate();
-    let mut other = house.open_at("v2");
-    house.v1.hold_openings();
-    house.revert(&path);
-    house.wait_for_metric(WAITED, 1);
+    let (house, [mut one, mut other]) = one_waits();
     house.v1.wait_for_held(1);
     // From now on nobody waits for long; whoever is moved already has the time that was theirs.
     house.gateway.rewrite_in(

@@ -80,13 +80,6 @@ impl Owners {
         Some(&mut holding.order)
     }
 
-    /// Leaves out the places of sessions that are gone.
-    pub(super) fn tidy(&mut self, is_there: impl Fn(&Place) -> bool) {
-        for holding in self.owners.values_mut() {
-            holding.order.retain(&is_there);
-        }
-    }
-
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
         self.owners

@@ -107,19 +107,7 @@ impl InspectError {
     /// Whether `initialize` is answered as by a server that takes no POST there, as those of 2024-11-05
     /// do: it may have an event stream.
     pub(super) fn may_be_elder(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => matches!(status, 400 | 404 | 405),
-            Self::NoResponse(_)
-            | Self::Refused { .. }
-            | Self::Contract(_)
-            | Self::Unknown(_)
-            | Self::Connect(_)
-            | Self::Token(_)
-            | Self::Wire { .. }
-            | Self::Unauthorized { .. }
-            | Self::Body { .. }
-            | Self::NoEndpoint
-            | Self::Timeout(_) => false,
-        }
+        const NO_POST_HERE: [u16; 3] = [400, 404, 405];
+        matches!(self, Self::Status { status, .. } if NO_POST_HERE.contains(status))
     }
 }
