@@ -173,6 +173,8 @@ pub(super) async fn history(api: &Api, asked: &Asked<'_>) -> Result<Response<Bod
 
 pub(super) async fn audit(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
     let page = query::audit(&asked.head.uri)?;
+    // Lines of refused calls are not waited for when they are answered, so whoever reads waits.
+    api.audit.settled().await;
     let keep = api.audit.keep();
     // Reading files may wait for a disk, which control's thread must not.
     let read = tokio::task::spawn_blocking(move || audit::read(&keep, page)).await;

@@ -78,6 +78,8 @@ enum Job {
     },
     /// From here on lines go there.
     GoOn(Keep),
+    /// Told when every line that was handed over before is written or lost.
+    Settled(oneshot::Sender<()>),
 }
 
 /// Refused calls of this minute.
@@ -159,6 +161,15 @@ impl Audit {
         });
     }
 
+    /// Waits until every line that was handed over before is written or lost, or for two seconds.
+    pub(in crate::admin) async fn settled(&self) {
+        let (done, settled) = oneshot::channel();
+        // A queue that is full has its alarm already; what is on disk can be read all the same.
+        if self.lines.try_send(Job::Settled(done)).is_ok() {
+            let _ = timeout(PATIENCE, settled).await;
+        }
+    }
+
     /// Whether another refused call is to be written down, and how many before it were not.
     pub(in crate::admin) fn may_note_refusal(&self) -> Option<u64> {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,6 +227,11 @@ fn write_all(mut file: AuditFile, mut jobs: mpsc::Receiver<Job>, healthy: &Atomi
                 Job::GoOn(keep) => {
                     write(&mut file, &mut lines, healthy);
                     file.go_on(keep);
+                }
+                Job::Settled(done) => {
+                    write(&mut file, &mut lines, healthy);
+                    // Whoever asked may have left.
+                    let _ = done.send(());
                 }
             }
         }
@@ -279,6 +295,21 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 1);
         assert!(audit.is_healthy());
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_over_can_be_read_once_it_has_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = audit(path.clone(), 1);
+
+        for number in 1..=100 {
+            audit.note(Line::new(entry("a")));
+            audit.settled().await;
+
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), number);
+        }
     }
 
     #[tokio::test]
