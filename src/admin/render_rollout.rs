@@ -47,6 +47,7 @@ pub(super) fn state(phase: RolloutPhase) -> RolloutState {
         RolloutPhase::Extended => RolloutState::Extended,
         RolloutPhase::Paused => RolloutState::Paused,
         RolloutPhase::AwaitingApproval => RolloutState::AwaitingApproval,
+        RolloutPhase::AwaitingGate => RolloutState::AwaitingGate,
         RolloutPhase::Promoted => RolloutState::Promoted,
         RolloutPhase::Reverted => RolloutState::Reverted,
         RolloutPhase::Aborted => RolloutState::Aborted,
@@ -71,6 +72,7 @@ fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::Extended => format!("{at}, which goes on until there is enough evidence"),
         RolloutPhase::Paused => format!("{at}, paused"),
         RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
+        RolloutPhase::AwaitingGate => format!("{at}, which waits before a gate"),
         // In the past tense: a shift or the file may have given the traffic to others since.
         RolloutPhase::Promoted => format!("{candidate} was given all of the traffic"),
         RolloutPhase::Aborted => "ended before the candidate was promoted".to_owned(),
@@ -190,6 +192,11 @@ pub(super) fn sentence(what: &What) -> String {
         What::RolloutExtended { stage } => format!("stage {stage} goes on for more evidence"),
         What::RolloutAwaitingApproval { stage } => format!("stage {stage} waits for an approval"),
         What::RolloutApproved { stage } => format!("stage {stage} was approved"),
+        What::RolloutAwaitingGate { gate, stage } => {
+            format!("rollout waits before {gate} of stage {stage}")
+        }
+        What::RolloutGateOpened { gate, stage } => format!("{gate} of stage {stage} opened"),
+        What::RolloutGateRefused { gate, stage } => format!("{gate} of stage {stage} refused"),
         What::RolloutPaused => "rollout paused".to_owned(),
         What::RolloutResumed => "rollout resumed".to_owned(),
         What::RolloutPromoted { .. } => "candidate promoted to all of the traffic".to_owned(),

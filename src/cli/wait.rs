@@ -136,6 +136,7 @@ fn exit_of(state: RolloutState) -> Exit {
         | RolloutState::Extended
         | RolloutState::Paused
         | RolloutState::AwaitingApproval
+        | RolloutState::AwaitingGate
         | RolloutState::Aborted => Exit::Error,
     }
 }

@@ -373,6 +373,9 @@ fn log(event: &Event) {
         | What::RolloutExtended { .. }
         | What::RolloutAwaitingApproval { .. }
         | What::RolloutApproved { .. }
+        | What::RolloutAwaitingGate { .. }
+        | What::RolloutGateOpened { .. }
+        | What::RolloutGateRefused { .. }
         | What::RolloutPaused
         | What::RolloutResumed
         | What::RolloutPromoted { .. }

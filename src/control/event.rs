@@ -9,6 +9,7 @@ use crate::judge::Record;
 use crate::model::{
     BackendName, Generation, Percent, PlanName, RevertReason, RolloutId, RouteName, Weight,
 };
+use crate::rollout::Gate;
 
 use super::author::Author;
 use super::contract::ContractReport;
@@ -97,6 +98,28 @@ pub enum What {
         /// Number of the stage that may end, from 1.
         stage: u32,
     },
+    /// A rollout waits before a gate.
+    RolloutAwaitingGate {
+        /// The gate.
+        gate: Gate,
+        /// Number of a stage, from 1: of the one to enter before `confirm_start` and `pre_stage`,
+        /// of the one to leave before the others.
+        stage: u32,
+    },
+    /// A gate let a rollout pass.
+    RolloutGateOpened {
+        /// The gate.
+        gate: Gate,
+        /// Number of the stage, from 1.
+        stage: u32,
+    },
+    /// A gate refused: the rollout is paused before it, or ends.
+    RolloutGateRefused {
+        /// The gate.
+        gate: Gate,
+        /// Number of the stage, from 1.
+        stage: u32,
+    },
     /// A person paused a rollout.
     RolloutPaused,
     /// A paused rollout goes on.
@@ -177,6 +200,9 @@ impl What {
             Self::WeightsChanged { .. }
             | Self::RolloutStarted { .. }
             | Self::RolloutApproved { .. }
+            | Self::RolloutAwaitingGate { .. }
+            | Self::RolloutGateOpened { .. }
+            | Self::RolloutGateRefused { .. }
             | Self::RolloutPaused
             | Self::RolloutResumed
             | Self::ConfigReloaded { .. }
@@ -197,6 +223,9 @@ impl What {
             Self::RolloutExtended { .. } => "rollout_extended",
             Self::RolloutAwaitingApproval { .. } => "rollout_awaiting_approval",
             Self::RolloutApproved { .. } => "rollout_approved",
+            Self::RolloutAwaitingGate { .. } => "rollout_awaiting_gate",
+            Self::RolloutGateOpened { .. } => "rollout_gate_opened",
+            Self::RolloutGateRefused { .. } => "rollout_gate_refused",
             Self::RolloutPaused => "rollout_paused",
             Self::RolloutResumed => "rollout_resumed",
             Self::RolloutPromoted { .. } => "rollout_promoted",

@@ -333,10 +333,12 @@ fn phase(run: &Run, paused: bool, in_stage: &str) -> RolloutPhase {
         Phase::Reverted { .. } => RolloutPhase::Reverted,
         Phase::Aborted => RolloutPhase::Aborted,
         Phase::Pending | Phase::Warmup | Phase::Stage { .. } if paused => RolloutPhase::Paused,
+        Phase::Pending if run.state.has_begun() => RolloutPhase::AwaitingGate,
         Phase::Pending | Phase::Warmup => RolloutPhase::Warmup,
         Phase::Stage { .. } => match in_stage {
             "extended" => RolloutPhase::Extended,
             "awaiting_approval" => RolloutPhase::AwaitingApproval,
+            "awaiting_gate" => RolloutPhase::AwaitingGate,
             _ => RolloutPhase::Running,
         },
     }

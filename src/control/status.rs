@@ -303,6 +303,8 @@ pub enum RolloutPhase {
     Paused,
     /// In a stage whose time is over, until a person approves what the evidence says of it.
     AwaitingApproval,
+    /// Before a gate, until whoever keeps it has answered.
+    AwaitingGate,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back.
@@ -325,6 +327,7 @@ impl RolloutPhase {
             Self::Extended => "extended",
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
+            Self::AwaitingGate => "awaiting_gate",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",

@@ -71,6 +71,8 @@ pub(super) fn take(
                 }
                 stepped.trial = Some(of);
             }
+            // Whoever keeps the gates goes by what the state asks, which outlives a restart.
+            Action::Ask(_) => {}
             Action::Record(note) => stepped.whats.push(told(note, run)),
             Action::Finish(finish) => {
                 run.ended_at = Some(moment.at);
@@ -133,6 +135,18 @@ fn told(note: Note, run: &Run) -> What {
         },
         Note::Approved { stage } => What::RolloutApproved {
             stage: number(stage),
+        },
+        Note::AwaitingGate { ask } => What::RolloutAwaitingGate {
+            gate: ask.gate,
+            stage: number(ask.stage),
+        },
+        Note::GateOpened { ask } => What::RolloutGateOpened {
+            gate: ask.gate,
+            stage: number(ask.stage),
+        },
+        Note::GateRefused { ask } => What::RolloutGateRefused {
+            gate: ask.gate,
+            stage: number(ask.stage),
         },
         Note::Paused => What::RolloutPaused,
         Note::Resumed => What::RolloutResumed,

@@ -18,6 +18,8 @@ pub enum RevertReason {
     CircuitBreaker,
     /// A stage's time was over without a conclusion, and the plan says to revert then.
     Inconclusive,
+    /// A gate refused to let the rollout go on, and the plan says to revert then.
+    GateRefused,
     /// A person, or a person's pipeline, asked for it.
     Manual,
 }
@@ -31,6 +33,7 @@ impl RevertReason {
             Self::HealthCheckFailed => "health_check_failed",
             Self::CircuitBreaker => "circuit_breaker",
             Self::Inconclusive => "inconclusive",
+            Self::GateRefused => "gate_refused",
             Self::Manual => "manual",
         }
     }

@@ -2,148 +2,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::judge::{HoldReason, Verdict};
-use crate::model::{Percent, RevertReason};
+use crate::model::RevertReason;
 
+use super::event::{Action, Event, Finish, Note, Refusal, TrialUse};
+use super::gate::{Answer, Ask, Gate};
 use super::plan::Plan;
-use super::spec::InconclusiveSpec;
+use super::spec::{InconclusiveSpec, RefusedSpec};
 use super::state::{Phase, State, Waits};
-
-/// What happened to a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A person or a pipeline: begin.
-    Start,
-    /// Time went by.
-    Tick,
-    /// The judge ruled.
-    Verdict(Verdict),
-    /// A person: stop the stage's clock and keep the weights. The judge goes on and may revert.
-    Pause,
-    /// A person: go on.
-    Resume,
-    /// A person: the stage that waits for approval is fine.
-    Approve,
-    /// A person: all traffic to the candidate, now.
-    Promote,
-    /// A person: back to stable, and nobody is to blame.
-    Abort,
-    /// A person, the candidate's health checks or its breaker: back to stable.
-    Revert(RevertReason),
-    /// The candidate's backend or its last endpoint no longer exists.
-    CandidateGone,
-}
-
-/// What `control` has to do, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Give the candidate this share of new traffic.
-    SetPercent(Percent),
-    /// Begin a new trial: evidence gathered until now belongs to the share until now.
-    NewTrial(TrialUse),
-    /// Tell and keep for the history.
-    Record(Note),
-    /// Nothing more will happen; stop judging.
-    Finish(Finish),
-}
-
-/// What a trial's evidence is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrialUse {
-    /// Guards alone: [`crate::judge::Judge::warm_up`].
-    Warmup,
-    /// A new stage: [`crate::judge::Judge::begin_stage`], then [`crate::judge::Judge::weigh`].
-    Stage,
-}
-
-/// Something worth keeping in the history of a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "note", rename_all = "snake_case")]
-pub enum Note {
-    /// The rollout began and the candidate warms up.
-    WarmupStarted {
-        /// The candidate's share.
-        percent: Percent,
-    },
-    /// A stage began.
-    StageStarted {
-        /// Its place in the plan, from 0.
-        stage: usize,
-        /// The candidate's share.
-        percent: Percent,
-    },
-    /// A stage's time is over, and it goes on to gather evidence.
-    Extended {
-        /// Its place in the plan, from 0.
-        stage: usize,
-    },
-    /// A stage waits for a person.
-    AwaitingApproval {
-        /// Its place in the plan, from 0.
-        stage: usize,
-    },
-    /// A person approved a stage.
-    Approved {
-        /// Its place in the plan, from 0.
-        stage: usize,
-    },
-    /// A person stopped the clock.
-    Paused,
-    /// A person let the clock go on.
-    Resumed,
-    /// The candidate has all of the traffic.
-    Promoted,
-    /// The candidate was reverted.
-    Reverted {
-        /// Why.
-        reason: RevertReason,
-    },
-    /// The rollout was aborted.
-    Aborted,
-}
-
-/// How a rollout ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "result", rename_all = "snake_case")]
-pub enum Finish {
-    /// The candidate has all of the traffic.
-    Promoted,
-    /// Stable has it, and the candidate is to blame.
-    Reverted {
-        /// Why.
-        reason: RevertReason,
-    },
-    /// Stable has it, and nobody is to blame.
-    Aborted,
-}
-
-/// Why a person's wish cannot be granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It has to start first.
-    #[error("the rollout has not started")]
-    NotStarted,
-    /// It started before.
-    #[error("the rollout has already started")]
-    AlreadyStarted,
-    /// It is over.
-    #[error("the rollout is finished")]
-    Finished,
-    /// Its clock is stopped already.
-    #[error("the rollout is already paused")]
-    AlreadyPaused,
-    /// Its clock runs.
-    #[error("the rollout is not paused")]
-    NotPaused,
-    /// It has to be resumed first.
-    #[error("the rollout is paused; resume it first")]
-    Paused,
-    /// Nothing waits for approval.
-    #[error("the rollout is not waiting for approval")]
-    NotAwaitingApproval,
-}
 
 /// What follows from an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +63,7 @@ impl Walk<'_> {
             Event::Pause => self.pause(),
             Event::Resume => self.resume(),
             Event::Approve => self.approve(),
-            Event::Promote => self.started().map(|()| self.promote()),
+            Event::Promote => self.on_trial().map(|()| self.promote()),
             Event::Abort => self.unfinished().map(|()| self.abort()),
             Event::Revert(reason) => self.started().map(|()| self.revert(reason)),
             Event::CandidateGone => {
@@ -206,20 +72,29 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
+            Event::Gate { ask, answer } => {
+                self.hear_gate(ask, answer);
+                Ok(())
+            }
         }
     }
 
-    /// Refuses unless the rollout runs.
+    /// Refuses unless the rollout runs, if only up to its first gate.
     fn started(&self) -> Result<(), Refusal> {
         self.unfinished()?;
-        match self.state.phase {
-            Phase::Pending => Err(Refusal::NotStarted),
-            Phase::Warmup
-            | Phase::Stage { .. }
-            | Phase::Promoted
-            | Phase::Reverted { .. }
-            | Phase::Aborted => Ok(()),
+        if self.state.has_begun() {
+            return Ok(());
         }
+        Err(Refusal::NotStarted)
+    }
+
+    /// Refuses unless the candidate gets traffic.
+    fn on_trial(&self) -> Result<(), Refusal> {
+        self.unfinished()?;
+        if self.state.phase == Phase::Pending {
+            return Err(Refusal::NotStarted);
+        }
+        Ok(())
     }
 
     fn unfinished(&self) -> Result<(), Refusal> {
@@ -231,9 +106,15 @@ impl Walk<'_> {
 
     fn start(&mut self) -> Result<(), Refusal> {
         self.unfinished()?;
-        if self.state.phase != Phase::Pending {
+        if self.state.has_begun() {
             return Err(Refusal::AlreadyStarted);
         }
+        self.meet(Gate::ConfirmStart);
+        Ok(())
+    }
+
+    /// The candidate's first traffic.
+    fn begin(&mut self) {
         if self.plan.warmup > Duration::ZERO {
             self.enter(Phase::Warmup);
             let percent = self.state.percent(self.plan);
@@ -245,7 +126,66 @@ impl Walk<'_> {
         } else {
             self.enter_stage(0);
         }
-        Ok(())
+    }
+
+    /// Stops before a gate, or goes on where the plan has none there.
+    fn meet(&mut self, gate: Gate) {
+        if !self.plan.gates.contains(&gate) {
+            self.pass(gate);
+            return;
+        }
+        self.state.waits = Waits::Gate(gate);
+        if let Some(ask) = self.state.asks() {
+            self.actions
+                .extend([Action::Record(Note::AwaitingGate { ask }), Action::Ask(ask)]);
+        }
+    }
+
+    /// What comes behind a gate.
+    fn pass(&mut self, gate: Gate) {
+        match gate {
+            Gate::ConfirmStart => self.meet(Gate::PreStage),
+            Gate::ConfirmAdvance if self.next_stage().is_some() => self.meet(Gate::PreStage),
+            Gate::ConfirmAdvance => self.meet(Gate::PrePromote),
+            Gate::PreStage => match self.next_stage() {
+                Some(index) => self.enter_stage(index),
+                None => self.begin(),
+            },
+            Gate::PrePromote => self.promote(),
+        }
+    }
+
+    fn hear_gate(&mut self, ask: Ask, answer: Answer) {
+        // A paused rollout goes nowhere; what is waited for is asked again when it resumes.
+        if self.state.paused || self.state.asks() != Some(ask) {
+            return;
+        }
+        match (answer, ask.gate) {
+            (Answer::Opened, gate) => {
+                self.actions.push(Action::Record(Note::GateOpened { ask }));
+                self.pass(gate);
+            }
+            (Answer::Refused, Gate::ConfirmStart) => {
+                self.actions.push(Action::Record(Note::GateRefused { ask }));
+                self.abort();
+            }
+            (Answer::Refused, Gate::PreStage | Gate::ConfirmAdvance | Gate::PrePromote) => {
+                self.actions.push(Action::Record(Note::GateRefused { ask }));
+                match self.plan.refused {
+                    RefusedSpec::Hold => self.state.paused = true,
+                    RefusedSpec::Revert => self.revert(RevertReason::GateRefused),
+                }
+            }
+        }
+    }
+
+    /// The stage after the present one, while there is one.
+    fn next_stage(&self) -> Option<usize> {
+        let Phase::Stage { index } = self.state.phase else {
+            return None;
+        };
+        let next = index.saturating_add(1);
+        self.plan.stage(next).map(|_| next)
     }
 
     fn pause(&mut self) -> Result<(), Refusal> {
@@ -265,6 +205,7 @@ impl Walk<'_> {
         }
         self.state.paused = false;
         self.actions.push(Action::Record(Note::Resumed));
+        self.actions.extend(self.state.asks().map(Action::Ask));
         Ok(())
     }
 
@@ -278,7 +219,7 @@ impl Walk<'_> {
         };
         self.actions
             .push(Action::Record(Note::Approved { stage: index }));
-        self.leave_stage(index);
+        self.meet(Gate::ConfirmAdvance);
         Ok(())
     }
 
@@ -316,12 +257,12 @@ impl Walk<'_> {
         let Some(stage) = self.plan.stage(index).copied() else {
             return;
         };
-        if self.state.elapsed < stage.duration || self.state.waits == Waits::Approval {
+        if self.state.elapsed < stage.duration || self.state.waits.is_leaving() {
             return;
         }
         match self.wish() {
             Wish::Leave if stage.approve => self.await_approval(index),
-            Wish::Leave => self.leave_stage(index),
+            Wish::Leave => self.meet(Gate::ConfirmAdvance),
             Wish::Revert => self.revert(RevertReason::Inconclusive),
             Wish::Ask => self.await_approval(index),
             Wish::Stay if self.state.elapsed >= self.plan.max_stage => self.await_approval(index),
@@ -369,15 +310,6 @@ impl Walk<'_> {
             .push(Action::Record(Note::AwaitingApproval { stage: index }));
     }
 
-    fn leave_stage(&mut self, index: usize) {
-        let next = index.saturating_add(1);
-        if self.plan.stage(next).is_some() {
-            self.enter_stage(next);
-        } else {
-            self.promote();
-        }
-    }
-
     fn enter_stage(&mut self, index: usize) {
         let before = self.state.percent(self.plan);
         self.enter(Phase::Stage { index });
@@ -412,12 +344,15 @@ impl Walk<'_> {
     }
 
     fn end(&mut self, phase: Phase, note: Note, finish: Finish) {
+        // Nobody's weights were touched, and nobody is to blame: they stay.
+        let untouched = self.state.phase == Phase::Pending && finish == Finish::Aborted;
         self.enter(phase);
-        self.actions.extend([
-            Action::SetPercent(self.state.percent(self.plan)),
-            Action::Record(note),
-            Action::Finish(finish),
-        ]);
+        if !untouched {
+            let percent = self.state.percent(self.plan);
+            self.actions.push(Action::SetPercent(percent));
+        }
+        self.actions
+            .extend([Action::Record(note), Action::Finish(finish)]);
     }
 
     fn enter(&mut self, phase: Phase) {

@@ -5,11 +5,13 @@
 //! revert runs in a unit test.
 //!
 //! Invariants: the candidate's share grows only by a stage passed or by `promote`; a finished
-//! rollout never starts again; time that a stage spends paused does not count; states keep
+//! rollout never starts again; whatever is waited for, a revert goes through; time that a stage spends paused does not count; states keep
 //! elapsed times, not instants, so that a restart resumes where it was.
 //!
 //! Deliberately not here: what the evidence says (`judge`), and carrying actions out (`control`).
 
+mod event;
+mod gate;
 mod machine;
 mod plan;
 pub mod spec;
@@ -18,6 +20,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use machine::{Action, Event, Finish, Note, Refusal, Step, TrialUse, step};
+pub use event::{Action, Event, Finish, Note, Refusal, TrialUse};
+pub use gate::{Answer, Ask, Gate};
+pub use machine::{Step, step};
 pub use plan::{Plan, PlanError, Stage};
 pub use state::{Phase, State, View};

@@ -1,5 +1,6 @@
 //! The checked form of a plan.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::judge::Terms;
 use crate::model::Percent;
 
-use super::spec::{InconclusiveSpec, PlanSpec};
+use super::gate::Gate;
+use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec};
 
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,12 @@ pub struct Plan {
     pub cooldown: Duration,
     /// What the judge tolerates.
     pub terms: Terms,
+    /// Where it asks others whether it may go on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gates: BTreeSet<Gate>,
+    /// What a gate's refusal does, [`Gate::ConfirmStart`]'s apart, which aborts.
+    #[serde(default)]
+    pub refused: RefusedSpec,
 }
 
 /// One step of a plan.
@@ -75,6 +83,8 @@ impl Plan {
             max_stage: spec.max_stage,
             cooldown: spec.cooldown,
             terms,
+            gates: BTreeSet::new(),
+            refused: spec.refused,
         })
     }
 

@@ -35,6 +35,10 @@ pub struct PlanSpec {
     /// What the judge tolerates.
     #[serde(default)]
     pub judge: JudgeSpec,
+    /// What happens when a gate refuses to let the rollout go on; one that refuses the start aborts
+    /// it. Default `hold`.
+    #[serde(default)]
+    pub refused: RefusedSpec,
 }
 
 impl PlanSpec {
@@ -107,6 +111,19 @@ pub enum InconclusiveSpec {
     Hold,
     /// Go on.
     Advance,
+    /// Go back.
+    Revert,
+}
+
+/// What happens when a gate refuses to let the rollout go on.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RefusedSpec {
+    /// Pause; `resume` asks the gate again.
+    #[default]
+    Hold,
     /// Go back.
     Revert,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::{StageTime, Verdict};
 use crate::model::{Percent, RevertReason};
 
+use super::gate::{Ask, Gate};
 use super::plan::{Plan, Stage};
 
 /// Where a rollout is. Made by [`super::step`] only; kept in the store between steps.
@@ -66,12 +67,15 @@ pub(super) enum Waits {
     Evidence,
     /// A person's approval.
     Approval,
+    /// A gate's answer.
+    Gate(Gate),
 }
 
 /// A rollout for people: what a status shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`, `promoted`, `reverted` or `aborted`.
+    /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`,
+    /// `awaiting_gate`, `promoted`, `reverted` or `aborted`.
     pub phase: &'static str,
     /// Whether a person stopped the clock.
     pub paused: bool,
@@ -122,6 +126,33 @@ impl State {
         }
     }
 
+    /// Whether it was started, if only up to its first gate.
+    pub fn has_begun(&self) -> bool {
+        self.phase != Phase::Pending || self.waits.is_leaving()
+    }
+
+    /// What is to be asked of whoever keeps a gate, while the rollout waits for one. It waits on
+    /// while it is paused, but no answer counts then.
+    pub fn asks(&self) -> Option<Ask> {
+        let (Waits::Gate(gate), false) = (self.waits, self.is_finished()) else {
+            return None;
+        };
+        let present = match self.phase {
+            Phase::Stage { index } => Some(index),
+            Phase::Pending
+            | Phase::Warmup
+            | Phase::Promoted
+            | Phase::Reverted { .. }
+            | Phase::Aborted => None,
+        };
+        let stage = match gate {
+            Gate::ConfirmStart => 0,
+            Gate::PreStage => present.map_or(0, |index| index.saturating_add(1)),
+            Gate::ConfirmAdvance | Gate::PrePromote => present.unwrap_or_default(),
+        };
+        Some(Ask { gate, stage })
+    }
+
     /// Whether the rollout is at a stage, so that its evidence is judged; in the warm-up only
     /// guards look at it.
     pub fn is_judged(&self) -> bool {
@@ -149,6 +180,7 @@ impl State {
     /// The rollout as a status shows it.
     pub fn view(&self, plan: &Plan, now: Duration) -> View {
         let (phase, stage, reason) = match self.phase {
+            Phase::Pending if self.has_begun() => (self.waits.as_str(), None, None),
             Phase::Pending => ("pending", None, None),
             Phase::Warmup => ("warmup", None, None),
             Phase::Stage { index } => (self.waits.as_str(), Some(index), None),
@@ -189,11 +221,20 @@ impl State {
 }
 
 impl Waits {
+    /// Whether time and evidence are done with, and somebody has to say yes.
+    pub(super) fn is_leaving(self) -> bool {
+        match self {
+            Self::Approval | Self::Gate(_) => true,
+            Self::Time | Self::Evidence => false,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Time => "stage",
             Self::Evidence => "extended",
             Self::Approval => "awaiting_approval",
+            Self::Gate(_) => "awaiting_gate",
         }
     }
 }

@@ -7,10 +7,13 @@ use proptest::prelude::*;
 use crate::judge::{HoldReason, StageTime, Verdict};
 use crate::model::{Percent, RevertReason};
 
-use super::machine::{Action, Event, Finish, Note, Refusal, TrialUse, step};
+use super::event::{Action, Event, Finish, Note, Refusal, TrialUse};
+use super::machine::step;
 use super::plan::Plan;
 use super::spec::{InconclusiveSpec, PlanSpec, StageSpec};
 use super::state::{Phase, State};
+
+mod gates;
 
 const PASS: Event = Event::Verdict(Verdict::Advance);
 const HIGH_ERRORS: RevertReason = RevertReason::ErrorRateHigh;
@@ -471,7 +474,7 @@ proptest! {
                     Event::Start | Event::Approve | Event::Promote | PASS => true,
                     // A pass that came before the stage's time was over, or the plan's own leave.
                     Event::Tick | Event::Verdict(Verdict::Hold { .. }) => before.is_judged() && (before.verdict.is_some() || plan.inconclusive == InconclusiveSpec::Advance),
-                    Event::Verdict(Verdict::Revert { .. }) | Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone => false,
+                    Event::Verdict(Verdict::Revert { .. }) | Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone | Event::Gate { .. } => false,
                 };
                 prop_assert!(may, "{event:?} {before:?}");
             }

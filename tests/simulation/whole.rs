@@ -197,6 +197,7 @@ impl Drive<'_> {
                 self.judge.begin_stage();
             }
             Action::Record(note) => self.notes.push(note),
+            Action::Ask(_) => {}
             Action::Finish(finish) => self.finish = Some(finish),
         }
     }

@@ -84,6 +84,8 @@ pub enum RolloutState {
     Paused,
     /// In a stage whose time is over, until a person approves what the evidence says of it.
     AwaitingApproval,
+    /// Before a gate, until whoever keeps it has answered.
+    AwaitingGate,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back to stable, with a reason.
@@ -94,12 +96,13 @@ pub enum RolloutState {
 
 impl RolloutState {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Warmup,
         Self::Running,
         Self::Extended,
         Self::Paused,
         Self::AwaitingApproval,
+        Self::AwaitingGate,
         Self::Promoted,
         Self::Reverted,
         Self::Aborted,
@@ -118,6 +121,7 @@ impl RolloutState {
             Self::Extended => "extended",
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
+            Self::AwaitingGate => "awaiting_gate",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",
