@@ -15,7 +15,7 @@ use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
 use crate::model::RouteName;
 use crate::proxy::snapshot::Blueprint;
-use crate::stats::Registry;
+use crate::stats::{Registry, Turn};
 use crate::upstream::Conditions;
 
 use super::author::Author;
@@ -72,6 +72,8 @@ pub struct Control {
     pub(super) pending: Option<PendingFile>,
     /// Of running rollouts only.
     pub(super) evidence: BTreeMap<RouteName, Evidence>,
+    /// Ways back of which nobody knows yet how long they took.
+    pub(super) turns: BTreeMap<RouteName, Arc<Turn>>,
     /// Since when their tools are told of in the history.
     pub(super) tool_spans: BTreeMap<RouteName, ToolSpans>,
     pub(super) ledger: Ledger,
@@ -226,6 +228,7 @@ impl Control {
             self.second(now);
             self.tell_fitness();
         }
+        self.measure_turns();
         self.end_drains();
         self.keep_sessions(now);
         self.keep_bonds(now);

@@ -9,6 +9,7 @@ use crate::mcp::SealKey;
 use crate::model::RouteName;
 use crate::proxy::snapshot::{ArmBlueprint, Blueprint, RouteBlueprint, TrialBlueprint};
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
+use crate::stats::Turn;
 use crate::tls::BackendTls;
 
 use super::desired::{Desired, RouteState};
@@ -21,7 +22,10 @@ use super::timestamp::Timestamp;
 pub(super) fn draw(
     (desired, at): (&Desired, Timestamp),
     (file, listeners, keys): (&ConfigSpec, &[ListenerSpec], &KeyRing),
-    evidence: &BTreeMap<RouteName, Evidence>,
+    (evidence, turns): (
+        &BTreeMap<RouteName, Evidence>,
+        &BTreeMap<RouteName, Arc<Turn>>,
+    ),
     (seal_keys, tls): (Vec<SealKey>, &Arc<BackendTls>),
 ) -> Blueprint {
     let routes = file.routes.iter().filter_map(|spec| {
@@ -29,6 +33,7 @@ pub(super) fn draw(
         let mut drawn = draw_route(spec, (state, at), evidence.get(&spec.name));
         let auth = spec.auth.as_ref();
         drawn.keys = auth.and_then(|auth| keys.cell(&auth.jwt.jwks));
+        drawn.turn = turns.get(&spec.name).cloned();
         Some(drawn)
     });
     Blueprint {
@@ -73,6 +78,7 @@ fn draw_route(
         seed: state.seed,
         arms: arms.collect(),
         trial,
+        turn: None,
         keys: None,
     }
 }

@@ -263,6 +263,8 @@ impl Control {
             let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake));
             let share = run.state.percent(&run.plan).fraction();
             evidence.begin(Arc::new(trial), of, (share, now));
+            // There from the start, so that the first way back is not missed.
+            self.registry.reverts(&spec.name);
         }
     }
 
@@ -271,7 +273,7 @@ impl Control {
         blueprint::draw(
             (&self.desired, self.published_at),
             (file, &self.listeners, &self.keys),
-            &self.evidence,
+            (&self.evidence, &self.turns),
             (self.seal_keys(), self.certificates.backends()),
         )
     }

@@ -137,8 +137,8 @@ pub enum What {
         /// What the judge said: the record that decided, or, for a revert by a person, the latest.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Box<Record>>,
-        /// From the moment control looked at the deciding evidence, or got the command, to the
-        /// moment that new requests went to stable, in µs.
+        /// From the moment that a worker recorded the deciding outcome, or the command came, to
+        /// the moment that new requests went to stable, in µs.
         actuation_us: u64,
     },
     /// The rollout ended without blame.

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::judge::{Baseline, Batch, Judge, Limits, Share};
 use crate::model::Role;
 use crate::rollout::TrialUse;
@@ -37,6 +39,8 @@ pub(super) struct Evidence {
     refreshed: Duration,
     trials: VecDeque<Reading>,
     scratch: Vec<BadCall>,
+    /// When the oldest of what was folded last was recorded.
+    oldest: Option<Instant>,
 }
 
 /// One trial, and how far it has been read.
@@ -67,6 +71,7 @@ impl Evidence {
             refreshed: Duration::ZERO,
             trials: VecDeque::new(),
             scratch: Vec::new(),
+            oldest: None,
         }
     }
 
@@ -119,6 +124,8 @@ impl Evidence {
 
     /// Gives the judge what is new.
     pub(super) fn fold(&mut self, judge: &mut Judge, now: Duration) {
+        let unseen = self.trials.iter().filter_map(|it| it.trial.take_unseen());
+        self.oldest = unseen.min();
         for reading in &mut self.trials {
             reading.fold(self.assignment, judge, now, &mut self.scratch);
             match (self.assignment, &self.limits) {
@@ -127,6 +134,11 @@ impl Evidence {
                 (Assignment::Drawn, _) | (Assignment::Pinned, None) => reading.windows.forget(),
             }
         }
+    }
+
+    /// When the oldest of what was folded last was recorded by a worker, if that is known.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.oldest
     }
 
     /// Once a second: tells the judge the time and what waits for its window to be over, and lets

@@ -146,6 +146,7 @@ pub(super) fn assemble<T>(
         refusal: None,
         pending: None,
         evidence: BTreeMap::new(),
+        turns: BTreeMap::new(),
         tool_spans: BTreeMap::new(),
         keeper: Keeper::new(
             Arc::clone(&options.sessions),

@@ -1,11 +1,13 @@
 //! Evidence judged, and the way back: what waits for nothing.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::judge::Verdict;
 use crate::model::{RevertReason, RouteName};
 use crate::rollout::{Event as Step, Refusal};
-use crate::stats::{CallKey, Traffic};
+use crate::stats::{CallKey, Traffic, Turn};
 
 use super::actor::Control;
 use super::author::Author;
@@ -29,11 +31,11 @@ impl Control {
             evidence.fold(&mut run.judge, now);
             let time = run.state.stage_time(&run.plan, now);
             if matches!(run.judge.verdict(time), Verdict::Revert { .. }) {
-                condemned.push(route.clone());
+                condemned.push((route.clone(), evidence.oldest().unwrap_or(seen)));
             }
         }
-        for route in condemned {
-            self.hear_judge(&route, seen);
+        for (route, decided) in condemned {
+            self.hear_judge(&route, decided);
         }
     }
 
@@ -56,9 +58,10 @@ impl Control {
             }
             evidence.second(&mut run.judge, now);
         }
-        let routes: Vec<RouteName> = self.evidence.keys().cloned().collect();
-        for route in routes {
-            self.hear_judge(&route, seen);
+        let each = self.evidence.iter();
+        let routes = each.map(|(route, it)| (route.clone(), it.oldest().unwrap_or(seen)));
+        for (route, decided) in routes.collect::<Vec<_>>() {
+            self.hear_judge(&route, decided);
         }
     }
 
@@ -195,6 +198,7 @@ impl Control {
         self.desired.routes.insert(route.clone(), state);
         self.desired.generation = self.desired.generation.next();
         self.evidence.remove(route);
+        self.begin_turn(route, asked.seen);
         self.publish();
         let taken_us = u64::try_from(asked.seen.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.overtake(route);
@@ -220,6 +224,30 @@ impl Control {
         self.show();
     }
 
+    /// Has the workers tell when they have gone back.
+    fn begin_turn(&mut self, route: &RouteName, decided: Instant) {
+        let run = self.desired.routes.get(route);
+        let Some(run) = run.and_then(|state| state.run.as_deref()) else {
+            return;
+        };
+        let turn = Turn::new(run.stable.clone(), decided, self.workers);
+        if let Some(before) = self.turns.insert(route.clone(), Arc::new(turn)) {
+            self.registry.reverts(route).record(before.so_far());
+        }
+    }
+
+    /// Counts how long ways back took that are known by now.
+    pub(super) fn measure_turns(&mut self) {
+        let registry = &self.registry;
+        self.turns.retain(|route, turn| {
+            let took = turn.took();
+            if let Some(took) = took {
+                registry.reverts(route).record(took);
+            }
+            took.is_none()
+        });
+    }
+
     /// A change of the same route that is still being written is dropped; any other one is
     /// written again on top of this. A reload is planned again, since it is about everything.
     fn overtake(&mut self, route: &RouteName) {
@@ -241,6 +269,6 @@ impl Control {
 struct Asked {
     author: Author,
     reply: Option<Reply<Changed>>,
-    /// When the reason for it was seen.
+    /// When the reason for it was recorded, or the command came.
     seen: Instant,
 }

@@ -273,7 +273,11 @@ pub(super) fn only_reads(facts: &RequestFacts) -> bool {
 /// What the judge is to see of a call.
 pub(super) fn part_of(worker: &Worker, decided: &Decided, subject: &Subject) -> Option<Part> {
     let (arm, _) = decided.route.arm(decided.place)?;
-    let (trial, role) = decided.route.route().trial.as_ref().zip(arm.role)?;
+    let route = decided.route.route();
+    if let Some(turn) = &route.turn {
+        turn.assigned(&arm.backend);
+    }
+    let (trial, role) = route.trial.as_ref().zip(arm.role)?;
     Some(Part {
         trial: Arc::clone(trial),
         worker: worker.number(),

@@ -17,7 +17,7 @@ use crate::model::{BackendName, Generation, OutcomeSet, Role, RouteName, Weight}
 use crate::routing::{RouteTable, Rule};
 use crate::shadow::spec::ShadowSpec;
 use crate::split::{Arm, Keys, Split};
-use crate::stats::Trial;
+use crate::stats::{Trial, Turn};
 use crate::tls::BackendTls;
 use crate::upstream::spec::BackendSpec;
 use crate::upstream::{IntakeBounds, Patience};
@@ -65,6 +65,8 @@ pub struct RouteBlueprint {
     pub arms: Vec<ArmBlueprint>,
     /// The evidence to gather while a rollout runs.
     pub trial: Option<TrialBlueprint>,
+    /// The way back that its latest rollout is on, while nobody knows how long it took.
+    pub turn: Option<Arc<Turn>>,
     /// Where the keys are that callers' tokens are checked with; without any, no token is good.
     pub keys: Option<Arc<KeyCell>>,
 }
@@ -162,6 +164,7 @@ pub(super) struct Route {
     pub(super) keys: Keys,
     pub(super) arms: Vec<RouteArm>,
     pub(super) trial: Option<Arc<Trial>>,
+    pub(super) turn: Option<Arc<Turn>>,
     pub(super) shadow: Option<(ShadowSpec, BackendSpec)>,
     /// The arm whose word on its tools is taken: stable's, else the heaviest one's.
     pub(super) trusted: usize,
@@ -304,6 +307,7 @@ impl Route {
                 .trial
                 .as_ref()
                 .map(|trial| Arc::clone(&trial.trial)),
+            turn: blueprint.turn.clone(),
             shadow,
             trusted,
             patience: patience_of(spec),
@@ -314,6 +318,14 @@ impl Route {
             on_loss: spec.session.on_loss,
             bad_outcomes: spec.bad(),
         }
+    }
+}
+
+impl Snapshot {
+    /// A worker goes by this snapshot from now on.
+    pub(super) fn in_force(&self, worker: usize) {
+        let turns = self.routes.iter().filter_map(|route| route.turn.as_ref());
+        turns.for_each(|turn| turn.in_force(worker));
     }
 }
 

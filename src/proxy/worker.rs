@@ -351,6 +351,7 @@ impl Worker {
         self.tokens.hold_at_most(snapshot.limits.checked_tokens);
         let view = View::new(self, snapshot);
         *self.view.borrow_mut() = Rc::new(view);
+        self.view.borrow().snapshot.in_force(self.number);
     }
 
     /// A uniform number over all of `u64`; xorshift64* (Vigna, 2016).

@@ -19,6 +19,7 @@ mod strangers;
 mod tool_counts;
 mod tools;
 mod trial;
+mod turn;
 mod window;
 
 pub use calls::{CallStats, CallSummary};
@@ -32,4 +33,5 @@ pub use sessions::{Listening, SessionStats};
 pub use tool_counts::{ToolCounts, ToolShards};
 pub use tools::{ToolBoard, ToolSum};
 pub use trial::{ArmCounts, BadCall, LIMITS, Marks, Trial, TrialArm};
+pub use turn::Turn;
 pub use window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};

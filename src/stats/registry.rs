@@ -7,6 +7,7 @@ use crate::model::{BackendName, RouteName};
 
 use super::calls::{CallStats, CallSummary};
 use super::gate::{GateKey, GateStats};
+use super::histogram::Histogram;
 use super::mirror::MirrorStats;
 use super::sessions::SessionStats;
 use super::tools::ToolBoard;
@@ -46,6 +47,7 @@ pub struct Registry {
     gates: Mutex<Gates>,
     sessions: Mutex<Sessions>,
     tools: Mutex<BTreeMap<RouteName, Arc<ToolBoard>>>,
+    reverts: Mutex<BTreeMap<RouteName, Arc<Histogram>>>,
 }
 
 impl Registry {
@@ -131,6 +133,20 @@ impl Registry {
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
         let each = tools.iter();
         each.map(|(route, board)| (route.clone(), Arc::clone(board)))
+            .collect()
+    }
+
+    /// How long a route's ways back took. Only control may write to it.
+    pub fn reverts(&self, route: &RouteName) -> Arc<Histogram> {
+        let mut reverts = self.reverts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(reverts.entry(route.clone()).or_default())
+    }
+
+    /// Every route whose ways back are counted, in order.
+    pub fn all_reverts(&self) -> Vec<(RouteName, Arc<Histogram>)> {
+        let reverts = self.reverts.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = reverts.iter();
+        each.map(|(route, took)| (route.clone(), Arc::clone(took)))
             .collect()
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::model::{Outcome, OutcomeSet, Role};
 
@@ -100,6 +101,11 @@ pub struct Trial {
     bad_outcomes: OutcomeSet,
     bad: ArrayQueue<BadCall>,
     dropped: AtomicU64,
+    /// The moment that `unseen_us` counts from.
+    began: Instant,
+    /// When the oldest of what control has been woken for and has not looked at was recorded, in
+    /// µs; 0 for nothing. Written by workers, taken by control.
+    unseen_us: AtomicU64,
     wake: Arc<Notify>,
 }
 
@@ -114,6 +120,8 @@ impl Trial {
             bad_outcomes,
             bad: ArrayQueue::new(QUEUE),
             dropped: AtomicU64::new(0),
+            began: Instant::now(),
+            unseen_us: AtomicU64::new(0),
             wake,
         }
     }
@@ -188,7 +196,7 @@ impl Trial {
             }
         }
         if role == Role::Candidate && marks.passed != before {
-            self.wake.notify_one();
+            self.wake_control();
         }
     }
 
@@ -209,8 +217,24 @@ impl Trial {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         if call.role == Role::Candidate {
-            self.wake.notify_one();
+            self.wake_control();
         }
+    }
+
+    fn wake_control(&self) {
+        if self.unseen_us.load(Ordering::Relaxed) == 0 {
+            let us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            // Several may come at once: the first of them is the oldest, to a few µs.
+            self.unseen_us.store(us.max(1), Ordering::Relaxed);
+        }
+        self.wake.notify_one();
+    }
+
+    /// Control: when the oldest of what came since the last such call was recorded. To be asked
+    /// before anything else is read.
+    pub fn take_unseen(&self) -> Option<Instant> {
+        let us = self.unseen_us.swap(0, Ordering::Relaxed);
+        (us > 0).then(|| self.began + Duration::from_micros(us))
     }
 
     /// Whether an outcome counts against a backend.

@@ -10,6 +10,7 @@ use super::counters::Counters;
 use super::gates::render_gates;
 use super::page::Page;
 use super::process::{render_process, started_at};
+use super::reverts::render_reverts;
 use super::sessions::render_sessions;
 use super::tools::render_tools;
 
@@ -39,6 +40,7 @@ impl Metrics {
         render_gates(&self.registry, &mut page);
         render_sessions(&self.registry, &mut page);
         render_tools(&self.registry, &mut page);
+        render_reverts(&self.registry, &mut page);
         render_process(&mut page);
         page.finish(&self.counters.render())
     }

@@ -19,6 +19,7 @@ mod metrics;
 mod page;
 mod panics;
 mod process;
+mod reverts;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod strict;

@@ -43,3 +43,4 @@ mod soak;
 mod streams;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod turns;
