@@ -16,6 +16,7 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         percent: stage.percent.into(),
         for_seconds: stage.duration.as_secs_f64(),
         approve: stage.approve,
+        role: stage.role.as_str().to_owned(),
     });
     RolloutBody {
         id: rollout.id,
@@ -48,6 +49,7 @@ pub(super) fn state(phase: RolloutPhase) -> RolloutState {
         RolloutPhase::Paused => RolloutState::Paused,
         RolloutPhase::AwaitingApproval => RolloutState::AwaitingApproval,
         RolloutPhase::AwaitingGate => RolloutState::AwaitingGate,
+        RolloutPhase::Baking => RolloutState::Baking,
         RolloutPhase::Promoted => RolloutState::Promoted,
         RolloutPhase::Reverted => RolloutState::Reverted,
         RolloutPhase::Aborted => RolloutState::Aborted,
@@ -73,6 +75,7 @@ fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::Paused => format!("{at}, paused"),
         RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
         RolloutPhase::AwaitingGate => format!("{at}, which waits before a gate"),
+        RolloutPhase::Baking => format!("{at}, the last one before it is promoted"),
         // In the past tense: a shift or the file may have given the traffic to others since.
         RolloutPhase::Promoted => format!("{candidate} was given all of the traffic"),
         RolloutPhase::Aborted => "ended before the candidate was promoted".to_owned(),

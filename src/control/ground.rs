@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::judge::Judge;
 use crate::listener::spec::ListenerSpec;
-use crate::model::{BackendName, Generation, PlanName, RolloutId, RouteName};
+use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName};
 use crate::rollout::spec::{PlanSpec, StageSpec};
 use crate::rollout::{Event as Step, Plan, Refusal, State};
 
@@ -258,6 +259,11 @@ impl Ground<'_> {
 fn with_stages(base: Option<PlanSpec>, stages: &[StageSpec]) -> Result<PlanSpec, ControlError> {
     if let Some(base) = base {
         return Ok(PlanSpec {
+            // A last stage of 100 percent says itself how long the bake is.
+            bake: match stages.last() {
+                Some(last) if last.percent == Percent::HUNDRED => Duration::ZERO,
+                Some(_) | None => base.bake,
+            },
             stages: stages.to_vec(),
             ..base
         });

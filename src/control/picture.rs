@@ -339,6 +339,7 @@ fn phase(run: &Run, paused: bool, in_stage: &str) -> RolloutPhase {
             "extended" => RolloutPhase::Extended,
             "awaiting_approval" => RolloutPhase::AwaitingApproval,
             "awaiting_gate" => RolloutPhase::AwaitingGate,
+            "baking" => RolloutPhase::Baking,
             _ => RolloutPhase::Running,
         },
     }

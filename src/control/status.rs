@@ -305,6 +305,8 @@ pub enum RolloutPhase {
     AwaitingApproval,
     /// Before a gate, until whoever keeps it has answered.
     AwaitingGate,
+    /// In the last stage before the promotion, with a hold-back left on stable.
+    Baking,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back.
@@ -328,6 +330,7 @@ impl RolloutPhase {
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
             Self::AwaitingGate => "awaiting_gate",
+            Self::Baking => "baking",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",

@@ -23,5 +23,5 @@ mod tests;
 pub use event::{Action, Event, Finish, Note, Refusal, TrialUse};
 pub use gate::{Answer, Ask, Gate};
 pub use machine::{Step, step};
-pub use plan::{Plan, PlanError, Stage};
+pub use plan::{Plan, PlanError, Stage, StageRole};
 pub use state::{Phase, State, View};

@@ -14,7 +14,7 @@ use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec};
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// One to 32 stages with growing percents.
+    /// At least one; their percents never fall.
     stages: Vec<Stage>,
     /// Time after the start that is not judged.
     pub warmup: Duration,
@@ -43,6 +43,31 @@ pub struct Stage {
     pub duration: Duration,
     /// Whether a person must approve before the next stage.
     pub approve: bool,
+    /// What the stage is for.
+    #[serde(default)]
+    pub role: StageRole,
+}
+
+/// What a stage is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageRole {
+    /// The candidate is judged at a share.
+    #[default]
+    Climb,
+    /// The last share before the promotion, with the hold-back left on stable, so that there is
+    /// something to compare with. The candidate is judged.
+    Bake,
+}
+
+impl StageRole {
+    /// The role's name in API and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Climb => "climb",
+            Self::Bake => "bake",
+        }
+    }
 }
 
 /// Why a plan is not usable: every problem, each with the path of its field.
@@ -71,13 +96,8 @@ impl Plan {
         let (Ok(terms), true) = (terms, problems.is_empty()) else {
             return Err(PlanError { problems });
         };
-        let stages = spec.stages.iter().map(|stage| Stage {
-            percent: stage.percent,
-            duration: stage.duration,
-            approve: stage.approve,
-        });
         Ok(Self {
-            stages: stages.collect(),
+            stages: lower(spec),
             warmup: spec.warmup,
             inconclusive: spec.inconclusive,
             max_stage: spec.max_stage,
@@ -104,4 +124,30 @@ impl Plan {
             sum.saturating_add(stage.duration)
         })
     }
+}
+
+/// The stages of a spec without problems.
+fn lower(spec: &PlanSpec) -> Vec<Stage> {
+    let climbs = spec.climbs().iter().map(|stage| Stage {
+        percent: stage.percent,
+        duration: stage.duration,
+        approve: stage.approve,
+        role: StageRole::Climb,
+    });
+    let mut stages: Vec<_> = climbs.collect();
+    let whole = spec.whole();
+    let duration = whole.map_or(spec.bake, |stage| stage.duration);
+    let approve = whole.is_some_and(|stage| stage.approve);
+    if duration > Duration::ZERO || approve {
+        let highest = stages.last().map(|stage| f64::from(stage.percent));
+        let percent = highest.unwrap_or_default().max(spec.bake_percent());
+        stages.push(Stage {
+            // A share between two that are valid is one.
+            percent: Percent::new(percent).unwrap_or(Percent::ZERO),
+            duration,
+            approve,
+            role: StageRole::Bake,
+        });
+    }
+    stages
 }

@@ -13,8 +13,17 @@ use crate::model::{Percent, duration_text};
 pub struct PlanSpec {
     /// One to 32 stages, with growing percents above 0 and at most 99, since a candidate with all of
     /// the traffic has nothing to be compared with. After the last stage the candidate is promoted
-    /// to all of the traffic.
+    /// to all of the traffic. A last stage of 100 stands for a bake of its time.
     pub stages: Vec<StageSpec>,
+    /// The percent that stays on stable during the bake, so that there is something to compare with;
+    /// above 0 and at most 50. Default 5.
+    #[serde(default = "default_hold_back")]
+    pub hold_back: Percent,
+    /// Time after the stages with all but the hold-back on the candidate, judged, before it is
+    /// promoted. Default 0s: it is promoted after the last stage.
+    #[serde(default, with = "duration_text")]
+    #[schemars(with = "String")]
+    pub bake: Duration,
     /// Time after the start that is not judged, so that a cold candidate is not blamed; one that
     /// cannot be reached is reverted all the same. Default 0s.
     #[serde(default, with = "duration_text")]
@@ -45,8 +54,48 @@ impl PlanSpec {
     /// What is wrong with the values: the path of each field inside the plan, and why.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = self.stage_problems();
+        problems.extend(self.bake_problems());
         let judge = self.judge.problems().into_iter();
         problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
+        problems
+    }
+
+    /// The stages below 100 percent.
+    pub(super) fn climbs(&self) -> &[StageSpec] {
+        match self.stages.split_last() {
+            Some((last, before)) if is_whole(last) => before,
+            Some(_) | None => &self.stages,
+        }
+    }
+
+    /// A last stage of 100 percent.
+    pub(super) fn whole(&self) -> Option<&StageSpec> {
+        self.stages.last().filter(|last| is_whole(last))
+    }
+
+    /// The candidate's share during the bake, unless it has more already.
+    pub(super) fn bake_percent(&self) -> f64 {
+        100.0 - f64::from(self.hold_back)
+    }
+
+    fn bake_problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let hold_back = f64::from(self.hold_back);
+        if hold_back <= 0.0 || hold_back > HIGHEST_HOLD_BACK {
+            let message = format!("{hold_back} is not above 0 and at most {HIGHEST_HOLD_BACK}");
+            problems.push(("hold_back".to_owned(), message));
+        }
+        let Some(whole) = self.whole() else {
+            return problems;
+        };
+        if !self.bake.is_zero() {
+            let message = "the last stage of 100 percent is a bake already; leave one of them out";
+            problems.push(("bake".to_owned(), message.to_owned()));
+        }
+        if self.climbs().is_empty() && whole.duration.is_zero() && !whole.approve {
+            let message = "is 0s: the candidate would get all of the traffic without being judged; give it a time, or set weights instead";
+            problems.push(("stages[0].for".to_owned(), message.to_owned()));
+        }
         problems
     }
 
@@ -57,13 +106,13 @@ impl PlanSpec {
             problems.push(("stages".to_owned(), message));
         }
         let mut before = 0.0;
-        for (index, stage) in self.stages.iter().enumerate() {
+        for (index, stage) in self.climbs().iter().enumerate() {
             let percent = f64::from(stage.percent);
             let wrong = if percent <= 0.0 {
                 Some("is 0: the candidate would get no traffic to be judged by".to_owned())
             } else if percent > HIGHEST_PERCENT {
                 Some(format!(
-                    "{percent} is above {HIGHEST_PERCENT}: no stable traffic is left to compare with; end at 95, the candidate is promoted after the last stage"
+                    "{percent} is above {HIGHEST_PERCENT}: no stable traffic is left to compare with; end at 95, or with 100 for a bake before the promotion"
                 ))
             } else if percent <= before {
                 Some(format!("{percent} is not above the stage before, {before}"))
@@ -77,6 +126,8 @@ impl PlanSpec {
     }
 }
 
+/// Highest `hold_back`.
+const HIGHEST_HOLD_BACK: f64 = 50.0;
 /// Most stages of a plan.
 const MAX_STAGES: usize = 32;
 /// Highest percent of a stage.
@@ -86,7 +137,7 @@ const HIGHEST_PERCENT: f64 = 99.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageSpec {
-    /// The candidate's share of new traffic, above 0 and at most 99.
+    /// The candidate's share of new traffic, above 0 and at most 99, or 100 in the last stage.
     pub percent: Percent,
     /// Shortest time in the stage; paused time does not count. With `0s` the stage is left as soon
     /// as the evidence allows.
@@ -126,6 +177,14 @@ pub enum RefusedSpec {
     Hold,
     /// Go back.
     Revert,
+}
+
+fn is_whole(stage: &StageSpec) -> bool {
+    stage.percent == Percent::HUNDRED
+}
+
+fn default_hold_back() -> Percent {
+    Percent::new(5.0).unwrap_or(Percent::ZERO)
 }
 
 fn default_max_stage() -> Duration {

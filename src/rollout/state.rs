@@ -8,7 +8,7 @@ use crate::judge::{StageTime, Verdict};
 use crate::model::{Percent, RevertReason};
 
 use super::gate::{Ask, Gate};
-use super::plan::{Plan, Stage};
+use super::plan::{Plan, Stage, StageRole};
 
 /// Where a rollout is. Made by [`super::step`] only; kept in the store between steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ pub(super) enum Waits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`,
-    /// `awaiting_gate`, `promoted`, `reverted` or `aborted`.
+    /// `awaiting_gate`, `baking`, `promoted`, `reverted` or `aborted`.
     pub phase: &'static str,
     /// Whether a person stopped the clock.
     pub paused: bool,
@@ -183,7 +183,7 @@ impl State {
             Phase::Pending if self.has_begun() => (self.waits.as_str(), None, None),
             Phase::Pending => ("pending", None, None),
             Phase::Warmup => ("warmup", None, None),
-            Phase::Stage { index } => (self.waits.as_str(), Some(index), None),
+            Phase::Stage { index } => (self.in_stage(plan, index), Some(index), None),
             Phase::Promoted => ("promoted", None, None),
             Phase::Reverted { reason } => ("reverted", None, Some(reason)),
             Phase::Aborted => ("aborted", None, None),
@@ -207,6 +207,14 @@ impl State {
         }
         let since = now.saturating_sub(self.seen.unwrap_or(now));
         self.elapsed.saturating_add(since)
+    }
+
+    fn in_stage(&self, plan: &Plan, index: usize) -> &'static str {
+        let role = plan.stage(index).map(|stage| stage.role);
+        match (self.waits, role) {
+            (Waits::Time, Some(StageRole::Bake)) => "baking",
+            (waits, _) => waits.as_str(),
+        }
     }
 
     fn time_left(&self, plan: &Plan, now: Duration) -> Option<Duration> {

@@ -13,6 +13,9 @@ use super::plan::Plan;
 use super::spec::{InconclusiveSpec, PlanSpec, StageSpec};
 use super::state::{Phase, State};
 
+mod baking;
+mod crashes;
+mod every_state;
 mod gates;
 
 const PASS: Event = Event::Verdict(Verdict::Advance);
@@ -396,7 +399,7 @@ fn plans_out_of_bounds_are_told_with_every_field() {
         stage(0.0, 1),
         stage(50.0, 1),
         stage(50.0, 1),
-        stage(100.0, 1),
+        stage(99.5, 1),
     ];
     wrong.judge.alpha = 0.9;
 

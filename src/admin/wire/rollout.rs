@@ -86,6 +86,8 @@ pub enum RolloutState {
     AwaitingApproval,
     /// Before a gate, until whoever keeps it has answered.
     AwaitingGate,
+    /// In the last stage before the promotion, with a hold-back left on stable.
+    Baking,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back to stable, with a reason.
@@ -96,13 +98,14 @@ pub enum RolloutState {
 
 impl RolloutState {
     /// Every state.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Warmup,
         Self::Running,
         Self::Extended,
         Self::Paused,
         Self::AwaitingApproval,
         Self::AwaitingGate,
+        Self::Baking,
         Self::Promoted,
         Self::Reverted,
         Self::Aborted,
@@ -122,6 +125,7 @@ impl RolloutState {
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
             Self::AwaitingGate => "awaiting_gate",
+            Self::Baking => "baking",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",
@@ -138,6 +142,9 @@ pub struct StageBody {
     pub for_seconds: f64,
     /// Whether a person must approve the next stage.
     pub approve: bool,
+    /// What it is for: `climb`, or `bake` before the promotion.
+    #[serde(default)]
+    pub role: String,
 }
 
 /// What the judge says, with its numbers.
