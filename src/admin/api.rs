@@ -31,7 +31,7 @@ use super::peer::Peer;
 use super::readiness::Readiness;
 use super::record::Record;
 use super::reply::Body;
-use super::wire::{ErrorCode, Lifecycle};
+use super::wire::{ErrorCode, Lifecycle, WebhookBody};
 use super::{change, cors, home, read, reply};
 
 /// Most readers of events at once.
@@ -171,7 +171,7 @@ impl Api {
             caller,
             name,
         };
-        self.permit(endpoint, &asked)?;
+        self.permit(endpoint, &asked).await?;
         let response = self.call(endpoint, &asked, body, record).await?;
         Ok((Some(endpoint), response))
     }
@@ -198,7 +198,7 @@ impl Api {
     }
 
     /// Lets a caller through whose role and scope allow it.
-    fn permit(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<(), Refusal> {
+    async fn permit(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<(), Refusal> {
         let needed = match endpoint.needs {
             Needs::Nothing => return Ok(()),
             Needs::ViewerFromAfar => Role::Viewer,
@@ -217,7 +217,7 @@ impl Api {
         if needed == Role::Viewer || !caller.is_scoped() {
             return Ok(());
         }
-        let route = self.route_of(endpoint, asked)?;
+        let route = self.route_of(endpoint, asked).await?;
         if caller.covers(&route) {
             return Ok(());
         }
@@ -228,12 +228,12 @@ impl Api {
     }
 
     /// The route that a call would change.
-    fn route_of(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<String, Refusal> {
+    async fn route_of(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<String, Refusal> {
         if !matches!(endpoint.call, Call::Act(_)) {
             return Ok(asked.name.to_owned());
         }
-        let status = self.deps.control.status();
-        Ok(read::find(&status, asked.name)?.route.to_string())
+        let rollout = read::any_rollout(self, asked.name).await?;
+        Ok(rollout.route.to_string())
     }
 
     async fn call(
@@ -246,6 +246,11 @@ impl Api {
         let head = asked.head;
         match endpoint.takes {
             Takes::Nothing => self.show(endpoint.call, asked).await,
+            Takes::Told(_) => {
+                body::require_type(&head.headers, &["application/json"])?;
+                let _: WebhookBody = body::parse(&body::read(body).await?)?;
+                self.show(endpoint.call, asked).await
+            }
             Takes::Json(_) => {
                 body::require_type(&head.headers, &["application/json"])?;
                 let body = body::read(body).await?;
@@ -269,9 +274,10 @@ impl Api {
             Call::Contract => read::contract(self, asked).await,
             Call::Backends => Ok(read::backends(self)),
             Call::Backend => read::backend(self, asked.name),
-            Call::Rollouts => Ok(read::rollouts(self)),
-            Call::Rollout => read::rollout(self, asked.name),
-            Call::Verdict => read::verdict(self, asked.name),
+            Call::Rollouts => read::rollouts(self, asked).await,
+            Call::Rollout => read::rollout(self, asked.name).await,
+            Call::Verdict => read::verdict(self, asked).await,
+            Call::RouteVerdict => read::route_verdict(self, asked),
             Call::History => read::history(self, asked).await,
             Call::Audit => read::audit(self, asked).await,
             Call::Events => read::events(self, asked).await,

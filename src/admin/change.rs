@@ -44,6 +44,7 @@ pub(super) async fn call(
         | Call::Rollouts
         | Call::Rollout
         | Call::Verdict
+        | Call::RouteVerdict
         | Call::History
         | Call::Audit
         | Call::Events

@@ -10,8 +10,9 @@ use crate::access::Role;
 
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
-    ErrorCode, HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutsBody, RouteBody,
-    RoutesBody, StartRolloutBody, StatusBody, ToolsBody, VerdictBody, WeightsBody, WeightsReply,
+    ErrorCode, HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutVerdictBody,
+    RolloutsBody, RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody,
+    WeightsBody, WeightsReply,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -47,6 +48,7 @@ pub(super) enum Call {
     Rollouts,
     Rollout,
     Verdict,
+    RouteVerdict,
     Act(RolloutAction),
     History,
     Audit,
@@ -95,6 +97,8 @@ pub(super) enum Takes {
     Nothing,
     /// JSON of this type.
     Json(Shape),
+    /// JSON of this type, from a program that cannot but send some: it changes nothing.
+    Told(Shape),
     /// The text of a config file.
     File,
 }
@@ -171,6 +175,12 @@ impl Endpoint {
 
 const DEPLOYER: Needs = Needs::Role(Role::Deployer);
 const ADMIN: Needs = Needs::Role(Role::Admin);
+/// What calls refuse that may have to read the history.
+const KEPT: &[ErrorCode] = &[
+    ErrorCode::NotFound,
+    ErrorCode::Invalid,
+    ErrorCode::Unavailable,
+];
 const UNKNOWN: &[ErrorCode] = &[ErrorCode::NotFound];
 /// What calls refuse that change a route or a rollout.
 const CHANGES: &[ErrorCode] = &[
@@ -184,6 +194,35 @@ const CHANGES: &[ErrorCode] = &[
     ErrorCode::Unavailable,
     ErrorCode::StorageFull,
 ];
+
+/// Asked by programs that cannot but send something along.
+const WEBHOOK: Takes = Takes::Told(shape::<WebhookBody>());
+const OK_WHEN: (&str, &str) = (
+    "ok",
+    "Which verdicts are answered with 200: some of pass, fail and early, with commas; pass when absent",
+);
+const VERDICT: Endpoint = get(
+    "/v1/rollouts/{id}/verdict",
+    Call::Verdict,
+    "Whether a rollout has passed: 200 pass, 417 fail, 425 too early to say",
+    Gives::Json(shape::<RolloutVerdictBody>()),
+)
+.asks(&[OK_WHEN])
+.or(KEPT);
+const ROUTE_VERDICT: Endpoint = get(
+    "/v1/routes/{route}/verdict",
+    Call::RouteVerdict,
+    "Whether the rollout that runs on a route, else its latest one, has passed",
+    Gives::Json(shape::<RolloutVerdictBody>()),
+)
+.asks(&[
+    OK_WHEN,
+    (
+        "to",
+        "Only a rollout to this backend; while there is none, it is too early to say",
+    ),
+])
+.or(&[ErrorCode::NotFound, ErrorCode::Invalid]);
 
 /// Every endpoint.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -262,6 +301,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             Gives::Created(shape::<RolloutBody>()),
         )
     },
+    ROUTE_VERDICT,
+    Endpoint {
+        verb: Verb::Post,
+        takes: WEBHOOK,
+        ..ROUTE_VERDICT
+    },
     get(
         "/v1/backends",
         Call::Backends,
@@ -278,23 +323,29 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get(
         "/v1/rollouts",
         Call::Rollouts,
-        "The latest rollout of each route, latest first",
+        "Every rollout, latest first",
         Gives::Json(shape::<RolloutsBody>()),
-    ),
+    )
+    .asks(&[
+        ("route", "Only those on this route"),
+        ("state", "Only those that stand so, such as reverted"),
+        ("before", "Only those started before this one, for reading on"),
+        ("limit", "At most this many, 1 to 1000; 100 when absent"),
+    ])
+    .or(&[ErrorCode::Invalid]),
     get(
         "/v1/rollouts/{id}",
         Call::Rollout,
         "One rollout",
         Gives::Json(shape::<RolloutBody>()),
     )
-    .or(UNKNOWN),
-    get(
-        "/v1/rollouts/{id}/verdict",
-        Call::Verdict,
-        "What the judge last said of a rollout, with its numbers",
-        Gives::Json(shape::<VerdictBody>()),
-    )
-    .or(UNKNOWN),
+    .or(KEPT),
+    VERDICT,
+    Endpoint {
+        verb: Verb::Post,
+        takes: WEBHOOK,
+        ..VERDICT
+    },
     act(
         "/v1/rollouts/{id}/pause",
         RolloutAction::Pause,

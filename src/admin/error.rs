@@ -82,6 +82,11 @@ impl Refusal {
         self.body.code
     }
 
+    /// What went wrong, for an answer that is one all the same.
+    pub(super) fn into_message(self) -> String {
+        self.body.message
+    }
+
     pub(super) fn into_response(self) -> Response<Body> {
         let code = self.body.code;
         let mut response = json(status(code), &ErrorReply { error: *self.body });
@@ -128,7 +133,7 @@ impl From<ControlError> for Refusal {
                 Self::new(ErrorCode::NotFound, message).hint("`switchback status` lists the routes")
             }
             ControlError::UnknownRollout { .. } => Self::new(ErrorCode::NotFound, message)
-                .hint("`switchback rollout list` has each route's latest one"),
+                .hint("`switchback rollout list` has those that are known"),
             ControlError::UnknownBackend { .. } => Self::new(ErrorCode::Invalid, message)
                 .hint("a route's backends are those of its split in the config file"),
             ControlError::UnknownPlan { .. } | ControlError::Invalid(_) => {

@@ -39,6 +39,7 @@ mod render_contract;
 mod render_fitness;
 mod render_rollout;
 mod render_tools;
+mod render_verdict;
 mod reply;
 mod server;
 mod stall;

@@ -11,7 +11,7 @@ use crate::access::Role;
 
 use super::endpoints::{Call, ENDPOINTS, Endpoint, Gives, Needs, Shape, Takes};
 use super::error::status;
-use super::wire::{ErrorCode, ErrorReply, NAME_PATTERN, WHO_FIELD};
+use super::wire::{ErrorCode, ErrorReply, NAME_PATTERN, RolloutState, WHO_FIELD};
 
 /// What any endpoint may answer besides what the table says.
 const ALWAYS: [ErrorCode; 3] = [
@@ -63,7 +63,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     });
     let body = match endpoint.takes {
         Takes::Nothing => return operation,
-        Takes::Json(shape) => json!({
+        Takes::Json(shape) | Takes::Told(shape) => json!({
             "required": true,
             "content": {"application/json": {"schema": reference(&shape)}},
         }),
@@ -116,7 +116,7 @@ fn refuses_callers(needs: Needs) -> &'static [ErrorCode] {
 fn refuses_bodies(takes: Takes) -> &'static [ErrorCode] {
     match takes {
         Takes::Nothing => &[],
-        Takes::Json(_) | Takes::File => &[
+        Takes::Json(_) | Takes::Told(_) | Takes::File => &[
             ErrorCode::Timeout,
             ErrorCode::TooLarge,
             ErrorCode::UnsupportedMediaType,
@@ -137,7 +137,7 @@ fn operation_id(endpoint: &Endpoint) -> String {
 }
 
 fn parameters(endpoint: &Endpoint) -> Vec<Value> {
-    let text = |name: &str, place: &str, required: bool, about: &str| json!({"name": name, "in": place, "required": required, "description": about, "schema": shape_of(name)});
+    let text = |name: &str, place: &str, required: bool, about: &str| json!({"name": name, "in": place, "required": required, "description": about, "schema": shape_of(endpoint.call, name)});
     let inside = endpoint.path.split('{').skip(1);
     let mut all: Vec<_> = inside
         .filter_map(|rest| rest.split_once('}'))
@@ -169,12 +169,17 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
 }
 
 /// What a parameter may be; anything else is refused.
-fn shape_of(name: &str) -> Value {
+fn shape_of(call: Call, name: &str) -> Value {
     match name {
+        "before" if call == Call::Rollouts => shape_of(call, "rollout"),
+        "state" => json!({"type": "string", "enum": RolloutState::ALL.map(RolloutState::as_str)}),
+        "ok" => {
+            json!({"type": "string", "pattern": "^(pass|fail|early)(,(pass|fail|early)){0,2}$"})
+        }
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
         "before" | "Last-Event-ID" => json!({"type": "integer", "minimum": 0}),
         "id" | "rollout" => json!({"type": "string", "pattern": "^r-[0-9]{1,18}$"}),
-        "route" | "backend" | "candidate" | "against" => {
+        "route" | "backend" | "candidate" | "against" | "to" => {
             json!({"type": "string", "pattern": NAME_PATTERN})
         }
         "If-Match" => json!({"type": "string", "pattern": "^(\"[0-9]{1,18}\"|[0-9]{1,18}|\\*)$"}),
@@ -198,6 +203,12 @@ fn responses(endpoint: &Endpoint) -> Value {
         Gives::Other(content_type) => (200, json!({content_type: {}})),
     };
     let mut all = Map::new();
+    if matches!(endpoint.call, Call::Verdict | Call::RouteVerdict) {
+        for (code, about) in [(417, "Fail"), (425, "Too early to say")] {
+            let not_ok = json!({"description": about, "content": content});
+            all.insert(code.to_string(), not_ok);
+        }
+    }
     all.insert(
         status_code.to_string(),
         json!({"description": "Done", "content": content}),
@@ -236,7 +247,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
             Gives::Other(_) => None,
         };
         let taken = match endpoint.takes {
-            Takes::Json(shape) => Some(shape),
+            Takes::Json(shape) | Takes::Told(shape) => Some(shape),
             Takes::Nothing | Takes::File => None,
         };
         for shape in given.into_iter().chain(taken) {

@@ -2,14 +2,15 @@
 
 use std::str::FromStr;
 
-use http::Uri;
+use http::{Response, StatusCode, Uri};
 
-use crate::control::{AskContract, HistoryFilter};
-use crate::model::RouteName;
+use crate::control::{AskContract, HistoryFilter, RolloutFilter};
+use crate::model::{BackendName, RouteName};
 
 use super::audit::Page;
 use super::error::Refusal;
-use super::wire::ErrorCode;
+use super::reply::{Body, json};
+use super::wire::{ErrorCode, PassBody, RolloutState, RolloutVerdictBody};
 
 /// Most events that a reader gets at once.
 const LIMIT_MAX: usize = 1000;
@@ -33,6 +34,89 @@ pub(super) fn history(target: &Uri) -> Result<HistoryFilter, Refusal> {
         Ok(())
     })?;
     Ok(filter)
+}
+
+/// Which rollouts a query asks for.
+pub(super) fn rollouts(target: &Uri) -> Result<RolloutFilter, Refusal> {
+    let mut filter = RolloutFilter {
+        limit: LIMIT,
+        ..RolloutFilter::default()
+    };
+    each(target, |name, value| {
+        match name {
+            "route" => filter.route = Some(read(name, value)?),
+            "state" => filter.phase = Some(phase(value)?),
+            "before" => filter.before = Some(read(name, value)?),
+            "limit" => filter.limit = limit(value)?,
+            _ => return Err(unknown(name, "route, state, before and limit are")),
+        }
+        Ok(())
+    })?;
+    Ok(filter)
+}
+
+fn phase(value: &str) -> Result<String, Refusal> {
+    let names = RolloutState::ALL.map(RolloutState::as_str);
+    if names.contains(&value) {
+        return Ok(value.to_owned());
+    }
+    let message = format!("state: no rollout stands `{}`", value.escape_default());
+    Err(invalid(message).hint(names.join(", ")))
+}
+
+/// Whose verdict is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Rollout,
+    Route,
+}
+
+/// How a verdict is asked for.
+#[derive(Debug)]
+pub(super) struct AskVerdict {
+    /// Verdicts that are answered with 200.
+    ok: Vec<PassBody>,
+    /// Only of a rollout to this backend.
+    pub(super) to: Option<BackendName>,
+}
+
+impl AskVerdict {
+    /// The answer with the status that was asked for.
+    pub(super) fn answer(&self, body: &RolloutVerdictBody) -> Response<Body> {
+        let status = match body.verdict {
+            verdict if self.ok.contains(&verdict) => StatusCode::OK,
+            // Only where it is not asked for: whoever wants to hear of failures waits for them.
+            PassBody::Pass | PassBody::Early => StatusCode::TOO_EARLY,
+            PassBody::Fail => StatusCode::EXPECTATION_FAILED,
+        };
+        json(status, body)
+    }
+}
+
+/// How a query asks for a verdict.
+pub(super) fn verdict(target: &Uri, of: Of) -> Result<AskVerdict, Refusal> {
+    let mut asked = AskVerdict {
+        ok: vec![PassBody::Pass],
+        to: None,
+    };
+    each(target, |name, value| {
+        match (name, of) {
+            ("ok", _) => asked.ok = value.split(',').map(pass).collect::<Result<_, _>>()?,
+            ("to", Of::Route) => asked.to = Some(read(name, value)?),
+            (_, Of::Route) => return Err(unknown(name, "ok and to are")),
+            (_, Of::Rollout) => return Err(unknown(name, "ok is")),
+        }
+        Ok(())
+    })?;
+    Ok(asked)
+}
+
+fn pass(word: &str) -> Result<PassBody, Refusal> {
+    let mut all = [PassBody::Pass, PassBody::Fail, PassBody::Early].into_iter();
+    all.find(|pass| pass.as_str() == word).ok_or_else(|| {
+        let message = format!("ok: `{}` is no verdict", word.escape_default());
+        invalid(message).hint("pass, fail and early are, with commas between them")
+    })
 }
 
 /// Which entries of the audit log a query asks for.

@@ -17,7 +17,9 @@ use super::wire::{
     AuditBody, BackendsBody, ConfigBody, ConfigCheckBody, ErrorCode, HistoryBody, RolloutsBody,
     RoutesBody,
 };
-use super::{audit, events, query, render, render_contract, render_rollout, render_tools};
+use super::{
+    audit, events, query, render, render_contract, render_rollout, render_tools, render_verdict,
+};
 
 /// What the text of a config file may be labelled as.
 pub(super) const FILE_TYPES: [&str; 4] = [
@@ -111,14 +113,17 @@ pub(super) fn backend(api: &Api, name: &str) -> Result<Response<Body>, Refusal> 
     Ok(tagged(json(StatusCode::OK, &body), status.generation))
 }
 
-pub(super) fn rollouts(api: &Api) -> Response<Body> {
-    let status = api.deps.control.status();
-    let mut latest: Vec<_> = known(&status).collect();
-    latest.sort_by_key(|rollout| std::cmp::Reverse(rollout.id));
+pub(super) async fn rollouts(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let filter = query::rollouts(&asked.head.uri)?;
+    let generation = api.deps.control.status().generation;
+    let rollouts = api.deps.control.rollouts(filter).await;
     let body = RolloutsBody {
-        rollouts: latest.into_iter().map(render_rollout::rollout).collect(),
+        rollouts: rollouts.found.iter().map(render_rollout::rollout).collect(),
+        incomplete: rollouts
+            .missing
+            .map(|error| Refusal::from(error).into_message()),
     };
-    tagged(json(StatusCode::OK, &body), status.generation)
+    Ok(tagged(json(StatusCode::OK, &body), generation))
 }
 
 fn known(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
@@ -128,13 +133,13 @@ fn known(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
         .filter_map(|route| route.rollout.as_ref())
 }
 
-/// The rollout with this id, as far as control still has it in its picture.
+/// The rollout with this id, if it is the latest of its route: earlier ones are over.
 pub(super) fn find<'a>(status: &'a Status, id: &str) -> Result<&'a RolloutStatus, Refusal> {
     let id: RolloutId = rollout_id(id)?;
     let found = known(status).find(|rollout| rollout.id == id);
     found.ok_or_else(|| {
         Refusal::from(ControlError::UnknownRollout { rollout: id }).hint(format!(
-            "each route's latest rollout is known; /v1/history?rollout={id} has the events of older ones"
+            "only a route's latest rollout can be acted on; /v1/rollouts/{id} shows an earlier one"
         ))
     })
 }
@@ -145,21 +150,38 @@ pub(super) fn rollout_id(text: &str) -> Result<RolloutId, Refusal> {
     })
 }
 
-pub(super) fn rollout(api: &Api, id: &str) -> Result<Response<Body>, Refusal> {
-    let status = api.deps.control.status();
-    let body = render_rollout::rollout(find(&status, id)?);
-    Ok(tagged(json(StatusCode::OK, &body), status.generation))
+pub(super) async fn rollout(api: &Api, id: &str) -> Result<Response<Body>, Refusal> {
+    let generation = api.deps.control.status().generation;
+    let rollout = any_rollout(api, id).await?;
+    let body = render_rollout::rollout(&rollout);
+    Ok(tagged(json(StatusCode::OK, &body), generation))
 }
 
-pub(super) fn verdict(api: &Api, id: &str) -> Result<Response<Body>, Refusal> {
+/// The rollout with this id, whenever it was.
+pub(super) async fn any_rollout(api: &Api, id: &str) -> Result<RolloutStatus, Refusal> {
+    Ok(api.deps.control.rollout(rollout_id(id)?).await?)
+}
+
+/// Whether a rollout has passed, as a status for programs that look at nothing else.
+pub(super) async fn verdict(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let asks = query::verdict(&asked.head.uri, query::Of::Rollout)?;
+    let rollout = any_rollout(api, asked.name).await?;
+    Ok(asks.answer(&render_verdict::of_rollout(&rollout)))
+}
+
+/// The same for the rollout that runs on a route, else its latest one.
+pub(super) fn route_verdict(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let asks = query::verdict(&asked.head.uri, query::Of::Route)?;
     let status = api.deps.control.status();
-    let rollout = find(&status, id)?;
-    let Some(record) = rollout.verdict.as_deref() else {
-        let message = format!("the judge has not looked at rollout {} yet", rollout.id);
-        return Err(Refusal::new(ErrorCode::NotFound, message));
-    };
-    let body = render_rollout::verdict(record);
-    Ok(json(StatusCode::OK, &body))
+    let mut routes = status.routes.iter();
+    let route = routes.find(|route| route.name.as_str() == asked.name);
+    let route = route.ok_or_else(|| no_route(asked.name))?;
+    let rollout = route.rollout.as_ref();
+    let rollout = rollout.filter(|it| asks.to.as_ref().is_none_or(|to| *to == it.candidate));
+    Ok(asks.answer(&match rollout {
+        Some(rollout) => render_verdict::of_rollout(rollout),
+        None => render_verdict::none_yet(&route.name, asks.to.as_ref()),
+    }))
 }
 
 pub(super) async fn history(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {

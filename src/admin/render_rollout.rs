@@ -12,7 +12,9 @@ use super::wire::{
 };
 
 pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
-    let stages = rollout.plan.stages().iter().map(|stage| StageBody {
+    let plan = rollout.plan.iter();
+    let stages = plan.flat_map(|plan| plan.stages().iter());
+    let stages = stages.map(|stage| StageBody {
         percent: stage.percent.into(),
         for_seconds: stage.duration.as_secs_f64(),
         approve: stage.approve,
@@ -57,12 +59,10 @@ pub(super) fn state(phase: RolloutPhase) -> RolloutState {
 }
 
 /// One sentence on how a rollout stands.
-fn standing(rollout: &RolloutStatus) -> String {
+pub(super) fn standing(rollout: &RolloutStatus) -> String {
     let (stable, candidate) = (&rollout.stable, &rollout.candidate);
-    let stage = rollout.stage.map(|stage| {
-        let stages = rollout.plan.stages().len();
-        format!(" in stage {stage} of {stages}")
-    });
+    let stage = rollout.stage.zip(rollout.plan.as_deref());
+    let stage = stage.map(|(stage, plan)| format!(" in stage {stage} of {}", plan.stages().len()));
     let at = format!(
         "{candidate} has {} % of new traffic{}",
         rollout.percent,

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::http::Origin;
 use super::token::Given;
+use crate::admin::wire::RolloutState;
 use crate::model::duration_text;
 use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
 
@@ -254,7 +255,7 @@ pub(super) enum RolloutVerb {
     /// Wait until a rollout is over: exit code 0 promoted, 3 reverted, 4 timed out, 1 aborted.
     Wait(WaitArgs),
     /// List rollouts, latest first.
-    List,
+    List(ListArgs),
 }
 
 /// A rollout to start.
@@ -313,6 +314,23 @@ pub(super) struct WaitArgs {
     /// Longest wait.
     #[arg(long, value_name = "TIME", value_parser = duration_text::parse)]
     pub(super) timeout: Option<Duration>,
+}
+
+/// Which rollouts.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only on this route.
+    #[arg(long, value_name = "ROUTE")]
+    pub(super) route: Option<RouteName>,
+    /// Only those that stand so, such as reverted.
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    pub(super) state: Option<RolloutState>,
+    /// Only those started before this one, for reading on.
+    #[arg(long, value_name = "ID")]
+    pub(super) before: Option<RolloutId>,
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) limit: u32,
 }
 
 /// Which part of the history.
@@ -380,6 +398,14 @@ fn parse_share(text: &str) -> Result<(BackendName, Weight), String> {
         .map_err(|_| format!("`{share}` is not a weight, which is a whole number"))?;
     let weight = Weight::new(share).map_err(|error| error.to_string())?;
     Ok((name, weight))
+}
+
+fn parse_state(text: &str) -> Result<RolloutState, String> {
+    let mut all = RolloutState::ALL.into_iter();
+    all.find(|state| state.as_str() == text).ok_or_else(|| {
+        let known = RolloutState::ALL.map(RolloutState::as_str).join(", ");
+        format!("a rollout is one of {known}")
+    })
 }
 
 fn parse_percent(text: &str) -> Result<Percent, String> {

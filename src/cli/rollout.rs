@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::Method;
 
 use super::api::Api;
-use super::args::{ActArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
+use super::args::{ActArgs, ListArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
 use super::contract;
 use super::failure::{Exit, Failure};
 use super::output::Output;
@@ -31,7 +31,7 @@ pub(super) async fn run(api: Api, verb: RolloutVerb, output: Output) -> Result<E
             let id = find(&api, &rollout, Which::Latest).await?;
             wait::until_over(&api, id, timeout, output).await
         }
-        RolloutVerb::List => list(api, output).await,
+        RolloutVerb::List(args) => list(api, &args, output).await,
     }
 }
 
@@ -89,11 +89,24 @@ async fn act(
     Ok(Exit::Done)
 }
 
-async fn list(api: Api, output: Output) -> Result<Exit, Failure> {
+async fn list(api: Api, args: &ListArgs, output: Output) -> Result<Exit, Failure> {
+    let mut path = format!("/v1/rollouts?limit={}", args.limit);
+    if let Some(route) = &args.route {
+        let _ = write!(path, "&route={route}");
+    }
+    if let Some(state) = args.state {
+        let _ = write!(path, "&state={}", state.as_str());
+    }
+    if let Some(before) = args.before {
+        let _ = write!(path, "&before={before}");
+    }
     let all: RolloutsBody = api
-        .get("/v1/rollouts")
+        .get(&path)
         .await
         .map_err(|error| error.failure(api.origin(), "list the rollouts"))?;
+    if let Some(why) = &all.incomplete {
+        output.note(&format!("earlier rollouts are missing: {why}"));
+    }
     output.answer(&all, list_text)?;
     Ok(Exit::Done)
 }
@@ -128,7 +141,7 @@ async fn find(api: &Api, name: &RolloutName, which: Which) -> Result<RolloutId, 
 
 fn list_text(all: &RolloutsBody) -> String {
     if all.rollouts.is_empty() {
-        return "no rollouts yet".to_owned();
+        return "no such rollouts yet".to_owned();
     }
     let mut table = Table::new(&[
         ("ID", Lean::Left),

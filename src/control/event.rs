@@ -9,7 +9,7 @@ use crate::judge::Record;
 use crate::model::{
     BackendName, Generation, Percent, PlanName, RevertReason, RolloutId, RouteName, Weight,
 };
-use crate::rollout::Gate;
+use crate::rollout::{Gate, Plan};
 
 use super::author::Author;
 use super::contract::ContractReport;
@@ -65,6 +65,9 @@ pub enum What {
         plan: Option<PlanName>,
         /// How many stages it has.
         stages: u32,
+        /// The plan as it was when it started; absent in events of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipe: Option<Arc<Plan>>,
         /// The candidate's share of new traffic, in the warm-up if there is one, and in the first stage.
         percent: Percent,
         /// What it promises, compared with what stable does.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::model::RouteName;
+use crate::model::{RolloutId, RouteName};
+use crate::rollout::Refusal;
 use crate::stats::Registry;
 use crate::store::{Store, StoreReader};
 
@@ -16,8 +17,9 @@ use super::contract::{AskContract, ContractReport, Inspector};
 use super::error::ControlError;
 use super::event::Event;
 use super::history;
+use super::past::{self, RolloutFilter, Rollouts};
 use super::reload::ReloadReport;
-use super::status::Status;
+use super::status::{RolloutStatus, Status};
 use super::tools::{self, ToolsStatus};
 
 /// Asks control for changes and reads how things are. Cheap to clone, usable from any thread.
@@ -74,8 +76,19 @@ impl ControlHandle {
     /// A revert is in force before it is on disk; [`ControlError::Store`] then says that only
     /// the disk is behind.
     pub async fn act_on_rollout(&self, request: ActOnRollout) -> Result<Changed, ControlError> {
-        self.ask(|reply| Command::ActOnRollout(request, reply))
-            .await
+        let (action, rollout) = (request.action, request.rollout);
+        let done = self.ask(|reply| Command::ActOnRollout(request, reply));
+        match done.await {
+            // One that only the history still has is over.
+            Err(ControlError::UnknownRollout { .. }) if self.rollout(rollout).await.is_ok() => {
+                Err(ControlError::NotNow {
+                    action,
+                    rollout,
+                    refusal: Refusal::Finished,
+                })
+            }
+            done => done,
+        }
     }
 
     /// Reads the config file again and puts it in force when it has no errors.
@@ -120,6 +133,16 @@ impl ControlHandle {
     /// What happened before, latest first, as far as it is on disk.
     pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<Event>, ControlError> {
         history::read(&self.history, filter).await
+    }
+
+    /// Every rollout, latest first, as far as it is known.
+    pub async fn rollouts(&self, filter: RolloutFilter) -> Rollouts {
+        past::list(&self.history, &self.status(), &filter).await
+    }
+
+    /// One rollout, whenever it was.
+    pub async fn rollout(&self, id: RolloutId) -> Result<RolloutStatus, ControlError> {
+        past::find(&self.history, &self.status(), id).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {

@@ -46,6 +46,7 @@ mod keys;
 mod ledger;
 mod loads;
 mod open;
+mod past;
 mod picture;
 mod pinned;
 mod reload;
@@ -78,6 +79,7 @@ pub use fitness::{CheckStatus, EndpointStatus, FitnessStatus};
 pub use handle::ControlHandle;
 pub use keys::KeysStatus;
 pub use open::{ControlOptions, Opened, open};
+pub use past::{RolloutFilter, Rollouts};
 pub use reload::ReloadReport;
 pub use status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,

@@ -311,7 +311,7 @@ impl Sitters<'_> {
             stable: run.stable.clone(),
             candidate: run.candidate.clone(),
             plan_name: run.plan_name.clone(),
-            plan: Arc::new(run.plan.clone()),
+            plan: Some(Arc::new(run.plan.clone())),
             phase: phase(run, view.paused, view.phase),
             stage: stage.and_then(|number| u32::try_from(number).ok()),
             percent: view.percent,

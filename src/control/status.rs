@@ -263,8 +263,8 @@ pub struct RolloutStatus {
     pub candidate: BackendName,
     /// Name of its plan; `None` when its start named the stages.
     pub plan_name: Option<PlanName>,
-    /// Its recipe.
-    pub plan: Arc<Plan>,
+    /// Its recipe; `None` for one of the past whose history does not say.
+    pub plan: Option<Arc<Plan>>,
     /// How it stands.
     pub phase: RolloutPhase,
     /// Number of the present stage, from 1; `None` in the warm-up and after the end.

@@ -1,5 +1,6 @@
 //! What the machine of a rollout wants done, done to what is desired.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::RolloutId;
@@ -107,6 +108,7 @@ fn told(note: Note, run: &Run) -> What {
             candidate: run.candidate.clone(),
             plan: run.plan_name.clone(),
             stages: stages(run),
+            recipe: Some(Arc::new(run.plan.clone())),
             percent,
             contract: run.contract.clone(),
         },
@@ -117,6 +119,7 @@ fn told(note: Note, run: &Run) -> What {
                 candidate: run.candidate.clone(),
                 plan: run.plan_name.clone(),
                 stages: stages(run),
+                recipe: Some(Arc::new(run.plan.clone())),
                 percent,
                 contract: run.contract.clone(),
             }

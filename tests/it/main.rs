@@ -96,4 +96,5 @@ mod tls_backends;
 mod tokens;
 mod tools;
 mod unread;
+mod verdicts;
 mod websocket;

@@ -6,6 +6,7 @@ use crate::admin::wire::{
     ReloadBody, RolloutBody, RolloutState, RolloutsBody, RouteBody, RoutesBody, StatusBody,
     WeightsReply,
 };
+use crate::model::RolloutId;
 
 use super::Fixture;
 
@@ -27,8 +28,11 @@ async fn everything_can_be_looked_at() {
         let path = named
             .replace("{backend}", "search-v2")
             .replace("{id}", "r-1");
-        // A stream does not end, and the judge may not have looked yet.
-        let special = matches!(endpoint.call, Call::Events | Call::Verdict);
+        // A stream does not end, and it is too early for a verdict.
+        let special = matches!(
+            endpoint.call,
+            Call::Events | Call::Verdict | Call::RouteVerdict
+        );
         if endpoint.verb != Verb::Get || special {
             continue;
         }
@@ -259,7 +263,8 @@ async fn a_rollout_is_started_steered_and_ended() {
     let forced = api.send("POST /v1/routes/search/rollouts", forced).await;
     assert_eq!(forced.status, 201, "{forced:?}");
     let all: RolloutsBody = api.get("/v1/rollouts").await.json();
-    assert_eq!(all.rollouts.len(), 1);
+    let ids = all.rollouts.iter().map(|rollout| rollout.id);
+    assert_eq!(ids.collect::<Vec<_>>(), [2, 1].map(RolloutId));
 }
 
 #[tokio::test]

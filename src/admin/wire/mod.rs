@@ -17,6 +17,7 @@ mod request;
 mod rollout;
 mod status;
 mod tools;
+mod verdict;
 
 pub use audit::{AuditBody, AuditEntryBody};
 pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
@@ -40,6 +41,8 @@ pub use tools::{
     ToolArmBody, ToolArmRecordBody, ToolBody, ToolRecordBody, ToolsBody, ToolsRecordBody,
     ToolsSinceBody,
 };
+
+pub use verdict::{PassBody, RolloutVerdictBody, WebhookBody};
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change
 /// is put down to the address that it came from.

@@ -11,6 +11,9 @@ use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
 pub struct RolloutsBody {
     /// The rollouts.
     pub rollouts: Vec<RolloutBody>,
+    /// Why rollouts may be missing, such as a disk that cannot be read; absent when none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
 }
 
 /// One attempt at shipping a version.
@@ -38,7 +41,7 @@ pub struct RolloutBody {
     /// Number of the present stage, from 1; absent in the warm-up and after the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<u32>,
-    /// The stages of its plan.
+    /// The stages of its plan; empty for one of the past whose history does not say.
     pub stages: Vec<StageBody>,
     /// Time spent in the present stage, or warm-up, pauses left out.
     pub stage_elapsed_seconds: f64,

@@ -32,6 +32,7 @@ pub mod modern;
 pub mod ports;
 pub mod readings;
 pub mod routes;
+pub mod shell;
 pub mod slow;
 pub mod sse_house;
 pub mod strict;
