@@ -8,6 +8,7 @@ use crate::support::fake_mcp::FakeMcp;
 use crate::support::gateway::Gateway;
 use crate::support::house::house;
 use crate::support::mcp_client::McpClient;
+use crate::support::routes::{ABSENT, ruled};
 
 /// A call that has asked its client, and has no answer yet; and the id of its question.
 fn asking(client: &McpClient, id: u64) -> (Raw, Value) {
@@ -157,22 +158,8 @@ fn words_of_progress_go_to_whoever_wants_to_hear_of_it() {
 /// What the rule takes goes to a backend that has no share of the route itself.
 fn led() -> (FakeMcp, FakeMcp, Gateway) {
     let (v1, v2) = (FakeMcp::start("v1"), FakeMcp::start("v2"));
-    let gateway = Gateway::start(&format!(
-        "backends:
-  v1: {{ endpoints: [\"{}\"] }}
-  v2: {{ endpoints: [\"{}\"] }}
-routes:
-  - name: all
-    protocol: mcp
-    split: {{ v1: 1, v2: 0 }}
-  - name: canary
-    protocol: mcp
-    match: {{ mcp: {{ method: tools/call, name: [ask] }} }}
-    split: {{ v2: 1 }}
-",
-        v1.url(),
-        v2.url()
-    ));
+    let rule = "method: tools/call, name: [ask]";
+    let gateway = Gateway::start(&ruled(&v1.url(), &v2.url(), rule, (ABSENT, 1)));
     (v1, v2, gateway)
 }
 

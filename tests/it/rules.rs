@@ -7,67 +7,22 @@ use serde_json::{Value, json};
 use crate::support::backend::Request;
 use crate::support::fake_mcp::{FakeMcp, Mood, Wire, session_of};
 use crate::support::gateway::{self, Gateway};
+use crate::support::house::{House, ruled_house};
 use crate::support::mcp_client::McpClient;
 use crate::support::modern::modern_server;
-
-/// Everything goes to v1, but for what the rule `canary` takes, which these shares split.
-fn text(v1: &str, v2: &str, rule: &str, shares: (u32, u32)) -> String {
-    format!(
-        "backends:
-  v1: {{ endpoints: [\"{v1}\"], connect_timeout: 2s }}
-  v2: {{ endpoints: [\"{v2}\"], connect_timeout: 2s }}
-routes:
-  - name: all
-    protocol: mcp
-    split: {{ v1: 1, v2: 0 }}
-  - name: canary
-    protocol: mcp
-    match: {{ mcp: {{ {rule} }} }}
-    split: {{ v1: {}, v2: {} }}
-",
-        shares.0, shares.1
-    )
-}
+use crate::support::routes::{ABSENT, ruled};
 
 const WHOAMI: &str = "method: tools/call, name: [whoami]";
 
-struct House {
-    v1: FakeMcp,
-    v2: FakeMcp,
-    gateway: Gateway,
-}
-
-fn house(rule: &str, shares: (u32, u32)) -> House {
-    let (v1, v2) = (FakeMcp::start("v1"), FakeMcp::start("v2"));
-    let gateway = Gateway::start(&text(&v1.url(), &v2.url(), rule, shares));
-    House { v1, v2, gateway }
-}
-
-impl House {
-    fn open(&self) -> McpClient {
-        McpClient::open(self.gateway.address, "/mcp")
-    }
-
-    fn shift(&self, v1: u32, v2: u32) {
-        let weights = json!({ "weights": { "v1": v1, "v2": v2 } });
-        self.gateway
-            .admin
-            .put("/v1/routes/canary/weights", &weights);
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let metrics = self.gateway.admin.text("/metrics");
-        let line = metrics
-            .lines()
-            .find(|line| line.starts_with(&format!("{name} ")));
-        let line = line.unwrap_or_else(|| panic!("no {name}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    }
+fn shift(house: &House, v1: u32, v2: u32) {
+    let weights = json!({ "weights": { "v1": v1, "v2": v2 } });
+    let admin = &house.gateway.admin;
+    admin.put("/v1/routes/canary/weights", &weights);
 }
 
 #[test]
 fn one_tool_goes_elsewhere_and_everything_else_stays() {
-    let house = house(WHOAMI, (0, 1));
+    let house = ruled_house(WHOAMI, (0, 1));
     let mut client = house.open();
     for _ in 0..3 {
         assert_eq!(client.call_text("whoami"), "v2");
@@ -95,12 +50,12 @@ fn one_tool_goes_elsewhere_and_everything_else_stays() {
 
 #[test]
 fn a_share_of_the_sessions_is_led_and_stays_led() {
-    let house = house(WHOAMI, (1, 1));
+    let house = ruled_house(WHOAMI, (1, 1));
     let mut clients: Vec<McpClient> = (0..40).map(|_| house.open()).collect();
     let led: Vec<String> = clients.iter_mut().map(|c| c.call_text("whoami")).collect();
     let away = led.iter().filter(|label| *label == "v2").count();
     assert!((5..=35).contains(&away), "{away} of 40");
-    house.shift(99, 1);
+    shift(&house, 99, 1);
 
     for (client, before) in clients.iter_mut().zip(&led) {
         assert_eq!(client.call_text("whoami"), *before);
@@ -110,7 +65,7 @@ fn a_share_of_the_sessions_is_led_and_stays_led() {
 
 #[test]
 fn sessions_come_home_after_a_revert() {
-    let house = house(WHOAMI, (1, 0));
+    let house = ruled_house(WHOAMI, (1, 0));
     let wanted = json!({ "to": "v2", "stages": [{ "percent": 99, "for": "1h" }] });
     let rollout = house
         .gateway
@@ -131,7 +86,7 @@ fn sessions_come_home_after_a_revert() {
 
 #[test]
 fn a_bad_tool_is_reverted_and_nothing_else_notices() {
-    let house = house("method: tools/call, name: [work]", (1, 0));
+    let house = ruled_house("method: tools/call, name: [work]", (1, 0));
     house.v2.set_mood(Mood::ToolError);
     let wanted = json!({ "to": "v2", "stages": [{ "percent": 50, "for": "1h" }] });
     house
@@ -157,7 +112,7 @@ fn a_bad_tool_is_reverted_and_nothing_else_notices() {
 
 #[test]
 fn where_the_second_session_is_gone_the_call_goes_home() {
-    let house = house(WHOAMI, (0, 1));
+    let house = ruled_house(WHOAMI, (0, 1));
     let mut client = house.open();
     assert_eq!(client.call_text("whoami"), "v2");
     house.v2.forget(&house.v2.sessions()[0]);
@@ -178,7 +133,7 @@ fn gone() -> FakeMcp {
 fn where_nobody_listens_the_call_goes_home_and_the_backend_is_to_blame() {
     let v1 = FakeMcp::start("v1");
     let gone = gone();
-    let gateway = Gateway::start(&text(&v1.url(), &gone.url(), WHOAMI, (0, 1)));
+    let gateway = Gateway::start(&ruled(&v1.url(), &gone.url(), WHOAMI, (0, 1)));
     let mut client = McpClient::open(gateway.address, "/mcp");
 
     for _ in 0..3 {
@@ -194,7 +149,7 @@ fn where_nobody_listens_the_call_goes_home_and_the_backend_is_to_blame() {
 
 /// The same with a rule that has no share for v1.
 fn all_elsewhere(v1: &str, v2: &str) -> String {
-    text(v1, v2, WHOAMI, (0, 1)).replace("split: { v1: 0, v2: 1 }", "split: { v2: 1 }")
+    ruled(v1, v2, WHOAMI, (ABSENT, 1))
 }
 
 #[test]
@@ -248,7 +203,7 @@ fn a_call_that_was_given_up_is_not_the_fate_of_the_next_one() {
 
 #[test]
 fn a_second_session_hears_of_notifications_and_ends_with_its_session() {
-    let house = house(WHOAMI, (0, 1));
+    let house = ruled_house(WHOAMI, (0, 1));
     let mut client = house.open();
     assert_eq!(client.call_text("whoami"), "v2");
     let own = house.v2.sessions().remove(0);
@@ -269,7 +224,7 @@ fn a_second_session_hears_of_notifications_and_ends_with_its_session() {
 
 #[test]
 fn a_backend_that_dies_under_a_led_session_costs_it_no_call() {
-    let house = house(WHOAMI, (0, 1));
+    let house = ruled_house(WHOAMI, (0, 1));
     let mut client = house.open();
     assert_eq!(client.call_text("whoami"), "v2");
     let House {
@@ -285,7 +240,7 @@ fn a_backend_that_dies_under_a_led_session_costs_it_no_call() {
 
 #[test]
 fn batches_and_other_methods_are_of_the_route_itself() {
-    let house = house("method: tools/call", (0, 1));
+    let house = ruled_house("method: tools/call", (0, 1));
     let mut client = house.open();
     let call = |id: u64| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": "whoami" } });
     client.post(&json!([call(1), call(2)]));
@@ -304,7 +259,7 @@ fn without_sessions_a_rule_goes_by_the_body_and_its_headers() {
     );
     let gateway = Gateway::start(&format!(
         "limits: {{ peek_bytes: 1024 }}\n{}",
-        text(
+        ruled(
             &v1.url(),
             &v2.url(),
             "method: tools/call, name: [\"who*\"]",
@@ -339,7 +294,7 @@ fn headers_say_nothing_of_a_body_that_says_several_things() {
         modern_server("v1", Wire::Json),
         modern_server("v2", Wire::Json),
     );
-    let gateway = Gateway::start(&text(&v1.url(), &v2.url(), WHOAMI, (0, 1)));
+    let gateway = Gateway::start(&ruled(&v1.url(), &v2.url(), WHOAMI, (0, 1)));
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
     let batch = format!("[{}]", [call; 65].join(","));
     let twice = call.replace(r#""name":"#, r#""name":"keep","na\u006de":"#);
@@ -361,7 +316,7 @@ fn headers_say_nothing_of_a_body_that_says_several_things() {
 
 #[test]
 fn rules_that_make_no_sense_are_refused() {
-    let folder = Gateway::start(&text(
+    let folder = Gateway::start(&ruled(
         "http://127.0.0.1:9",
         "http://127.0.0.1:9",
         WHOAMI,

@@ -6,9 +6,10 @@ use crate::support::client::Raw;
 use crate::support::fake_sse::{FakeSse, SseClient};
 use crate::support::frames::{Frames, flag, kind};
 use crate::support::gateway::Gateway;
-use crate::support::house::ping;
+use crate::support::house::{
+    SseHouse as House, hang, ping, sse_house as house, sse_house_with as house_with,
+};
 use crate::support::routes::route;
-use crate::support::sse_house::{House, hang, house, house_with};
 
 /// The calls of a tool at a backend.
 fn tool(house: &House, name: &str, backend: &str) -> Value {

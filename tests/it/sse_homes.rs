@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::support::fake_sse::{FakeSse, SseClient};
-use crate::support::house::{assert_unknown, ping};
-use crate::support::sse_house::{House, hang, house, house_with};
+use crate::support::house::{
+    SseHouse as House, assert_unknown, hang, ping, sse_house as house, sse_house_with as house_with,
+};
 
 #[test]
 fn a_revert_moves_a_session_on_its_own_stream() {

@@ -34,7 +34,6 @@ pub mod readings;
 pub mod routes;
 pub mod shell;
 pub mod slow;
-pub mod sse_house;
 pub mod strict;
 pub mod texts;
 pub mod wire;

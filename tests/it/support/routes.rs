@@ -36,3 +36,23 @@ pub const ABSENT: u32 = u32::MAX;
 pub fn through(url: &str) -> String {
     route("http", &[("only", url, 1)])
 }
+
+/// Everything goes to v1, but for what the rule `canary` takes, which goes by these shares of v1 and
+/// v2; one may be [`ABSENT`].
+pub fn ruled(v1: &str, v2: &str, rule: &str, shares: (u32, u32)) -> String {
+    let of_rule = [("v1", v1, shares.0), ("v2", v2, shares.1)];
+    let of_rule = of_rule.iter().filter(|(_, _, share)| *share != ABSENT);
+    let of_rule: Vec<String> = of_rule
+        .map(|(arm, _, share)| format!("{arm}: {share}"))
+        .collect();
+    let mut text = route("mcp", &[("v1", v1, 1), ("v2", v2, 0)]);
+    text.push_str(&format!(
+        "  - name: canary
+    protocol: mcp
+    match: {{ mcp: {{ {rule} }} }}
+    split: {{ {} }}
+",
+        of_rule.join(", ")
+    ));
+    text
+}
