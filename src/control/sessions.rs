@@ -27,6 +27,8 @@ const EVICTED: &str = "switchback_session_records_evicted_total";
 const CROWDED_OUT: &str = "switchback_session_records_crowded_out_total";
 const HOMES_EVICTED: &str = "switchback_session_homes_evicted_total";
 const UNKEPT: &str = "switchback_session_wishes_unkept_total";
+const ENDED: &str = "switchback_sessions_ended_total";
+const LEFT_OPEN: &str = "switchback_sessions_left_open_total";
 const UNNOTED: &str = "switchback_session_records_unnoted_total";
 
 /// Keeps the table of sessions and the one on disk alike.
@@ -90,6 +92,8 @@ impl Keeper {
             metrics::counter!(EVICTED).absolute(self.table.evicted());
             metrics::counter!(CROWDED_OUT).absolute(self.table.crowded_out());
             metrics::counter!(HOMES_EVICTED).absolute(self.table.homes_evicted());
+            metrics::counter!(ENDED).absolute(self.table.endings().ended());
+            metrics::counter!(LEFT_OPEN).absolute(self.table.endings().left());
             metrics::counter!(UNNOTED).absolute(self.table.unwritten());
             metrics::counter!(UNKEPT).absolute(self.table.unkept());
         }

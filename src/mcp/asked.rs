@@ -299,6 +299,7 @@ mod tests {
             endpoint: "http://127.0.0.1:1".into(),
             id: id.map(Into::into),
             lists: crate::mcp::Lists::NONE,
+            way: None,
         };
         home.mark()
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{BackendName, RouteName};
 
 use super::lists::Lists;
@@ -18,6 +20,36 @@ pub struct Home {
     pub id: Option<Box<str>>,
     /// The lists that may differ there from what the session's client knows.
     pub lists: Lists,
+    /// How it was asked to open the session; nothing of one that ends by itself.
+    pub way: Option<Box<Way>>,
+}
+
+/// How a server was asked for a session, and so how it is asked to end it when its client is gone.
+/// No credentials: these are the client's, and are not kept, nor is a query, where some stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// The path.
+    pub path: Box<str>,
+    /// The host that it was asked as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Box<str>>,
+}
+
+impl Way {
+    /// Longest path that is kept, in bytes.
+    const PATH_BYTES: usize = 2048;
+    /// Longest host, in bytes.
+    const HOST_BYTES: usize = 300;
+
+    /// A way of these, unless one is too long to be kept.
+    pub fn new(path: &str, host: Option<&str>) -> Option<Self> {
+        let is_short = path.len() <= Self::PATH_BYTES
+            && host.is_none_or(|host| host.len() <= Self::HOST_BYTES);
+        is_short.then(|| Self {
+            path: path.into(),
+            host: host.map(Into::into),
+        })
+    }
 }
 
 /// Where a session was opened.

@@ -56,7 +56,7 @@ pub use facts::{Kind, RequestFacts};
 pub use forgotten::{is_unknown_session, is_unknown_session_of_stream};
 pub use format::{Format, accepts_event_stream};
 pub use heard::{HeardIds, IdReader};
-pub use home::{Home, Origin};
+pub use home::{Home, Origin, Way};
 pub use listened::ties_of_listening;
 pub use lists::Lists;
 pub use method::Method;
@@ -72,7 +72,9 @@ pub use replies::{Replies, Reply};
 pub use revision::{Era, Revision};
 pub use scan::{AnswerScanner, Finding};
 pub use sealed::{BackendTag, Belongs, EndpointTag, Opened, SealError, SealKey};
-pub use session::{Branch, Census, Session, SessionBounds, SessionTable, Stay};
+pub use session::{
+    Branch, Census, Ending, Endings, Fate, Session, SessionBounds, SessionTable, Stay,
+};
 pub use spots::SpotRow;
 pub use streams::StreamCensus;
 pub use target::resolve;

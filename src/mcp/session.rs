@@ -8,16 +8,18 @@
 //!
 //! The table notes which entries have changed, for whoever writes them down ([`super::stored`]).
 
+mod endings;
 mod entry;
+mod hasher;
+mod missed;
 mod owners;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use papaya::HashMap;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::model::{BackendName, RouteName};
 
@@ -25,7 +27,10 @@ use super::home::Origin;
 use super::record::{SessionRecord, Wish};
 use super::streams::StreamCensus;
 
+pub use endings::{Ending, Endings, Fate};
 pub use entry::{Branch, Session, Stay};
+use hasher::IdHasher;
+use missed::Missed;
 use owners::{Owners, PARTS};
 
 /// The sessions of all routes, shared by all workers. Looking one up takes no lock.
@@ -43,6 +48,8 @@ pub struct SessionTable {
     unwritten: AtomicU64,
     unkept: AtomicU64,
     streams: StreamCensus,
+    endings: Endings,
+    missed: Missed,
 }
 
 /// How many sessions of a route live at a backend.
@@ -114,6 +121,8 @@ impl SessionTable {
             unwritten: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
             streams: StreamCensus::default(),
+            endings: Endings::default(),
+            missed: Missed::default(),
         }
     }
 
@@ -162,6 +171,7 @@ impl SessionTable {
         let session = Arc::new(Session::new(record, origin, serial, tick));
         let before = self.sessions.pin().get(&*id).cloned();
         if let Some(before) = before {
+            self.endings.add(before.leave());
             let size = cost(&id, &before.record.load());
             ledger.bytes -= size;
             let owned = (before.owner(), self.charge(size));
@@ -296,7 +306,7 @@ impl SessionTable {
             }
         }
         for id in &old {
-            self.close(id);
+            self.abandon(id);
         }
         for id in &used {
             self.note(id);
@@ -325,10 +335,34 @@ impl SessionTable {
         &self.streams
     }
 
-    /// The session of this id is over.
+    /// The session of this id is over, and its servers know.
     pub fn close(&self, id: &str) {
         let mut ledger = self.ledger();
         self.remove(&mut ledger, id);
+    }
+
+    /// The session of this id is over, and its servers are to be told.
+    pub fn abandon(&self, id: &str) {
+        let mut ledger = self.ledger();
+        if let Some(session) = self.remove(&mut ledger, id) {
+            self.endings.add(session.leave());
+        }
+    }
+
+    /// A session is lost for its client: what was opened besides its home is to end.
+    pub fn part(&self, session: &Session) {
+        self.endings.add(session.part());
+    }
+
+    /// The session of this id, of which nothing is known, is lost for its client. Tells whether that
+    /// is news.
+    pub fn miss(&self, id: &str) -> bool {
+        self.missed.add(id)
+    }
+
+    /// What is to end because the session that it was opened for has ended.
+    pub fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// How many sessions are held.
@@ -376,19 +410,16 @@ impl SessionTable {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remove(&self, ledger: &mut Ledger, id: &str) -> bool {
-        let sessions = self.sessions.pin();
-        let Some(session) = sessions.remove(id) else {
-            return false;
-        };
+    fn remove(&self, ledger: &mut Ledger, id: &str) -> Option<Arc<Session>> {
+        let session = self.sessions.pin().remove(id).cloned()?;
         let size = cost(id, &session.record.load());
         ledger.bytes = ledger.bytes.saturating_sub(size);
         let owned = (session.owner(), self.charge(size));
         ledger
             .owners
             .remove(owned, |place| self.at(place).is_some());
-        self.note_in(ledger, session, id);
-        true
+        self.note_in(ledger, &session, id);
+        Some(session)
     }
 
     fn make_room(&self, ledger: &mut Ledger) {
@@ -396,15 +427,12 @@ impl SessionTable {
             let Some(id) = self.next_to_go(ledger) else {
                 break;
             };
-            let has_home = self
-                .sessions
-                .pin()
-                .get(&*id)
-                .is_some_and(|it| it.home().is_some());
-            if self.remove(ledger, &id) {
+            if let Some(session) = self.remove(ledger, &id) {
+                let has_home = session.home().is_some();
                 self.evicted.fetch_add(1, Ordering::Relaxed);
                 self.homes_evicted
                     .fetch_add(has_home.into(), Ordering::Relaxed);
+                self.endings.add(session.leave());
             }
         }
         // Closed sessions leave their ids behind; never more of them than live ones may be.
@@ -453,25 +481,6 @@ impl SessionTable {
             order.push_back(place);
         }
         None
-    }
-}
-
-/// Hashes a session's id. Not `SipHash`, which costs four times as much: nobody but the holder of the
-/// keys can make ids that are looked up here, let alone ones that collide.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u8(&mut self, _end: u8) {
-        // The end of the only text that is hashed.
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{BackendName, RouteName};
 
-use super::home::{Home, Origin};
+use super::home::{Home, Origin, Way};
 use super::lists::Lists;
 use super::record::{SessionRecord, Wish};
-use super::session::{Session, SessionTable};
+use super::session::{Branch, Session, SessionTable};
 
 /// A session as it is written down. New fields have defaults, so that older rows can be read.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ struct Stored {
     subscriptions: Vec<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     home: Option<StoredHome>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    branches: Vec<StoredBranch>,
     /// It is a stream of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     stream: bool,
@@ -46,6 +48,21 @@ struct StoredHome {
     /// What the client has not been told.
     #[serde(default)]
     untold: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    way: Option<Box<Way>>,
+}
+
+/// Where a rule has led the session.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredBranch {
+    /// The route that is the rule.
+    rule: RouteName,
+    /// `None` for where the session lives, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    home: Option<StoredHome>,
+    /// ... since this tick.
+    #[serde(default)]
+    since: u64,
 }
 
 impl SessionTable {
@@ -61,9 +78,6 @@ impl SessionTable {
         let Ok(stored) = serde_json::from_slice::<Stored>(row) else {
             return false;
         };
-        if stored.seen < since {
-            return false;
-        }
         let Some(record) = stored.record() else {
             return false;
         };
@@ -75,12 +89,13 @@ impl SessionTable {
         };
         let session = self.restore(id, record, origin, stored.seen);
         if let Some(home) = stored.home {
-            session.set_home(Home {
-                backend: home.backend,
-                endpoint: home.endpoint,
-                id: home.id,
-                lists: Lists::from_bits(home.untold),
-            });
+            session.set_home(Home::from(home));
+        }
+        let branches = stored.branches.into_iter().map(StoredBranch::read);
+        session.take_branches(branches.collect());
+        if stored.seen < since {
+            self.abandon(id);
+            return false;
         }
         true
     }
@@ -90,6 +105,7 @@ impl Stored {
     fn of(session: &Session) -> Option<Self> {
         let origin = session.origin()?;
         let record = session.record();
+        let branches = session.all_branches();
         let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).ok();
         Some(Self {
             route: origin.route.clone(),
@@ -101,11 +117,10 @@ impl Stored {
             log_level: record.log_level().and_then(text),
             subscriptions: record.subscriptions().to_vec(),
             home: session.home().map(|home| StoredHome {
-                backend: home.backend.clone(),
-                endpoint: Arc::clone(&home.endpoint),
-                id: home.id.clone(),
                 untold: session.untold().bits(),
+                ..StoredHome::of(&home)
             }),
+            branches: branches.iter().map(StoredBranch::of).collect(),
             stream: origin.is_stream,
             seen: session.seen(),
         })
@@ -121,6 +136,52 @@ impl Stored {
         let wishes = level.into_iter().chain(uris);
         // What was written down was within its bounds.
         Some(wishes.fold(opened, |record, wish| record.with(wish, usize::MAX)))
+    }
+}
+
+impl StoredBranch {
+    fn of((rule, branch): &(RouteName, Branch)) -> Self {
+        let (home, since) = match branch {
+            Branch::Home(since) => (None, *since),
+            Branch::At(home) => (Some(StoredHome::of(home)), 0),
+        };
+        Self {
+            rule: rule.clone(),
+            home,
+            since,
+        }
+    }
+
+    fn read(self) -> (RouteName, Branch) {
+        let branch = match self.home {
+            Some(home) => Branch::At(Arc::new(home.into())),
+            None => Branch::Home(self.since),
+        };
+        (self.rule, branch)
+    }
+}
+
+impl StoredHome {
+    fn of(home: &Home) -> Self {
+        Self {
+            backend: home.backend.clone(),
+            endpoint: Arc::clone(&home.endpoint),
+            id: home.id.clone(),
+            untold: home.lists.bits(),
+            way: home.way.clone(),
+        }
+    }
+}
+
+impl From<StoredHome> for Home {
+    fn from(stored: StoredHome) -> Self {
+        Self {
+            backend: stored.backend,
+            endpoint: stored.endpoint,
+            id: stored.id,
+            lists: Lists::from_bits(stored.untold),
+            way: stored.way,
+        }
     }
 }
 
@@ -165,8 +226,16 @@ mod tests {
             endpoint: "http://127.0.0.1:1".into(),
             id: Some("new".into()),
             lists: Lists::from_bits(5),
+            way: Way::new("/mcp", Some("a.example")).map(Box::new),
         };
         session.set_home(home.clone());
+        let second = Arc::new(Home {
+            id: Some("second".into()),
+            ..home.clone()
+        });
+        for (rule, branch) in [("away", Branch::At(second)), ("stay", Branch::Home(7))] {
+            session.set_branch(&rule.parse().unwrap(), &branch, |_| true);
+        }
         let row = before.to_stored("id").unwrap();
 
         let after = table();
@@ -175,11 +244,47 @@ mod tests {
         let known = after.find("id", 71).unwrap();
         assert_eq!(known.record(), session.record());
         assert_eq!(known.home().as_deref(), Some(&home));
+        assert_eq!(known.all_branches(), session.all_branches());
         assert_eq!(
             (known.origin(), known.untold()),
             (Some(&origin), Lists::from_bits(5))
         );
         assert!(after.take_changed(9).is_empty(), "it is as it was written");
+    }
+
+    #[test]
+    fn a_row_of_an_older_version_is_read_and_one_of_ours_by_an_older_version() {
+        let row = br#"{"route":"r","backend":"v2","initialize":"{}","version":"2025-06-18",
+            "home":{"backend":"v1","endpoint":"http://127.0.0.1:1","id":"new"},
+            "seen":70,"something":{"of":["a later version"]}}"#;
+
+        let table = table();
+        assert!(table.take_stored("id", row, 70));
+
+        let home = table.find("id", 71).and_then(|it| it.home()).unwrap();
+        assert_eq!((home.id.as_deref(), &home.way), (Some("new"), &None));
+    }
+
+    #[test]
+    fn what_was_opened_in_the_name_of_one_that_is_too_old_ends() {
+        let before = table();
+        let session = before.open_at("id", record(), origin(), 70);
+        let second = Home {
+            backend: "v1".parse().unwrap(),
+            endpoint: "http://127.0.0.1:1".into(),
+            id: Some("second".into()),
+            lists: Lists::NONE,
+            way: None,
+        };
+        let branch = Branch::At(Arc::new(second.clone()));
+        session.set_branch(&"rule".parse().unwrap(), &branch, |_| true);
+        let row = before.to_stored("id").unwrap();
+
+        let after = table();
+        assert!(!after.take_stored("id", &row, 71));
+
+        let ending = after.endings().take(9).pop().unwrap();
+        assert_eq!((&*ending.home, &*ending.version), (&second, "2025-06-18"));
     }
 
     #[test]
@@ -260,6 +365,7 @@ mod tests {
             endpoint: "http://127.0.0.1:1".into(),
             id: None,
             lists: Lists::NONE,
+            way: None,
         };
         table.find("b", 2).unwrap().set_home(home);
 

@@ -19,6 +19,7 @@ use super::branch::{self, Then};
 use super::call::{Call, Latency, Part};
 use super::counted::Tally;
 use super::error::ProxyError;
+use super::lost;
 use super::pipeline::{Decided, Subject};
 use super::retry::{Failed, Tries};
 use super::session::{self, Pinned};
@@ -179,7 +180,7 @@ async fn go_with_session(
         return follow(worker, decided, (request, home), pace).await;
     }
     if *request.method() == Method::DELETE {
-        return Err(session::forget(worker, decided, request.method()));
+        return Err(lost::forget(worker, decided, request.method()));
     }
     let template = Template::of(&request, decided.route.route().patience.head);
     let pinned = session::flee(worker, decided, &template).await?;

@@ -3,9 +3,9 @@
 //! A session lives at one backend. Where a rule leads some of its calls to another one, the session is
 //! opened there too, when the first of them comes, by what its client opened it with; the client goes on
 //! under the one id that it knows. Which way a rule leads a session is decided once, and stays until
-//! that backend may not keep sessions any more. Where the second session cannot be opened, the calls go
-//! where the session lives, and the backend that would not have it is to blame for one. It ends when the
-//! session does, and hears what its client notifies the server of.
+//! that backend may not keep sessions any more, in the next process, too. Where the second session cannot
+//! be opened, the calls go where the session lives, and the backend that would not have it is to blame
+//! for one. It ends when the session does, and hears what its client notifies the server of.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::mcp::{Branch, Home, Session};
+use crate::mcp::{Branch, Home, Session, Stay};
 use crate::model::Outcome;
 use crate::stats::BadCall;
 use crate::upstream::OpenError;
@@ -103,11 +103,8 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
     let Ok(at) = choice::by_split(worker, rule, Some(key)) else {
         return Lead::Home;
     };
-    let rule_id = rule.route().scope;
     if main.stay == Some(at.0) {
-        session.set_branch(rule_id, &Branch::Home(worker.tick()), |it| {
-            main.route.has_rule(it)
-        });
+        main.remember(worker, (&session, rule), &Branch::Home(worker.tick()));
         return Lead::Home;
     }
     let _gate = session.gate().lock().await;
@@ -119,8 +116,8 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
     let mut opening = Opening {
         worker,
         session: &session,
-        route: &main.route,
-        rule: rule_id,
+        main,
+        rule,
         opened: None,
     };
     match rehome::open_at(worker, rule, session.record(), at.clone(), &template).await {
@@ -143,8 +140,8 @@ async fn lead(worker: &Worker, main: &Main, rule: &RouteView, asks: Asks<'_>) ->
 struct Opening<'a> {
     worker: &'a Worker,
     session: &'a Session,
-    route: &'a RouteView,
-    rule: u64,
+    main: &'a Main,
+    rule: &'a RouteView,
     opened: Option<Arc<Home>>,
 }
 
@@ -152,8 +149,8 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         let opened = self.opened.take();
         let branch = opened.map_or_else(|| Branch::Home(self.worker.tick()), Branch::At);
-        let is_rule = |it| self.route.has_rule(it);
-        self.session.set_branch(self.rule, &branch, is_rule);
+        let of = (self.session, self.rule);
+        self.main.remember(self.worker, of, &branch);
     }
 }
 
@@ -186,7 +183,7 @@ fn blame(
 impl Main {
     /// Where the rule has led the session before, if that is still good.
     fn known(&self, worker: &Worker, rule: &RouteView, session: &Session) -> Option<Lead> {
-        match session.branch(rule.route().scope)? {
+        match session.branch(&rule.route().name)? {
             Branch::Home(since) => {
                 let stays = match self.stay {
                     Some(place) => rule.arm(place)?.0.standing.may_stay(),
@@ -198,6 +195,14 @@ impl Main {
                 let at = session::home_at(rule, &home)?;
                 session::may_stay(rule, &at).then_some(Lead::Away(at, home))
             }
+        }
+    }
+
+    /// The rule leads the session there from now on, in the next process, too.
+    fn remember(&self, worker: &Worker, (session, rule): (&Session, &RouteView), branch: &Branch) {
+        session.set_branch(&rule.route().name, branch, |it| self.route.has_rule(it));
+        if let Ok(id) = self.pinned.client_id.to_str() {
+            worker.sessions().note(id);
         }
     }
 
@@ -237,6 +242,12 @@ pub(super) fn is_away(decided: &Decided) -> bool {
     decided.main.as_ref().is_some_and(|main| main.is_away)
 }
 
+/// What a call that was led away holds of where it is, for as long as it is under way.
+pub(super) fn stay_of(decided: &Decided) -> Option<Arc<Stay>> {
+    let pinned = decided.session.as_ref().filter(|_| is_away(decided))?;
+    pinned.home.clone().map(Stay::at).map(Arc::new)
+}
+
 /// What the session is to remember of where it was led away to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
@@ -261,12 +272,11 @@ pub(super) fn come_home(worker: &Worker, decided: &mut Decided, then: Then) -> b
     }
     let rule = decided.route.clone();
     if let Some(session) = session::record_of(worker, &main.pinned) {
-        let name = rule.route().scope;
         match then {
-            Then::Again => session.forget_branch(name),
+            Then::Again => session.forget_branch(&rule.route().name),
             Then::Stay => {
                 let home = Branch::Home(worker.tick());
-                session.set_branch(name, &home, |it| main.route.has_rule(it));
+                main.remember(worker, (&session, &rule), &home);
             }
         }
     }

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Version;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use crate::deadline::Elapsed;
-use crate::mcp::{Home, Session, SessionRecord};
+use crate::mcp::{Home, Session, SessionRecord, Way};
 use crate::upstream::{self, Endpoint, OpenError, Template};
 
 use super::auth::Principal;
@@ -129,6 +129,13 @@ pub(super) async fn open_again(
     home.map(Arc::new)
 }
 
+/// How the session was asked for, to end it when nobody asks any more.
+fn way_of(template: &Template) -> Option<Box<Way>> {
+    let host = template.fields.get(HOST);
+    let host = host.map(HeaderValue::to_str).transpose().ok()?;
+    Way::new(template.target.path(), host).map(Box::new)
+}
+
 /// Opens a session like the recorded one at an arm's endpoint. Nothing has changed when it fails.
 pub(super) async fn open_at(
     worker: &Worker,
@@ -153,5 +160,6 @@ pub(super) async fn open_at(
         endpoint: Arc::clone(endpoint.name()),
         id,
         lists: opened.lists,
+        way: way_of(template),
     })
 }

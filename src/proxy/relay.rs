@@ -16,6 +16,7 @@ use crate::upstream::{self, AnswerBody};
 use super::alone::{self, Minting};
 use super::answer::{Answer, Relayed, RequestGuard};
 use super::asked;
+use super::branch;
 use super::call::{Call, Counts};
 use super::catalogues;
 use super::crowd::Seat;
@@ -118,6 +119,9 @@ pub(super) fn relay(
             relayed.ids = is_read.then(|| Box::new(IdReader::new(Arc::clone(stay.heard()))));
             // A stream on which a server says what it has to say by itself is no call.
             relayed.stay = Some(stay).filter(|_| subject.method == Method::POST);
+        }
+        if relayed.stay.is_none() {
+            relayed.stay = branch::stay_of(&decided);
         }
         if endless && !is_packed {
             relayed.marker = asked::marker_of(&decided, &mut fields);

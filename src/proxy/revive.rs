@@ -16,6 +16,7 @@ use super::attempt::{self, Answered};
 use super::branch::{self, Then};
 use super::error::ProxyError;
 use super::fallback::{self, End, Taken};
+use super::lost;
 use super::pipeline::{Decided, Subject};
 use super::session;
 use super::spec::LossSpec;
@@ -81,7 +82,7 @@ pub(super) async fn see_to(
         return attempt::follow(worker, decided, (kept.restore(), home), pace).await;
     }
     let Some(kept) = kept else {
-        return Err(session::forget(worker, decided, &subject.method));
+        return Err(lost::forget(worker, decided, &subject.method));
     };
     let request = kept.restore();
     let template = Template::of(&request, decided.route.route().patience.head);

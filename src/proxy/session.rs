@@ -14,6 +14,7 @@ use super::behind::Elsewhere;
 use super::choice::{self, Place};
 use super::error::ProxyError;
 use super::fields::{MCP_SESSION_ID, Several, only};
+use super::lost::{Lost, end_lost, lose};
 use super::pipeline::Decided;
 use super::rehome::{self, Asks, RehomeError};
 use super::seals::OpenedId;
@@ -151,17 +152,6 @@ pub(super) fn may_stay(route: &RouteView, (place, endpoint): &Place) -> bool {
     arm.is_some_and(|(arm, _)| arm.standing.may_stay()) && !choice::is_lost(route, endpoint)
 }
 
-/// A session whose home is gone.
-struct Lost<'a> {
-    /// Its id as the client knows it.
-    id: &'a str,
-    session: Option<Arc<Session>>,
-    /// Where it was re-homed before, if it was.
-    home: Option<Arc<Home>>,
-    /// The arm that it lives on, if the route still has that.
-    place: Option<usize>,
-}
-
 /// Gives a session another home, where the route wants that and it can be done.
 async fn move_on(
     worker: &Worker,
@@ -186,53 +176,6 @@ async fn move_on(
         return Err(ProxyError::UnknownSession);
     };
     Ok((at, home))
-}
-
-/// A session is gone for its client. One that is known is counted once.
-fn lose(worker: &Worker, route: &RouteView, lost: &Lost<'_>) {
-    if lost.session.as_ref().is_some_and(|known| !known.lose()) {
-        return;
-    }
-    if let Some((_, arm)) = lost.place.and_then(|place| route.arm(place)) {
-        arm.sessions.lose_one();
-        return;
-    }
-    let origin = lost.session.as_ref().and_then(|known| known.origin());
-    let backend = match &lost.home {
-        Some(home) => Some(&home.backend),
-        None => origin.map(|origin| &origin.backend),
-    };
-    let registry = &worker.shared().registry;
-    registry.sessions(&route.route().name, backend).lose_one();
-}
-
-/// Ends a session whose home is gone: nothing is left there, and it is opened nowhere for that.
-fn end_lost(worker: &Worker, route: &RouteView, lost: &Lost<'_>) -> ProxyError {
-    if lost.session.is_none() || route.route().on_loss == LossSpec::Sever {
-        lose(worker, route, lost);
-        return ProxyError::UnknownSession;
-    }
-    worker.sessions().close(lost.id);
-    ProxyError::Ended
-}
-
-/// What a client is told of a session that its server does not know, or that was to end there
-/// while nobody listens. One that was to end has, and nothing is left of it.
-pub(super) fn forget(worker: &Worker, decided: &Decided, method: &Method) -> ProxyError {
-    let Some(pinned) = &decided.session else {
-        return ProxyError::UnknownSession;
-    };
-    let lost = Lost {
-        id: pinned.client_id.to_str().unwrap_or_default(),
-        session: record_of(worker, pinned),
-        home: pinned.home.clone(),
-        place: Some(pinned.place),
-    };
-    if *method == Method::DELETE {
-        return end_lost(worker, &decided.route, &lost);
-    }
-    lose(worker, &decided.route, &lost);
-    ProxyError::UnknownSession
 }
 
 /// One caller opens the session elsewhere; those that come meanwhile wait for it.

@@ -257,12 +257,12 @@ impl RouteView {
         })
     }
 
-    /// Whether this is the scope of one of its rules.
-    pub(super) fn has_rule(&self, scope: u64) -> bool {
+    /// Whether one of its rules is called so.
+    pub(super) fn has_rule(&self, name: &RouteName) -> bool {
         let routes = &self.view.snapshot.routes;
         let rules = self.route().rules.iter();
         let mut rules = rules.filter_map(|(_, place)| routes.get(*place));
-        rules.any(|rule| rule.scope == scope)
+        rules.any(|rule| rule.name == *name)
     }
 
     /// Whether the route's callers speak MCP.

@@ -32,6 +32,7 @@ use super::catalogues::Catalogues;
 use super::choice;
 use super::complaints::Complaints;
 use super::crowd::Crowd;
+use super::ending::{self, UnderWay};
 use super::places::{Caps, OfWorker};
 use super::retry::RetryBudgets;
 use super::serve;
@@ -132,6 +133,7 @@ pub(super) struct Worker {
     caps: OfWorker,
     retry_budgets: RetryBudgets,
     tokens: TokenCache,
+    endings: UnderWay,
     random: Cell<u64>,
 }
 
@@ -178,6 +180,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         connections: RefCell::default(),
         retry_budgets: RetryBudgets::default(),
         tokens: TokenCache::default(),
+        endings: UnderWay::default(),
         random: Cell::new(options.seed),
     });
     worker.refresh();
@@ -242,6 +245,7 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
         worker.open_calls.sweep(worker.number);
         worker.streams.sweep_calls(worker.number);
         worker.shared.conditions.take_back();
+        ending::begin(&worker);
         worker.pools.heed_shortage();
         worker.shadow_pools.heed_shortage();
         if worker.number == 0 && round.is_multiple_of(BOND_SWEEP) {
@@ -285,6 +289,10 @@ impl Worker {
 
     pub(super) fn tokens(&self) -> &TokenCache {
         &self.tokens
+    }
+
+    pub(super) fn endings(&self) -> &UnderWay {
+        &self.endings
     }
 
     pub(super) fn open_calls(&self) -> &OpenCalls {
@@ -461,41 +469,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chore_that_panics_begins_anew() {
-        let rounds = Rc::new(Cell::new(0));
-        runtime().unwrap().block_on(async {
-            let begun = Rc::clone(&rounds);
-            let chore = supervised("test", move || {
-                let begun = Rc::clone(&begun);
-                async move {
-                    begun.set(begun.get() + 1);
-                    assert!(begun.get() > 2, "on purpose");
-                    std::future::pending::<()>().await;
-                }
-            });
-            let chore = spawn_local(chore);
-            while rounds.get() < 3 {
-                tokio::task::yield_now().await;
-            }
-            chore.abort();
-        });
-
-        assert_eq!(rounds.get(), 3);
-    }
-
-    #[test]
-    fn a_connection_that_panics_ends_alone() {
-        let (broken, other) = runtime().unwrap().block_on(async {
-            let broken: JoinHandle<()> = spawn_local(async { panic!("on purpose") });
-            let other = spawn_local(async { tokio::task::yield_now().await });
-            (broken.await, other.await)
-        });
-
-        assert!(broken.unwrap_err().is_panic());
-        assert!(other.is_ok());
-    }
-}
+mod tests;

@@ -61,6 +61,7 @@ pub(super) async fn session_at(
             endpoint: Arc::clone(endpoint.name()),
             id,
             lists: Lists::NONE,
+            way: None,
         });
     }
     let home = session.home();

@@ -25,6 +25,14 @@ const KNOWN: &[(&str, &str)] = &[
         "MCP sessions that could not be opened where a rule leads some of their calls",
     ),
     (
+        "switchback_sessions_ended_total",
+        "MCP sessions opened in the name of others that are gone, and ended at their servers",
+    ),
+    (
+        "switchback_sessions_left_open_total",
+        "The same that could not be ended, and are left to their servers' own time-outs",
+    ),
+    (
         "switchback_accept_errors_total",
         "Connections from downstream that the system did not hand over",
     ),

@@ -58,7 +58,7 @@ pub use late_body::{LateBody, Reading};
 pub use link::{Again, Unanswered, send};
 pub use open::{
     LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, OpenError, OpenedSession, Template,
-    open_session,
+    end_session, open_session,
 };
 pub use pace::{Pace, Patience};
 pub use shard::Tally;

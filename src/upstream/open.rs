@@ -10,7 +10,7 @@ use http::header::{
     HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 
 use crate::deadline::Deadlines;
@@ -36,7 +36,7 @@ const BOTH_FORMATS: HeaderValue = HeaderValue::from_static("application/json, te
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Longest answer to a replayed request that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-/// Longest wait for a server to end a session that nobody can use.
+/// Longest wait for a server to end a session that nobody uses.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Fields of a client's request that say what that request is, or what it belongs to, and so
@@ -122,7 +122,7 @@ pub async fn open_session(
         } else {
             replay.version()
         };
-        end(endpoint, (version, id.as_ref()), template, deadlines).await;
+        let _ = end_session(endpoint, (version, id.as_ref()), template, deadlines).await;
     }
     replayed?;
     let lists = replay.lists();
@@ -156,19 +156,24 @@ async fn play(
     Ok(())
 }
 
-/// Asks a server to end a session; what it says to that does not matter.
-async fn end(
+/// Asks a server to end a session, by its version and id, and gives the status of its answer.
+///
+/// # Errors
+/// [`UpstreamError`] where it does not answer within a second.
+pub async fn end_session(
     endpoint: &Rc<Endpoint>,
     session: (&str, Option<&HeaderValue>),
     template: &Template,
     deadlines: &Deadlines,
-) {
+) -> Result<StatusCode, UpstreamError> {
     let mut request = request_of(template, Bytes::new(), Some(session));
     *request.method_mut() = Method::DELETE;
     request.headers_mut().remove(CONTENT_TYPE);
     let patience = Patience::even(FAREWELL.min(template.patience));
     let pace = Rc::new(Pace::new(deadlines, patience));
-    let _ = send(endpoint, &mut request, Repeats::Unsent, &pace).await;
+    let sent = send(endpoint, &mut request, Repeats::Unsent, &pace).await;
+    let answer = sent.map_err(|unanswered| unanswered.error)?;
+    Ok(answer.status())
 }
 
 /// A request of the replay; all but the first carry the version and the new session's id.

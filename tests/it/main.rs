@@ -77,11 +77,13 @@ mod reload;
 mod retries;
 mod rollouts;
 mod rules;
+mod seconds;
 mod service;
 mod sessions;
 mod shadow;
 mod shielding;
 mod split;
+
 mod sse_calls;
 mod sse_contracts;
 mod sse_era;

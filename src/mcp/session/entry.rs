@@ -10,6 +10,7 @@ use crate::mcp::home::{Home, Origin};
 use crate::mcp::lists::Lists;
 use crate::mcp::record::SessionRecord;
 use crate::mcp::turns::Turns;
+use crate::model::RouteName;
 
 /// One session.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Session {
     /// Where its failed calls are answered while it lives on a candidate.
     stand_in: ArcSwapOption<StandIn>,
     /// Where rules of its route have led it.
-    branches: ArcSwap<Vec<(u64, Branch)>>,
+    branches: ArcSwap<Branches>,
     gate: tokio::sync::Mutex<()>,
     /// Its open event streams.
     turns: Turns,
@@ -54,6 +55,14 @@ pub struct Stay {
 }
 
 impl Stay {
+    /// A stay at a place where a rule led a call.
+    pub fn at(home: Arc<Home>) -> Self {
+        Self {
+            home: Some(home),
+            heard: Arc::default(),
+        }
+    }
+
     /// The home; `None` for where the session's sealed id says.
     pub fn home(&self) -> Option<&Arc<Home>> {
         self.home.as_ref()
@@ -67,13 +76,16 @@ impl Stay {
 }
 
 /// Where a rule leads a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Branch {
     /// Where it lives, since that tick.
     Home(u64),
     /// Where it was opened a second time.
     At(Arc<Home>),
 }
+
+/// Where rules have led a session, by their names.
+pub(in crate::mcp) type Branches = Vec<(RouteName, Branch)>;
 
 /// Longest time until a new home is sought again, in ticks.
 const LONGEST_WAIT: u64 = 32;
@@ -208,21 +220,39 @@ impl Session {
     }
 
     /// Where a rule has led the session before.
-    pub fn branch(&self, rule: u64) -> Option<Branch> {
+    pub fn branch(&self, rule: &RouteName) -> Option<Branch> {
         let branches = self.branches.load();
-        let known = branches.iter().find(|(name, _)| *name == rule);
+        let known = branches.iter().find(|(name, _)| name == rule);
         known.map(|(_, branch)| branch.clone())
     }
 
     /// A rule leads the session there from now on. Rules that `is_rule` does not know are gone, and
-    /// forgotten.
-    pub fn set_branch(&self, rule: u64, branch: &Branch, is_rule: impl Fn(u64) -> bool) {
+    /// forgotten. Whoever wants it written down says so to the table ([`SessionTable::note`]).
+    ///
+    /// [`SessionTable::note`]: super::SessionTable::note
+    pub fn set_branch(
+        &self,
+        rule: &RouteName,
+        branch: &Branch,
+        is_rule: impl Fn(&RouteName) -> bool,
+    ) {
         self.change_branches(rule, |branches| {
-            branches.retain(|(name, _)| is_rule(*name));
+            branches.retain(|(name, _)| is_rule(name));
             if branches.len() < BRANCHES {
-                branches.push((rule, branch.clone()));
+                branches.push((rule.clone(), branch.clone()));
             }
         });
+    }
+
+    /// Where rules have led it, to be written down.
+    pub(in crate::mcp) fn all_branches(&self) -> Arc<Branches> {
+        self.branches.load_full()
+    }
+
+    /// The same as it was written down.
+    pub(in crate::mcp) fn take_branches(&self, mut branches: Branches) {
+        branches.truncate(BRANCHES);
+        self.branches.store(Arc::new(branches));
     }
 
     /// Where rules have it open a second time.
@@ -242,19 +272,35 @@ impl Session {
         homes
     }
 
+    /// The same, for whoever ends it there: it is open there no more.
+    pub(super) fn take_seconds(&self) -> Vec<Arc<Home>> {
+        let home = self.home();
+        let mut homes = self.seconds();
+        self.branches.store(Arc::default());
+        self.stand_in.store(None);
+        homes.retain(|second| Some(second) != home.as_ref());
+        homes
+    }
+
+    /// Its new home, for whoever ends it there.
+    pub(super) fn take_home(&self) -> Option<Arc<Home>> {
+        let stay = self.stay.swap(Arc::default());
+        stay.home.clone()
+    }
+
     /// Whether it has been opened anywhere but where its sealed id says.
     pub fn is_elsewhere(&self) -> bool {
         self.stay.load().home.is_some() || !self.seconds().is_empty()
     }
 
     /// It is not known any more where a rule leads the session.
-    pub fn forget_branch(&self, rule: u64) {
+    pub fn forget_branch(&self, rule: &RouteName) {
         self.change_branches(rule, |_| {});
     }
 
-    fn change_branches(&self, rule: u64, add: impl Fn(&mut Vec<(u64, Branch)>)) {
+    fn change_branches(&self, rule: &RouteName, add: impl Fn(&mut Branches)) {
         self.branches.rcu(|known| {
-            let others = known.iter().filter(|(name, _)| *name != rule);
+            let others = known.iter().filter(|(name, _)| name != rule);
             let mut branches: Vec<_> = others.cloned().collect();
             add(&mut branches);
             branches

@@ -115,6 +115,7 @@ fn a_home_is_seen_by_everybody_who_holds_the_session() {
         endpoint: "http://127.0.0.1:1".into(),
         id: Some("new".into()),
         lists: Lists::NONE,
+        way: None,
     };
     session.set_home(home.clone());
     drop(held);
@@ -241,6 +242,7 @@ fn a_home_that_made_room_is_counted() {
         endpoint: "http://127.0.0.1:1".into(),
         id: None,
         lists: Lists::NONE,
+        way: None,
     });
 
     table.open("b", record(10), 1);

@@ -170,6 +170,7 @@ async fn open(worker: &Rc<Worker>, plan: &Plan, decided: &Decided) -> Result<Mov
         endpoint: Arc::clone(decided.endpoint.name()),
         id: None,
         lists,
+        way: None,
     };
     Ok(Moved {
         route: decided.route.clone(),

@@ -120,6 +120,7 @@ fn stays_after_all(worker: &Worker, route: &RouteView, (place, endpoint): &Place
         endpoint: Arc::clone(endpoint.name()),
         id: None,
         lists: Lists::NONE,
+        way: None,
     };
     let newer = worker.view().named(&route.route().name);
     newer.is_some_and(|newer| {

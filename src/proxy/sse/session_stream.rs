@@ -70,6 +70,7 @@ impl OpenStream {
             endpoint: Arc::clone(endpoint.name()),
             id: None,
             lists: Lists::NONE,
+            way: None,
         };
         worker.sessions().streams().enter(&name, &home.backend);
         let session = worker.shared().live.enter(begun.id, (home, begun.target));

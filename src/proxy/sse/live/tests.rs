@@ -16,6 +16,7 @@ fn home() -> (Home, PathAndQuery) {
         endpoint: "http://127.0.0.1:1".into(),
         id: None,
         lists: crate::mcp::Lists::NONE,
+        way: None,
     };
     (home, PathAndQuery::from_static("/m"))
 }
