@@ -47,6 +47,15 @@ const NUMBER: &str = "-n";
 const TEXT: &str = "-t";
 
 impl HomeMark {
+    /// Whole events from this home, with what it asks marked.
+    pub fn put_on_events(self, events: Bytes) -> Bytes {
+        map_events(events, |data| {
+            // Only what has a method asks.
+            memmem::find(data, b"method")?;
+            marked(std::str::from_utf8(data).ok()?, self)
+        })
+    }
+
     /// An id, or a token, of this home's; `None` for what is neither text nor number.
     fn put_on(self, id: &str) -> Option<String> {
         let mark = self.0;
@@ -98,11 +107,7 @@ impl AskedMarker {
 
     /// The next bytes of the stream come. Gives whatever is complete now.
     pub fn pass(&mut self, piece: &Bytes) -> Bytes {
-        map_events(self.events.pass(piece), |data| {
-            // Only what has a method asks.
-            memmem::find(data, b"method")?;
-            marked(std::str::from_utf8(data).ok()?, self.mark)
-        })
+        self.mark.put_on_events(self.events.pass(piece))
     }
 
     /// The stream has ended: what is left of it, which is no event. Nothing follows.

@@ -73,6 +73,11 @@ impl WholeEvents {
         Bytes::new()
     }
 
+    /// How much is held.
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
     /// What is held of an event that is not complete, to be held no longer.
     pub fn rest(&mut self) -> Bytes {
         self.held.split().freeze()

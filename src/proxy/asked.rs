@@ -14,7 +14,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
 use crate::mcp::asked::{Addressed, Addressee, AskedMarker, HomeMark, addressed};
-use crate::mcp::{Home, Kind, Method, RequestFacts, Session};
+use crate::mcp::{Kind, Method, RequestFacts, Session};
 use crate::upstream::RequestBody;
 
 use super::answer::Answer;
@@ -24,6 +24,7 @@ use super::peek::Taken;
 use super::pipeline::{Decided, Subject};
 use super::request;
 use super::session;
+use super::sse::Posted;
 use super::worker::Worker;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -66,18 +67,14 @@ fn sorted(
     decided: &Decided,
     (subject, body): (&Subject, &mut Taken),
 ) -> Option<Aside> {
-    let pinned = decided.session.as_ref()?;
     subject.facts.as_ref().filter(|facts| may_answer(facts))?;
-    let session = session::record_of(worker, pinned)?;
-    if !session.is_elsewhere() {
-        return None;
-    }
+    let homes = Homes::of(worker, decided)?;
     let whole = body.whole()?;
     let (messages, is_batch) = addressed(&whole)?;
     let mut aside = Aside::default();
     let (mut left, mut changed) = (Vec::new(), false);
     for message in messages {
-        let (place, text) = place_of(decided, &session, message);
+        let (place, text) = homes.place_of(message);
         match place {
             Place::Here => {
                 changed |= matches!(text, Cow::Owned(_));
@@ -116,6 +113,12 @@ fn may_answer(facts: &RequestFacts) -> bool {
     }
 }
 
+/// Whether a message does nothing but answer: nobody but who asked has use for it.
+pub(super) fn may_answer_only(subject: &Subject) -> bool {
+    let facts = subject.facts.as_ref();
+    facts.is_some_and(|facts| facts.kind == Kind::Response)
+}
+
 enum Place {
     /// Where the session lives.
     Here,
@@ -124,52 +127,81 @@ enum Place {
     Nowhere,
 }
 
-/// Where a message goes, and as what.
-fn place_of<'a>(
-    decided: &Decided,
-    session: &Session,
-    message: Addressed<'a>,
-) -> (Place, Cow<'a, str>) {
-    let pinned = decided.session.as_deref();
-    let here = pinned.and_then(|pinned| pinned.mark);
-    let said = Cow::Borrowed(message.said);
-    let (Addressee::Home(mark), Some(unmarked)) = (message.to, message.unmarked) else {
-        let is_here = message.to == Addressee::Any || here.is_none();
-        let place = if is_here {
-            Place::Here
-        } else {
-            at_first(decided)
-        };
-        return (place, said);
-    };
-    if here == Some(mark) {
-        return (Place::Here, Cow::Owned(unmarked));
-    }
-    match home_of(session, mark) {
-        Some(home) => {
-            let place = session::elsewhere(&decided.route, &home);
-            (
-                place.map_or(Place::Nowhere, Place::At),
-                Cow::Owned(unmarked),
-            )
+/// Where the session of a message has been.
+struct Homes<'a> {
+    decided: &'a Decided,
+    /// What is asked where it lives is told by this, unless that is its first home.
+    here: Option<HomeMark>,
+    of: Era<'a>,
+}
+
+enum Era<'a> {
+    Session(Arc<Session>),
+    /// A session over HTTP+SSE.
+    Stream(&'a Posted),
+}
+
+impl<'a> Homes<'a> {
+    /// Nothing of a session that has only been at its first home.
+    fn of(worker: &Worker, decided: &'a Decided) -> Option<Self> {
+        if let Some(posted) = &decided.posted {
+            return posted.mark().map(|mark| Self {
+                decided,
+                here: Some(mark),
+                of: Era::Stream(posted),
+            });
         }
-        // A mark that is not ours: another gateway behind this one made it.
-        None if here.is_none() => (Place::Here, said),
-        None => (at_first(decided), said),
+        let pinned = decided.session.as_ref()?;
+        let session = session::record_of(worker, pinned)?;
+        session.is_elsewhere().then_some(Self {
+            decided,
+            here: pinned.mark,
+            of: Era::Session(session),
+        })
     }
-}
 
-/// Where the session was opened at first.
-fn at_first(decided: &Decided) -> Place {
-    session::first_place(decided).map_or(Place::Nowhere, Place::At)
-}
+    /// Where a message goes, and as what.
+    fn place_of<'m>(&self, message: Addressed<'m>) -> (Place, Cow<'m, str>) {
+        let said = Cow::Borrowed(message.said);
+        let (Addressee::Home(mark), Some(unmarked)) = (message.to, message.unmarked) else {
+            let is_here = message.to == Addressee::Any || self.here.is_none();
+            let place = if is_here { Place::Here } else { self.first() };
+            return (place, said);
+        };
+        if self.here == Some(mark) {
+            return (Place::Here, Cow::Owned(unmarked));
+        }
+        match self.find(mark) {
+            Some(place) => (place, Cow::Owned(unmarked)),
+            // A mark that is not ours: another gateway behind this one made it.
+            None if self.here.is_none() => (Place::Here, said),
+            None => (self.first(), said),
+        }
+    }
 
-/// The home of this mark, if the session has been there and calls of it may be.
-fn home_of(session: &Session, mark: HomeMark) -> Option<Arc<Home>> {
-    let former = session.former();
-    let former = former.iter().filter_map(|stay| stay.home().cloned());
-    let mut homes = former.chain(session.seconds());
-    homes.find(|home| home.mark() == mark)
+    /// Where the session was opened at first.
+    fn first(&self) -> Place {
+        let first = match &self.of {
+            Era::Session(_) => session::first_place(self.decided),
+            Era::Stream(posted) => posted.former(&self.decided.route, None),
+        };
+        first.map_or(Place::Nowhere, Place::At)
+    }
+
+    /// The home of this mark, if the session has been there and calls of it may be.
+    fn find(&self, mark: HomeMark) -> Option<Place> {
+        let route = &self.decided.route;
+        let session = match &self.of {
+            Era::Session(session) => session,
+            Era::Stream(posted) => return posted.former(route, Some(mark)).map(Place::At),
+        };
+        let former = session.former();
+        let former = former.iter().filter_map(|stay| stay.home().cloned());
+        let mut homes = former.chain(session.seconds());
+        let home = homes.find(|home| home.mark() == mark)?;
+        let place = session::elsewhere(route, &home);
+        Some(place.map_or(Place::Nowhere, Place::At))
+    }
 }
 
 impl Aside {

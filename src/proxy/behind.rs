@@ -9,7 +9,8 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Request};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Uri};
 use tokio::task::spawn_local;
 
 use crate::mcp::{Kind, Method, RequestFacts};
@@ -21,11 +22,13 @@ use super::session;
 use super::worker::Worker;
 
 /// Another place than that where its session lives, to which a message is sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Elsewhere {
     pub(super) endpoint: Rc<Endpoint>,
     /// The session's id there.
     pub(super) id: Option<HeaderValue>,
+    /// Where its messages go there; nothing for where the message itself says.
+    pub(super) target: Option<PathAndQuery>,
 }
 
 /// Sends a message to the calls of its session that are under way elsewhere, and to where the session was
@@ -67,6 +70,9 @@ pub(super) fn send(
         Some(id) => fields.insert(MCP_SESSION_ID, id),
         None => fields.remove(MCP_SESSION_ID),
     };
+    if let Some(target) = to.target {
+        *request.uri_mut() = Uri::from(target);
+    }
     metrics::counter!("switchback_messages_left_behind_total").increment(1);
     let patience = Patience::even(decided.route.route().patience.head);
     let pace = Rc::new(Pace::new(worker.deadlines(), patience));

@@ -345,6 +345,7 @@ pub(super) fn first_place(decided: &Decided) -> Option<Elsewhere> {
     Some(Elsewhere {
         endpoint,
         id: Some(opened.backend_id.clone()),
+        target: None,
     })
 }
 
@@ -352,7 +353,11 @@ pub(super) fn first_place(decided: &Decided) -> Option<Elsewhere> {
 pub(super) fn elsewhere(route: &RouteView, home: &Home) -> Option<Elsewhere> {
     let (_, endpoint) = home_at(route, home)?;
     let id = field_of(home.id.as_deref()).ok()?;
-    Some(Elsewhere { endpoint, id })
+    Some(Elsewhere {
+        endpoint,
+        id,
+        target: None,
+    })
 }
 
 /// Where a session's call is answered when its own backend failed: at the arm that the route

@@ -83,7 +83,7 @@ mod sessions;
 mod shadow;
 mod shielding;
 mod split;
-
+mod sse_asked;
 mod sse_calls;
 mod sse_contracts;
 mod sse_era;

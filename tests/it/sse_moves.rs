@@ -137,12 +137,9 @@ fn a_call_that_stayed_behind_hears_what_its_client_notifies() {
 
     let notice = json!({ "jsonrpc": "2.0", "method": "notifications/roots/list_changed" });
     assert_eq!(client.post(&notice).status, 202);
-    let answer = json!({ "jsonrpc": "2.0", "id": "an-answer", "result": {} });
-    assert_eq!(client.post(&answer).status, 202);
 
     house.v2.wait_for_message("roots/list_changed");
     house.v1.wait_for_message("roots/list_changed");
-    house.v1.wait_for_message("an-answer");
     house.v2.answer_hanging();
     client.wait_for(slow);
     house.v2.wait_for_streams(0);

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use papaya::HashMap;
 use tokio::sync::{Notify, watch};
 
+use crate::mcp::asked::HomeMark;
 use crate::mcp::{Home, RequestId};
 use crate::proxy::call::Part;
 use crate::proxy::spec::LimitsSpec;
@@ -70,6 +71,23 @@ pub(super) struct StreamHome {
     pub(super) target: PathAndQuery,
     /// The session's stream from there has broken: whoever listens there now does not know it.
     pub(super) is_gone: bool,
+}
+
+impl StreamHome {
+    /// What tells what it asks from what others ask; its first home asks without.
+    pub(super) fn mark(&self) -> Option<HomeMark> {
+        (self.number > 0).then(|| mark_of(&self.at, &self.target))
+    }
+}
+
+/// Tells a home of a session from its others, in this process and the next: streams from one endpoint
+/// differ in where messages go.
+pub(super) fn mark_of(at: &Home, target: &PathAndQuery) -> HomeMark {
+    let home = Home {
+        id: Some(target.as_str().into()),
+        ..at.clone()
+    };
+    home.mark()
 }
 
 /// What the worker of a stream is asked to do.

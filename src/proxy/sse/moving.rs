@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::deadline::Elapsed;
 use crate::mcp::{
     self, AnswerScanner, FirstEvent, Format, Home, Lists, Replay, ReplayAnswer, ReplayError,
-    ReplayReply, SessionRecord,
+    ReplayReply, SessionRecord, WholeEvents,
 };
 use crate::proxy::attempt;
 use crate::proxy::call::{Call, Counts};
@@ -238,9 +238,13 @@ fn request_of(
     request
 }
 
-/// A new stream, while it is read for what concerns the opening.
+/// A new stream, while it is read for what concerns the opening. Each byte is looked at a few times,
+/// in however small pieces an event comes.
 struct Reading {
     body: AnswerBody,
+    /// What is not complete of it.
+    coming: WholeEvents,
+    /// What is.
     begin: BytesMut,
     /// How much has been read.
     read: usize,
@@ -252,6 +256,8 @@ impl Reading {
     fn new(body: AnswerBody) -> Self {
         Self {
             body,
+            // It is bounded by how much is read at all.
+            coming: WholeEvents::new(usize::MAX),
             begin: BytesMut::new(),
             read: 0,
             said: Vec::new(),
@@ -269,7 +275,7 @@ impl Reading {
                 Ok((FirstEvent::Other, _)) => return Err(MoveError::NoStream),
                 Err(complete) => drop(self.begin.split_to(complete)),
             }
-            if self.begin.len() > MAX_BEGIN_BYTES {
+            if self.begin.len() + self.coming.held_bytes() > MAX_BEGIN_BYTES {
                 return Err(MoveError::NoStream);
             }
             self.read_on().await?;
@@ -306,12 +312,13 @@ impl Reading {
         if self.read > MAX_READ_BYTES {
             return Err(MoveError::Stream);
         }
-        self.begin.extend_from_slice(&piece);
+        self.begin.extend_from_slice(&self.coming.pass(&piece));
         Ok(())
     }
 
     /// The stream, with what was read and not used.
     fn into_body(mut self) -> AnswerBody {
+        self.begin.extend_from_slice(&self.coming.rest());
         let rest = VecDeque::from([http_body::Frame::data(self.begin.freeze())]);
         self.body.put_back(rest);
         self.body

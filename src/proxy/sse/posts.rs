@@ -10,8 +10,10 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use tokio::time::Instant;
 
+use crate::mcp::asked::HomeMark;
 use crate::mcp::{Belongs, Home, Kind, Lists, RequestFacts, sealed};
 use crate::model::Outcome;
+use crate::proxy::asked;
 use crate::proxy::attempt::{self, Answered};
 use crate::proxy::behind::{self, Elsewhere};
 use crate::proxy::call::{Call, Counts, Part};
@@ -25,7 +27,7 @@ use crate::proxy::session;
 use crate::proxy::spec::LossSpec;
 use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
-use crate::upstream::{Again, Kept, Pace, Repeats, RequestBody, Unanswered};
+use crate::upstream::{Again, Endpoint, Kept, Pace, Repeats, RequestBody, Unanswered};
 
 use super::leaving;
 use super::live::{Asked, LiveSession, StreamHome};
@@ -47,6 +49,10 @@ pub(in crate::proxy) struct Posted {
     live: Option<Arc<LiveSession>>,
     /// The number of the home that the message goes to.
     home: u64,
+    /// What is asked there is told by this, unless that is the session's first home.
+    mark: Option<HomeMark>,
+    /// Its first home, where the session has left that and its stream is another process's.
+    first: Option<Elsewhere>,
 }
 
 /// The sealed part of a message's URL, if it is one of those that are given out here, or looks like it.
@@ -80,6 +86,8 @@ pub(in crate::proxy) async fn find(
         target: target_of(opened.target).ok_or_else(unknown)?,
         live: worker.shared().live.find(sealed),
         home: 0,
+        mark: None,
+        first: None,
     });
     let home = match &posted.live {
         Some(live) => {
@@ -91,9 +99,15 @@ pub(in crate::proxy) async fn find(
     };
     // Where nobody knows it any more it may not stay, though another process may listen there.
     let is_gone = home.as_ref().is_some_and(|home| home.is_gone);
+    let sealed_at = || session::sealed_at(route, (opened.backend, opened.endpoint, opened.key));
     let at = match home.filter(|home| home.number > 0) {
-        Some(home) => posted.follow(route, &home),
-        None => session::sealed_at(route, (opened.backend, opened.endpoint, opened.key)),
+        Some(home) => {
+            posted.first = sealed_at()
+                .filter(|_| posted.live.is_none())
+                .map(|(_, endpoint)| posted.elsewhere(endpoint));
+            posted.follow(route, &home)
+        }
+        None => sealed_at(),
     };
     let may_stay = |at: &Place| !is_gone && session::may_stay(route, at);
     if let Some(at) = at.clone().filter(may_stay) {
@@ -136,9 +150,43 @@ pub(super) fn target_of(target: String) -> Option<PathAndQuery> {
 }
 
 impl Posted {
+    /// What tells the home that the message goes to, unless it is the session's first one.
+    pub(in crate::proxy) fn mark(&self) -> Option<HomeMark> {
+        self.mark
+    }
+
+    /// The home of this mark, or the first one without, if the session has left it and calls of it
+    /// may be there.
+    pub(in crate::proxy) fn former(
+        &self,
+        route: &RouteView,
+        mark: Option<HomeMark>,
+    ) -> Option<Elsewhere> {
+        let former = self.live.as_ref().and_then(|live| live.former());
+        let Some(home) = former.filter(|home| home.mark() == mark) else {
+            return self.first.clone().filter(|_| mark.is_none());
+        };
+        let (_, endpoint) = session::home_at(route, &home.at)?;
+        Some(Elsewhere {
+            endpoint,
+            id: None,
+            target: Some(home.target.clone()),
+        })
+    }
+
+    /// The place at this endpoint that its messages go to now.
+    fn elsewhere(&self, endpoint: Rc<Endpoint>) -> Elsewhere {
+        Elsewhere {
+            endpoint,
+            id: None,
+            target: Some(self.target.clone()),
+        }
+    }
+
     /// The message goes to this home; where that is, if the route has it.
     fn follow(&mut self, route: &RouteView, home: &StreamHome) -> Option<Place> {
         self.home = home.number;
+        self.mark = home.mark();
         self.target = home.target.clone();
         session::home_at(route, &home.at)
     }
@@ -203,6 +251,7 @@ pub(in crate::proxy) async fn send(
     let mut answer = attempt::upstream_send(decided, &mut call, sending, pace).await;
     if let Err(unanswered) = &answer
         && is_refused(unanswered)
+        && !asked::may_answer_only(subject)
         && flee(worker, decided).await.is_some()
     {
         if let Some(posted) = &decided.posted {
@@ -246,9 +295,12 @@ fn tell_former(
     };
     let at = session::home_at(&decided.route, &former.at);
     if let (Some((_, endpoint)), Some(copy)) = (at, Kept::of(request)) {
-        let mut copy = copy.restore();
-        *copy.uri_mut() = Uri::from(former.target.clone());
-        behind::send(worker, decided, (copy, Elsewhere { endpoint, id: None }));
+        let to = Elsewhere {
+            endpoint,
+            id: None,
+            target: Some(former.target.clone()),
+        };
+        behind::send(worker, decided, (copy.restore(), to));
     }
 }
 

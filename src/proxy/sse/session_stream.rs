@@ -16,7 +16,7 @@ use crate::proxy::worker::Worker;
 use crate::upstream::Template;
 
 use super::leaving::{self, Leaving, Move, Why};
-use super::live::{Asked, LiveSession};
+use super::live::{self, Asked, LiveSession};
 use super::moving::{MoveError, Moved};
 use super::open::{OpenedStream, Opener};
 use super::open_call::{Account, OpenCall};
@@ -85,6 +85,7 @@ impl OpenStream {
             place,
             endpoint: &endpoint,
             number: 0,
+            mark: None,
         };
         let source = Source::new(&of, (relayed.body, relayed.call));
         Some(Self {
@@ -290,6 +291,7 @@ impl OpenStream {
         let Some(moved) = self.found.take() else {
             return;
         };
+        let mark = live::mark_of(&moved.home, &moved.target);
         let of = Of {
             worker: &self.worker,
             session: &self.session,
@@ -297,6 +299,7 @@ impl OpenStream {
             place: moved.place,
             endpoint: &moved.endpoint,
             number: self.session.home().number + 1,
+            mark: Some(mark),
         };
         let Some(source) = Source::new(&of, (moved.body, moved.call)) else {
             return self.lose();
@@ -316,7 +319,9 @@ impl OpenStream {
         self.session.set_former(former);
         leaving::note_home(&self.worker, &self.route, &self.session);
         self.is_lost = false;
-        self.ready.extend(moved.said);
+        let said = moved.said.into_iter();
+        self.ready
+            .extend(said.map(|events| mark.put_on_events(events)));
         self.ready.extend((!lists.is_empty()).then_some(lists));
         self.bury_orphans();
         self.leave_behind();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Body;
 
+use crate::mcp::asked::HomeMark;
 use crate::mcp::{self, Format, Replies, Reply, SessionRecord, WholeEvents};
 use crate::model::{BackendName, Outcome, RouteName};
 use crate::proxy::call::Call;
@@ -29,6 +30,8 @@ pub(super) struct Source {
     number: u64,
     account: Account,
     events: WholeEvents,
+    /// What is asked from there is told by this.
+    mark: Option<HomeMark>,
     replies: Replies,
     /// Where a revert and the worker's end find it.
     entry: StreamEntry,
@@ -54,6 +57,8 @@ pub(super) struct Of<'a> {
     pub(super) endpoint: &'a Rc<Endpoint>,
     /// The number of the session's home.
     pub(super) number: u64,
+    /// What is asked there is told by this, unless it is the session's first home.
+    pub(super) mark: Option<HomeMark>,
 }
 
 impl Source {
@@ -77,6 +82,7 @@ impl Source {
                 stats: Arc::clone(&view.stats),
             },
             events: WholeEvents::new(of.route.snapshot().limits.event_bytes),
+            mark: of.mark,
             replies: Replies::new(),
         })
     }
@@ -131,7 +137,10 @@ impl Source {
                     leaving::note_home(worker, &self.account.route, session);
                 }
             }
-            let events = mcp::without_endpoints(events);
+            let mut events = mcp::without_endpoints(events);
+            if let Some(mark) = self.mark {
+                events = mark.put_on_events(events);
+            }
             if !events.is_empty() {
                 return Poll::Ready(Piece::Events(events));
             }
