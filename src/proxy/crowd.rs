@@ -114,16 +114,35 @@ fn seat(
     if !route.is_mcp() || !asks_for_stream(subject) {
         return Ok(None);
     }
+    take(worker, client_of(worker, route, asks)).map(Some)
+}
+
+fn take(worker: &Worker, client: u64) -> Result<Seat, ProxyError> {
+    worker.shared().crowd.seat(client).ok_or_else(|| {
+        Limit::StreamsPerClient.hit();
+        ProxyError::Crowded
+    })
+}
+
+/// Who asks, among those who have streams.
+pub(super) fn client_of(worker: &Worker, route: &RouteView, asks: Asks<'_>) -> u64 {
     let peer = asks.downstream.peer.address;
     let client = route.snapshot().forwarding.client(peer, asks.fields);
     let owner = asks.principal.map(|principal| &*principal.owner);
-    let crowd = &worker.shared().crowd;
-    let seat = crowd.seat(crowd.client(owner, client.address()));
-    if seat.is_none() {
-        Limit::StreamsPerClient.hit();
-        return Err(ProxyError::Crowded);
+    worker.shared().crowd.client(owner, client.address())
+}
+
+/// The same as [`let_in`] where it was not known before the answer what was asked for.
+///
+/// # Errors
+/// [`ProxyError::Crowded`] in the same way: the stream ends before it is passed on.
+pub(super) fn let_in_late(worker: &Worker, subject: &mut Subject) -> Result<(), ProxyError> {
+    let late = subject.late.as_ref();
+    let client = late.and_then(|coming| coming.client);
+    if let Some(client) = client.filter(|_| subject.seat.is_none() && asks_for_stream(subject)) {
+        subject.seat = Some(take(worker, client)?);
     }
-    Ok(seat)
+    Ok(())
 }
 
 /// Whose the session is that a request opens: whom the token stands for, else the address. The same in

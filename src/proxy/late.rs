@@ -20,6 +20,7 @@ use super::asked;
 use super::behind;
 use super::call::Call;
 use super::counted::Counted;
+use super::crowd;
 use super::error::ProxyError;
 use super::fields::MCP_SESSION_ID;
 use super::head::Head;
@@ -37,6 +38,8 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub(super) struct Coming {
     pub(super) body: Rc<LateBody>,
+    /// Who asks, among those who have streams.
+    pub(super) client: Option<u64>,
     /// The copy of its call, where it turns out to be copied.
     twin: Rc<RefCell<Option<Twin>>>,
 }
@@ -73,6 +76,9 @@ pub(super) async fn settle(
     let seat = subject.seat.take();
     *subject = Subject::of(asks.head, &mut body);
     subject.seat = seat;
+    if let Some(coming) = &mut subject.late {
+        coming.client = Some(crowd::client_of(worker, &decided.route, asks));
+    }
     decided.counted = Counted::of(&decided.route, (Era::Sessions, asks.fields), subject);
     Ok(body)
 }
@@ -119,6 +125,7 @@ impl Coming {
     pub(super) fn of(body: &Taken) -> Option<Self> {
         body.late().map(|body| Self {
             body: Rc::clone(body),
+            client: None,
             twin: Rc::default(),
         })
     }

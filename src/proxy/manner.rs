@@ -24,6 +24,10 @@ fn is_json(fields: &HeaderMap) -> bool {
 }
 
 fn reads_answers(fields: &HeaderMap) -> bool {
+    if !fields.contains_key(ACCEPT) {
+        // Who says nothing reads anything (RFC 9110, 12.5.1).
+        return true;
+    }
     let kinds = fields.get_all(ACCEPT).into_iter();
     let mut kinds =
         kinds.flat_map(|value| value.as_bytes().split(|byte| matches!(byte, b',' | b';')));
@@ -31,6 +35,8 @@ fn reads_answers(fields: &HeaderMap) -> bool {
         let kind = kind.trim_ascii();
         kind.eq_ignore_ascii_case(b"application/json")
             || kind.eq_ignore_ascii_case(b"text/event-stream")
+            || kind.eq_ignore_ascii_case(b"application/*")
+            || kind == b"*/*"
     })
 }
 
@@ -70,13 +76,15 @@ mod tests {
             "application/json",
             "text/html, Text/Event-Stream;q=0.5",
             "application/json;q=0.9,*/*",
+            "*/*",
+            "text/html, Application/*;q=0.1",
         ] {
             assert!(reads_answers(&fields(&[("accept", kinds)])), "{kinds}");
         }
-        for kinds in ["", "*/*", "text/plain", "application/json-seq"] {
+        for kinds in ["", "text/*", "text/plain", "application/json-seq"] {
             assert!(!reads_answers(&fields(&[("accept", kinds)])), "{kinds}");
         }
         let two = fields(&[("accept", "text/html"), ("accept", "application/json")]);
-        assert!(reads_answers(&two));
+        assert!(reads_answers(&two) && reads_answers(&HeaderMap::new()));
     }
 }

@@ -246,6 +246,7 @@ async fn proxy(
         answered = Box::pin(see_to_refusal(worker, about, (answered, kept), &pace)).await?;
         late::answered(&mut subject, &mut answered.1);
     }
+    crowd::let_in_late(worker, &mut subject)?;
     sse::check(&decided, &mut answered)?;
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(upgrade::agree(downstream, &decided, answered, guard));

@@ -9,6 +9,7 @@ use crate::support::gateway::Gateway;
 use crate::support::house::{House, house_with, ping};
 use crate::support::modern::{ModernClient, modern_server};
 use crate::support::routes::route;
+use crate::support::slow;
 
 fn hits(gateway: &Gateway, limit: &str) -> u64 {
     let page = gateway.admin.text("/metrics");
@@ -101,6 +102,25 @@ fn a_client_with_too_many_streams_is_told_429_and_its_calls_go_on() {
     drop(first);
     house.gateway.admin.wait_for("/v1/status", |_| {
         (get(&house, &client.session).1 == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_session_that_says_slowly_that_it_listens_takes_a_place_too() {
+    let house = bounded("streams_per_client: 1");
+    let client = house.open();
+    let stream = client.listen();
+    let listen = json!({ "jsonrpc": "2.0", "id": 5, "method": "subscriptions/listen" }).to_string();
+
+    let refused = slow::post(&house, &client.session, &house.v1, &listen);
+
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert_eq!(refused.json()["id"], 5);
+    drop(stream);
+    // The fake knows nothing of it, and has no stream for it.
+    house.gateway.admin.wait_for("/v1/status", |_| {
+        let answer = slow::post(&house, &client.session, &house.v1, &listen);
+        (answer.status == 200).then_some(())
     });
 }
 
