@@ -14,6 +14,7 @@ pub mod judge;
 pub mod listener;
 pub mod mcp;
 pub mod model;
+pub mod notify;
 pub mod proxy;
 pub mod rollout;
 pub mod routing;

@@ -17,6 +17,7 @@ use crate::access::Role;
 use crate::config::Config;
 use crate::control::ControlHandle;
 use crate::model::AdminAddress;
+use crate::notify::Notifiers;
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
@@ -32,7 +33,7 @@ use super::readiness::Readiness;
 use super::record::Record;
 use super::reply::Body;
 use super::wire::{ErrorCode, Lifecycle, WebhookBody};
-use super::{change, cors, home, read, reply};
+use super::{change, cors, home, notices, read, reply};
 
 /// Most readers of events at once.
 const READERS: usize = 32;
@@ -48,6 +49,8 @@ pub struct Deps {
     pub readiness: Readiness,
     /// The numbers.
     pub metrics: Metrics,
+    /// Who is told of what happens.
+    pub notifiers: Notifiers,
     /// TLS, where the API speaks it.
     pub tls: Option<Arc<ServerTls>>,
 }
@@ -280,6 +283,7 @@ impl Api {
             Call::RouteVerdict => read::route_verdict(self, asked),
             Call::History => read::history(self, asked).await,
             Call::Audit => read::audit(self, asked).await,
+            Call::Notifiers => Ok(notices::list(self)),
             Call::Events => read::events(self, asked).await,
             Call::Config => read::config(self),
             Call::Metrics => Ok(read::metrics(self)),
@@ -293,9 +297,12 @@ impl Api {
             )),
             Call::Home => Ok(front()),
             // These take a body and never come here.
-            Call::SetWeights | Call::StartRollout | Call::Act(_) | Call::Reload | Call::Check => {
-                Err(not_found())
-            }
+            Call::SetWeights
+            | Call::StartRollout
+            | Call::Act(_)
+            | Call::Reload
+            | Call::Check
+            | Call::TestNotifier => Err(not_found()),
         }
     }
 

@@ -21,7 +21,7 @@ use super::wire::{
     ActBody, ErrorCode, ReloadBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
     WeightsReply,
 };
-use super::{render, render_rollout};
+use super::{notices, render, render_rollout};
 
 /// Does what a call with a body of JSON asks for.
 pub(super) async fn call(
@@ -35,6 +35,7 @@ pub(super) async fn call(
         Call::StartRollout => start_rollout(api, asked, parse(body)?).await,
         Call::Act(action) => act(api, asked, action, &parse(body)?).await,
         Call::Reload => reload(api, asked, &parse(body)?).await,
+        Call::TestNotifier => notices::test(api, asked, &parse(body)?).await,
         Call::Status
         | Call::Routes
         | Call::Route
@@ -56,6 +57,7 @@ pub(super) async fn call(
         | Call::Startupz
         | Call::OpenApi
         | Call::Home
+        | Call::Notifiers
         | Call::Tools => Err(Refusal::new(ErrorCode::NotFound, "this changes nothing")),
     }
 }

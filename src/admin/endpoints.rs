@@ -8,11 +8,12 @@ use utoipa::openapi::schema::Schema;
 
 use crate::access::Role;
 
+pub(super) use super::calls::Call;
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
-    ErrorCode, HistoryBody, ReloadBody, RolloutAction, RolloutBody, RolloutVerdictBody,
-    RolloutsBody, RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody,
-    WeightsBody, WeightsReply,
+    ErrorCode, HistoryBody, NotifierTestBody, NotifiersBody, ReloadBody, RolloutAction,
+    RolloutBody, RolloutVerdictBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
+    StatusBody, ToolsBody, WebhookBody, WeightsBody, WeightsReply,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -31,37 +32,6 @@ impl Verb {
             Self::Post => "POST",
         }
     }
-}
-
-/// What an endpoint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    Status,
-    Routes,
-    Route,
-    Tools,
-    Contract,
-    SetWeights,
-    Backends,
-    Backend,
-    StartRollout,
-    Rollouts,
-    Rollout,
-    Verdict,
-    RouteVerdict,
-    Act(RolloutAction),
-    History,
-    Audit,
-    Events,
-    Reload,
-    Check,
-    Config,
-    Metrics,
-    Livez,
-    Readyz,
-    Startupz,
-    OpenApi,
-    Home,
 }
 
 /// A type on the wire: its name and how to describe it.
@@ -414,6 +384,24 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Gives::Other("text/event-stream"),
     )
     .or(&[ErrorCode::TooMany]),
+    get(
+        "/v1/notifiers",
+        Call::Notifiers,
+        "Who is told of what happens, and whether they can be",
+        Gives::Json(shape::<NotifiersBody>()),
+    ),
+    Endpoint {
+        verb: Verb::Post,
+        needs: ADMIN,
+        takes: Takes::Json(shape::<ActBody>()),
+        refuses: UNKNOWN,
+        ..get(
+            "/v1/notifiers/{notifier}/test",
+            Call::TestNotifier,
+            "Post a test to a notifier now, and tell what came back",
+            Gives::Json(shape::<NotifierTestBody>()),
+        )
+    },
     Endpoint {
         verb: Verb::Post,
         needs: ADMIN,

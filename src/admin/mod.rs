@@ -15,6 +15,7 @@
 mod api;
 mod audit;
 mod body;
+mod calls;
 mod change;
 mod cors;
 mod door;
@@ -28,6 +29,7 @@ mod guard;
 mod home;
 mod listen;
 mod metrics;
+mod notices;
 mod openapi;
 mod peer;
 mod query;
@@ -49,5 +51,6 @@ pub mod wire;
 
 pub use api::Deps;
 pub use listen::{AdminListener, ListenError, Wire};
+pub use notices::notice;
 pub use readiness::Readiness;
 pub use server::serve;

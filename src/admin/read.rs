@@ -18,7 +18,8 @@ use super::wire::{
     RoutesBody,
 };
 use super::{
-    audit, events, query, render, render_contract, render_rollout, render_tools, render_verdict,
+    audit, events, notices, query, render, render_contract, render_rollout, render_tools,
+    render_verdict,
 };
 
 /// What the text of a config file may be labelled as.
@@ -33,6 +34,8 @@ pub(super) fn status(api: &Api) -> Response<Body> {
     let status = api.deps.control.status();
     let mut body = render::status(&status, api.deps.readiness.lifecycle());
     body.warnings.extend(api.doors.warnings());
+    let notifiers = api.deps.notifiers.status();
+    body.warnings.extend(notices::warnings(&notifiers));
     if !api.audit.is_healthy() {
         let path = api.audit.keep().path;
         let warning = format!(
@@ -317,10 +320,10 @@ fn extension(headers: &HeaderMap) -> &'static str {
 pub(super) fn metrics(api: &Api) -> Response<Body> {
     let status = api.deps.control.status();
     let lifecycle = api.deps.readiness.lifecycle();
-    let page = api
-        .deps
-        .metrics
-        .render(|page| super::metrics::render(&status, lifecycle, page));
+    let page = api.deps.metrics.render(|page| {
+        super::metrics::render(&status, lifecycle, page);
+        notices::metrics(&api.deps.notifiers.status(), page);
+    });
     reply::whole(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -6,6 +6,7 @@
 
 mod before;
 mod doors;
+mod errands;
 mod error;
 mod handover;
 mod limits;

@@ -30,6 +30,7 @@ use crate::upstream::{self, Conditions};
 
 use super::before::Before;
 use super::doors::{Doors, Inherited, Owner, Role};
+use super::errands::Errands;
 use super::error::AppError;
 use super::handover::{self, HandoverError};
 use super::limits;
@@ -64,6 +65,7 @@ pub struct Running {
     workers: Workers,
     stop_control: Option<oneshot::Sender<()>>,
     control_thread: Option<JoinHandle<()>>,
+    _errands: Errands,
 }
 
 impl Gateway {
@@ -92,16 +94,14 @@ impl Gateway {
         let mut before = self.before;
         let admin = options.config.admin_address();
         let (opened, mut doors, admin_listener) = open(&options, (&spec, &admin), &mut before)?;
-        let kept = admin_listener.copy_socket().map_err(AppError::Sockets)?;
-        if let (Some(asked), Some(kept)) = (admin.port(), kept) {
-            doors.keep_admin(asked, kept);
-        }
+        keep(&mut doors, &admin, &admin_listener)?;
         let caps = caps(&spec, workers, &conditions);
         let known = (&registry, conditions, &certificates);
         let kept = (options.sessions, bonds, caps);
         let shared = shared(opened.snapshots, known, kept, &spec.limits);
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
+        let (notifiers, errands) = Errands::start(&opened.handle)?;
         let mut running = Running {
             listeners: doors.addresses(),
             admin: admin_listener.address().clone(),
@@ -112,6 +112,7 @@ impl Gateway {
             doors,
             stop_control: Some(stop_control),
             control_thread: None,
+            _errands: errands,
         };
         before.take_charge()?;
         publish(&admin_listener);
@@ -119,6 +120,7 @@ impl Gateway {
             control: opened.handle,
             readiness,
             metrics: Metrics::new(registry),
+            notifiers,
             tls: certificates.admin(),
         };
         let parts = ControlParts {
@@ -134,6 +136,15 @@ impl Gateway {
         running.readiness.ready();
         Ok(running)
     }
+}
+
+/// Keeps a copy of the API's socket for the process that takes over.
+fn keep(doors: &mut Doors, asked: &AdminAddress, api: &AdminListener) -> Result<(), AppError> {
+    let kept = api.copy_socket().map_err(AppError::Sockets)?;
+    if let (Some(asked), Some(kept)) = (asked.port(), kept) {
+        doors.keep_admin(asked, kept);
+    }
+    Ok(())
 }
 
 /// Opens the state and the sockets. A process that is in charge keeps its state until this one

@@ -9,7 +9,9 @@ use super::http::Origin;
 use super::token::Given;
 use crate::admin::wire::RolloutState;
 use crate::model::duration_text;
-use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
+use crate::model::{
+    BackendName, Generation, NotifierName, Percent, PlanName, RolloutId, RouteName, Weight,
+};
 
 /// Ships a new version of a server safely, and switches back by itself when it is worse.
 #[derive(Debug, Parser)]
@@ -116,6 +118,9 @@ pub(super) enum Verb {
     State(StateVerb),
     /// List who changed what, and who was refused, latest first.
     Audit(AuditArgs),
+    /// See who is told of what happens, and try it.
+    #[command(subcommand)]
+    Notify(NotifyVerb),
     /// Make tokens for the admin API.
     #[command(subcommand)]
     Token(TokenVerb),
@@ -359,6 +364,19 @@ pub(super) struct AuditArgs {
     /// At most this many.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) limit: u32,
+}
+
+/// What to do with notifiers.
+#[derive(Debug, Subcommand)]
+pub(super) enum NotifyVerb {
+    /// List notifiers, and whether they can be told.
+    List,
+    /// Tell a notifier that this is a test, and show what came back: exit code 1 unless it took it.
+    Test {
+        /// The notifier.
+        #[arg(value_name = "NAME")]
+        notifier: NotifierName,
+    },
 }
 
 /// What to do with tokens.

@@ -17,6 +17,7 @@ mod failure;
 mod history;
 mod http;
 mod local;
+mod notify;
 mod output;
 mod rollout;
 mod run;

@@ -10,7 +10,8 @@ use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::{
-    audit, backend, contract, demo, history, local, rollout, secure, state, status, token, tools,
+    audit, backend, contract, demo, history, local, notify, rollout, secure, state, status, token,
+    tools,
 };
 
 /// Does what the command line says and returns how it went.
@@ -61,6 +62,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Contract(args) => asking(contract::show(api, args, output)),
         Verb::Shift(args) => asking(status::shift(api, args, output)),
         Verb::Rollout(verb) => asking(rollout::run(api, verb, output)),
+        Verb::Notify(verb) => asking(notify::run(api, verb, output)),
         Verb::History(args) => asking(history::list(api, args, output)),
     }
 }

@@ -110,9 +110,10 @@ impl<'a> Checker<'a> {
             let steps = [key("routes"), vec![Step::Index(index)]].concat();
             self.local(&steps, route.problems());
         }
+        self.tellers(spec);
     }
 
-    fn local(&mut self, section: &[Step], problems: Vec<(String, String)>) {
+    pub(super) fn local(&mut self, section: &[Step], problems: Vec<(String, String)>) {
         for (field, message) in problems {
             let steps = [section, &Step::parse(&field)].concat();
             let name = field.rsplit('.').next().unwrap_or_default();
@@ -180,7 +181,7 @@ impl<'a> Checker<'a> {
     }
 
     /// A name that is not declared in the file; one whose declaration is broken is.
-    fn unknown(&self, kind: &str, name: &str) -> Option<Problem> {
+    pub(super) fn unknown(&self, kind: &str, name: &str) -> Option<Problem> {
         let section = self.root.entry(&format!("{kind}s"));
         if section.is_none() && self.findings.assumed.iter().any(|s| s.starts_with(kind)) {
             return None;

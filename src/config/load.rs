@@ -55,9 +55,14 @@ impl Fingerprint {
         // Every map in a spec is ordered, so equal specs give equal bytes.
         let bytes = serde_json::to_vec(spec).unwrap_or_default();
         let mut digest = Sha256::new_with_prefix(bytes);
-        // Secrets have no JSON form, but a new one is something new.
+        // Secrets have no JSON form, nor have URLs that are as good as one, but a new one is
+        // something new.
         for secret in spec.admin.tokens.iter().filter_map(TokenSpec::hash) {
             digest.update(secret.hash());
+        }
+        let urls = spec.notifiers.values().filter_map(|it| it.url.as_ref());
+        for url in urls {
+            digest.update(url.in_full());
         }
         let digest = digest.finalize();
         let mut short = [0; 16];

@@ -10,6 +10,7 @@
 mod check;
 mod check_admin;
 mod check_rules;
+mod check_tellers;
 mod diagnostic;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

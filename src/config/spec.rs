@@ -10,7 +10,8 @@ use crate::access::spec::{
     grant_problems, is_host, is_origin,
 };
 use crate::listener::spec::ListenerSpec;
-use crate::model::{AdminAddress, BackendName, PlanName, Problems};
+use crate::model::{AdminAddress, BackendName, NotifierName, PlanName, Problems};
+use crate::notify::spec::NotifierSpec;
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
 use crate::rollout::spec::PlanSpec;
 use crate::store::spec::StateSpec;
@@ -46,6 +47,9 @@ pub struct ConfigSpec {
     /// Recipes of rollouts.
     #[serde(default)]
     pub plans: BTreeMap<PlanName, PlanSpec>,
+    /// Who is told of what happens, at most 64. Default: nobody.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notifiers: BTreeMap<NotifierName, NotifierSpec>,
 }
 
 /// Where the admin API listens, and who may ask it.

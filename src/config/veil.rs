@@ -17,8 +17,14 @@ use super::syntax;
 const SECRETS: [&str; 5] = ["tokens", "token", "secret", "sha256", "password"];
 /// Another one, too much like keys that hold none for its misspellings to be looked for.
 const SESSION_KEYS: &str = "session_keys";
+/// Where a secret URL may stand, in a text that has no tree.
+const POSTED: &str = "url";
 /// What else a token has.
 const PLAIN: [&str; 4] = ["name", "role", "routes", "expires"];
+/// Sections in which a `url` is as good as a secret.
+const POSTING: [&str; 1] = ["notifiers"];
+/// What in these only says where a secret is.
+const SOURCES: [&str; 2] = ["secret_file", "secret_env"];
 /// What stands in for a byte that is not shown.
 const COVER: u8 = b'*';
 
@@ -26,6 +32,8 @@ const COVER: u8 = b'*';
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Open,
+    /// In a section that says where something is posted to.
+    Posting,
     Secret,
 }
 
@@ -57,9 +65,16 @@ fn below(place: Place, entry: &Entry) -> Place {
     if place == Place::Secret && PLAIN.contains(&key) {
         return Place::Open;
     }
-    let is_secret = SECRETS.contains(&key) || key == SESSION_KEYS;
+    let is_url = place == Place::Posting && key == "url";
+    let is_secret = SECRETS.contains(&key) || key == SESSION_KEYS || is_url;
+    if place == Place::Posting && SOURCES.contains(&key) {
+        return Place::Posting;
+    }
     if place == Place::Secret || is_secret || did_you_mean(key, SECRETS).is_some() {
         return Place::Secret;
+    }
+    if place == Place::Posting || POSTING.contains(&key) {
+        return Place::Posting;
     }
     Place::Open
 }
@@ -160,7 +175,7 @@ fn userinfos(line: &str) -> impl Iterator<Item = Range<usize>> {
 /// Where in a line the first key of a secret ends.
 fn behind_a_key(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
-    let words = SECRETS.iter().chain([&SESSION_KEYS]);
+    let words = SECRETS.iter().chain([&SESSION_KEYS, &POSTED]);
     let ends = words.filter_map(|word| {
         let at = lower.find(word)? + word.len();
         Some(at)

@@ -17,7 +17,9 @@ mod weight;
 pub use admin_address::{AdminAddress, AdminAddressError};
 pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
-pub use name::{BackendName, NameError, PlanName, RouteName, TokenName};
+pub use name::{
+    AlertName, BackendName, HookName, NameError, NotifierName, PlanName, RouteName, TokenName,
+};
 pub use outcome::{Outcome, OutcomeSet};
 pub use problems::Problems;
 pub use reason::RevertReason;

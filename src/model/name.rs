@@ -146,6 +146,18 @@ name! {
     /// Name of a token: who asks, in the history and the audit log.
     TokenName
 }
+name! {
+    /// Name of a notifier: who is told of what happens.
+    NotifierName
+}
+name! {
+    /// Name of a hook: who is asked, or what is run, along a rollout.
+    HookName
+}
+name! {
+    /// Name of an alert.
+    AlertName
+}
 
 #[cfg(test)]
 mod tests {

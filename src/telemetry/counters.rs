@@ -33,6 +33,14 @@ const KNOWN: &[(&str, &str)] = &[
         "The same that could not be ended, and are left to their servers' own time-outs",
     ),
     (
+        "switchback_notices_total",
+        "Notices by notifier and by what became of them: sent, failed, dropped",
+    ),
+    (
+        "switchback_notice_attempts_failed_total",
+        "Posts of notices that got nowhere, by notifier",
+    ),
+    (
         "switchback_accept_errors_total",
         "Connections from downstream that the system did not hand over",
     ),

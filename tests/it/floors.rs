@@ -12,7 +12,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("tls", &["model", "filewatch"]),
     ("access", &["model"]),
-    ("notify", &["model"]),
+    ("notify", &["model", "tls"]),
     ("mcp", &["model"]),
     ("stats", &["model"]),
     ("supervise", &["model"]),
@@ -62,6 +62,7 @@ const LAW: &[(&str, &[&str])] = &[
             "store::spec",
             "tls::spec",
             "access::spec",
+            "notify::spec",
         ],
     ),
     (
@@ -98,6 +99,7 @@ const LAW: &[(&str, &[&str])] = &[
             // Only to show what they say: diagnostics, verdicts, stages.
             "config",
             "judge",
+            "notify",
             "rollout::spec",
             "upstream",
         ],
@@ -114,6 +116,7 @@ const LAW: &[(&str, &[&str])] = &[
             "listener",
             "mcp",
             "model",
+            "notify",
             "proxy",
             "rollout",
             "routing",

@@ -67,6 +67,7 @@ mod lingering;
 mod messages;
 mod mishaps;
 mod negotiation;
+mod notices;
 mod outcomes;
 mod pages;
 mod papers;

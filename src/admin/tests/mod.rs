@@ -111,6 +111,7 @@ impl Fixture {
         let deps = Deps {
             control: handle,
             readiness: readiness.clone(),
+            notifiers: crate::notify::Notifiers::default(),
             metrics: Metrics::new(registry),
             tls: None,
         };

@@ -13,6 +13,7 @@ mod contract;
 mod error;
 mod event;
 mod fitness;
+mod notify;
 mod request;
 mod rollout;
 mod status;
@@ -27,6 +28,7 @@ pub use contract::{
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
+pub use notify::{NotifierBody, NotifierTestBody, NotifiersBody};
 pub use request::{ActBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody};
 pub use rollout::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, RolloutsBody, StageBody,

@@ -1,0 +1,36 @@
+//! What endpoints do.
+
+use super::wire::RolloutAction;
+
+/// What an endpoint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Status,
+    Routes,
+    Route,
+    Tools,
+    Contract,
+    SetWeights,
+    Backends,
+    Backend,
+    StartRollout,
+    Rollouts,
+    Rollout,
+    Verdict,
+    RouteVerdict,
+    Act(RolloutAction),
+    History,
+    Audit,
+    Events,
+    Notifiers,
+    TestNotifier,
+    Reload,
+    Check,
+    Config,
+    Metrics,
+    Livez,
+    Readyz,
+    Startupz,
+    OpenApi,
+    Home,
+}
