@@ -1,15 +1,24 @@
-//! Looking at answers while they pass takes no memory from the heap.
+//! Looking at answers while they pass, and at what they say of a candidate, takes no memory from the
+//! heap.
 //!
 //! In a program of its own, because it counts what all of its code takes.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     missing_docs,
     reason = "a test that cannot go on should stop there and say where"
 )]
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
 
+use switchback::judge::{Batch, Judge, Share, StageTime, Terms};
 use switchback::mcp::{AnswerScanner, Format};
+use switchback::model::{Outcome, OutcomeSet, Role};
+use switchback::stats::{About, BadCall, CallId, Incident, Trial, Wrong};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Answers of every kind that the scanner tells apart.
 fn bodies() -> Vec<(Format, Vec<u8>)> {
@@ -57,4 +66,61 @@ fn an_answer_is_scanned_without_the_heap() {
     // The counter does count.
     let took = allocation_counter::measure(|| drop(black_box(vec![1_u8])));
     assert_eq!(took.count_total, 1);
+}
+
+#[test]
+fn evidence_is_gathered_and_weighed_without_the_heap() {
+    let trial = Trial::new(1, OutcomeSet::BAD, Arc::new(Notify::new()));
+    trial.set_limit(Role::Candidate, 0, Duration::from_micros(50));
+    trial.set_late(Duration::from_micros(70));
+    let outcomes = [Outcome::Success, Outcome::ServerError, Outcome::Cancelled];
+    let call = |number: u64| {
+        let role = Role::BOTH[number as usize % 2];
+        let (key, outcome) = (Some(number), outcomes[number as usize % 3]);
+        let latency = Duration::from_micros(number % 100);
+        let about = About {
+            role,
+            key,
+            id: CallId::new(b"an-id"),
+        };
+        let incident = |wrong| Incident {
+            at: Instant::now(),
+            about,
+            wrong,
+            status: None,
+            latency,
+        };
+        let mut marks = trial.begin(0, role);
+        if trial.mark(0, role, latency, &mut marks) {
+            trial.note(incident(Wrong::Slow));
+        }
+        if trial.is_bad(outcome) {
+            trial.note(incident(Wrong::Bad(outcome)));
+        }
+        trial.end(0, BadCall { role, key, outcome });
+    };
+
+    // More than the queue of bad calls holds.
+    let took = allocation_counter::measure(|| (0..20_000).for_each(call));
+    assert_eq!(took.count_total, 0, "a worker's part");
+
+    let bad: Vec<BadCall> = std::iter::from_fn(|| trial.next_bad()).collect();
+    let spec = serde_json::from_value(serde_json::json!({
+        "guards": { "max_error_rate": 0.9, "max_latency_p99": "1h" }
+    }));
+    let terms = Terms::new(&spec.unwrap()).unwrap();
+    let mut judge = Judge::new(terms, Duration::from_mins(5));
+    let took = allocation_counter::measure(|| {
+        for second in 1..100 {
+            judge.weigh(&Batch {
+                share: Share::exact(0.5),
+                stable: trial.counts(Role::Stable),
+                candidate: trial.counts(Role::Candidate),
+                bad: &bad,
+                ..Batch::tick(Duration::from_secs(second))
+            });
+            black_box(judge.verdict(StageTime::Running));
+        }
+    });
+    assert_eq!(took.count_total, 0, "control's part");
 }

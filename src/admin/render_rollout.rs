@@ -112,15 +112,20 @@ pub(super) fn verdict(record: &Record) -> VerdictBody {
         stage_calls: record.stage_calls,
         min_calls: record.min_requests,
         more_calls_needed: record.needed_calls,
+        guards: record.guards.clone(),
+        broken_guard: record.broken,
+        deciding: record.deciding.clone(),
         record: serde_json::to_value(record).unwrap_or_default(),
     }
 }
 
 /// One sentence with the numbers that matter.
 fn summary(record: &Record) -> String {
+    let by = record.broken.map(|guard| format!(" by the guard {guard}"));
     format!(
-        "{}; evidence against the candidate {:.3} of {:.0}; bad calls: candidate {} of {}, stable {} of {}",
+        "{}{}; evidence against the candidate {:.3} of {:.0}; bad calls: candidate {} of {}, stable {} of {}",
         record.verdict,
+        by.unwrap_or_default(),
         record.e_value,
         record.revert_at,
         record.candidate.bad,

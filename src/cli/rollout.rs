@@ -223,6 +223,18 @@ fn verdict_text(verdict: &VerdictBody, indent: &str) -> String {
         words::count(verdict.candidate.calls),
         words::count(verdict.candidate.bad),
     );
+    for guard in &verdict.guards {
+        let _ = writeln!(
+            text,
+            "{indent}  guard {}: {} of {} over its limit {}, evidence {} (at {} it reverts)",
+            guard.guard,
+            words::count(guard.over),
+            words::count(guard.calls),
+            guard.limit,
+            words::evidence(guard.evidence),
+            words::evidence(guard.revert_at)
+        );
+    }
     if let Some(more) = verdict.more_calls_needed {
         let _ = writeln!(
             text,

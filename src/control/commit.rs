@@ -261,6 +261,9 @@ impl Control {
             };
             let bad = spec.bad();
             let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake));
+            if let Some(limit) = run.plan.terms.max_latency_p99 {
+                trial.set_late(limit);
+            }
             let share = run.state.percent(&run.plan).fraction();
             evidence.begin(Arc::new(trial), of, (share, now));
             // There from the start, so that the first way back is not missed.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::judge::{Baseline, Batch, Judge, Limits, Share};
-use crate::model::Role;
+use crate::judge::{Baseline, Batch, DecidingOutcome, Judge, Limits, Share};
+use crate::model::{RevertReason, Role};
 use crate::rollout::TrialUse;
 use crate::stats::{ArmCounts, BadCall, LIMITS, Latencies, Trial};
 
+use super::deciding::Incidents;
 use super::windows::{Slow, Windows};
 
 /// Trials of one rollout that are read at once; older ones are let go.
@@ -41,6 +42,7 @@ pub(super) struct Evidence {
     scratch: Vec<BadCall>,
     /// When the oldest of what was folded last was recorded.
     oldest: Option<Instant>,
+    incidents: Incidents,
 }
 
 /// One trial, and how far it has been read.
@@ -72,6 +74,7 @@ impl Evidence {
             trials: VecDeque::new(),
             scratch: Vec::new(),
             oldest: None,
+            incidents: Incidents::default(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Evidence {
         let unseen = self.trials.iter().filter_map(|it| it.trial.take_unseen());
         self.oldest = unseen.min();
         for reading in &mut self.trials {
+            self.incidents.take(&reading.trial);
             reading.fold(self.assignment, judge, now, &mut self.scratch);
             match (self.assignment, &self.limits) {
                 (Assignment::Pinned, Some(limits)) => reading.fold_windows(limits, judge, now),
@@ -139,6 +143,11 @@ impl Evidence {
     /// When the oldest of what was folded last was recorded by a worker, if that is known.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.oldest
+    }
+
+    /// The calls behind a revert of this reason.
+    pub(super) fn behind(&self, reason: RevertReason) -> Vec<DecidingOutcome> {
+        self.incidents.behind(reason)
     }
 
     /// Once a second: tells the judge the time and what waits for its window to be over, and lets

@@ -32,6 +32,7 @@ mod command;
 mod commands;
 mod commit;
 mod contract;
+mod deciding;
 mod desired;
 mod drains;
 mod error;

@@ -68,8 +68,22 @@ impl Control {
     /// Switches every rollout back whose candidate is dead while stable is not.
     pub(super) fn revert_dead(&mut self, seen: Instant) {
         for (route, reason) in self.dead_candidates() {
+            self.note_behind(&route, reason);
             let author = Author::new("health", None);
             self.step(&route, Step::Revert(reason), author, seen);
+        }
+    }
+
+    /// Puts the calls behind a revert that the judge has not asked for on its record.
+    fn note_behind(&mut self, route: &RouteName, reason: RevertReason) {
+        let Some(evidence) = self.evidence.get(route) else {
+            return;
+        };
+        let deciding = evidence.behind(reason);
+        let state = self.desired.routes.get_mut(route);
+        let run = state.and_then(|state| state.run.as_deref_mut());
+        if let Some(record) = run.and_then(|run| run.record.as_mut()) {
+            record.deciding = deciding;
         }
     }
 
@@ -80,8 +94,11 @@ impl Control {
         let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
             return;
         };
-        let record = run.judge.rule(run.state.stage_time(&run.plan, now));
+        let mut record = run.judge.rule(run.state.stage_time(&run.plan, now));
         let verdict = record.verdict;
+        if let (Verdict::Revert { reason }, Some(evidence)) = (verdict, self.evidence.get(route)) {
+            record.deciding = evidence.behind(reason);
+        }
         run.record = Some(record);
         let reverts = matches!(verdict, Verdict::Revert { .. });
         // In the warm-up only a guard can speak; otherwise time goes by.

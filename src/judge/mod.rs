@@ -12,6 +12,8 @@
 //! evidence is gathered (`stats::Trial`).
 
 mod bets;
+mod deciding;
+mod guards;
 mod keys;
 mod pass;
 mod share;
@@ -24,6 +26,8 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use deciding::DecidingOutcome;
+pub use guards::{Guard, GuardRecord};
 pub use pass::calls_to_pass;
 pub use share::Share;
 pub use terms::{Terms, TermsError};

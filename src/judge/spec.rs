@@ -1,6 +1,10 @@
 //! The `judge` part of a plan.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::model::duration_text;
 
 /// How much worse a candidate may be, and how sure the judge must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -20,6 +24,8 @@ pub struct JudgeSpec {
     /// Calls the candidate could not be reached for, in a row and from at least two keys, that revert at
     /// once. Default 5; 0 turns the guard off.
     pub max_connect_failures: u32,
+    /// Limits that the candidate may not break, whatever stable does.
+    pub guards: GuardsSpec,
 }
 
 impl Default for JudgeSpec {
@@ -31,6 +37,7 @@ impl Default for JudgeSpec {
             latency: LatencySpec::default(),
             min_requests: 50,
             max_connect_failures: 5,
+            guards: GuardsSpec::default(),
         }
     }
 }
@@ -63,12 +70,81 @@ impl JudgeSpec {
             let message = format!("{} is larger than {MAX_MIN_REQUESTS}", self.min_requests);
             problems.push(("min_requests".to_owned(), message));
         }
+        problems.extend(self.guards.problems());
         problems
     }
 }
 
 /// Largest accepted `min_requests`.
 const MAX_MIN_REQUESTS: u64 = 1_000_000;
+
+/// Limits that the candidate may not break, whatever stable does. Each is a test like the others: it
+/// reverts a candidate within the limit with probability `alpha` at most over the planned time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardsSpec {
+    /// The candidate's error rate, as a fraction, that reverts once it is shown, 0.0001 to 0.9. Default:
+    /// none.
+    pub max_error_rate: Option<f64>,
+    /// The 99th percentile of the candidate's latency that reverts once it is shown, 1ms to 1h. Default:
+    /// none.
+    #[serde(with = "duration_text::option")]
+    #[schemars(with = "Option<String>")]
+    pub max_latency_p99: Option<Duration>,
+    /// Time after which what these two have seen is forgotten, 10s to 24h. Default 5m.
+    #[serde(with = "duration_text")]
+    #[schemars(with = "String")]
+    pub window: Duration,
+}
+
+impl Default for GuardsSpec {
+    fn default() -> Self {
+        Self {
+            max_error_rate: None,
+            max_latency_p99: None,
+            window: default_window(),
+        }
+    }
+}
+
+impl GuardsSpec {
+    fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut wrong = |field: &str, message: String| {
+            problems.push((format!("guards.{field}"), message));
+        };
+        if let Some(rate) = self.max_error_rate
+            && !(1e-4..=0.9).contains(&rate)
+        {
+            wrong(
+                "max_error_rate",
+                format!("{rate} is not between 0.0001 and 0.9"),
+            );
+        }
+        let (least, most) = (Duration::from_millis(1), Duration::from_hours(1));
+        if let Some(limit) = self.max_latency_p99
+            && !(least..=most).contains(&limit)
+        {
+            wrong(
+                "max_latency_p99",
+                format!("{limit:?} is not between 1ms and 1h"),
+            );
+        }
+        let (least, most) = (Duration::from_secs(10), Duration::from_hours(24));
+        if !(least..=most).contains(&self.window) {
+            wrong(
+                "window",
+                format!("{:?} is not between 10s and 24h", self.window),
+            );
+        }
+        problems
+    }
+}
+
+/// The window of guards that name none.
+pub(super) fn default_window() -> Duration {
+    Duration::from_mins(5)
+}
 
 /// Tolerated error ratio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -1,8 +1,10 @@
 //! What was agreed: the checked form of a plan's `judge` part.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::spec::JudgeSpec;
+use super::spec::{JudgeSpec, default_window};
 
 /// How much worse a candidate may be and how sure the judge must be; valid by construction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,15 @@ pub struct Terms {
     pub min_requests: u64,
     /// Candidate calls in a row that found no connection and revert at once; 0 turns the guard off.
     pub max_connect_failures: u32,
+    /// Error rate of the candidate's that reverts whatever stable does.
+    #[serde(default)]
+    pub max_error_rate: Option<f64>,
+    /// What the candidate's 99th percentile of latency may be, whatever stable's is.
+    #[serde(default)]
+    pub max_latency_p99: Option<Duration>,
+    /// Time after which the guards begin anew.
+    #[serde(default = "default_window")]
+    pub guard_window: Duration,
 }
 
 /// Why a plan's `judge` part is not usable: every problem, each with the path of its field.
@@ -66,7 +77,15 @@ impl Terms {
             pass_margin: spec.latency.pass_margin,
             min_requests: spec.min_requests,
             max_connect_failures: spec.max_connect_failures,
+            max_error_rate: spec.guards.max_error_rate,
+            max_latency_p99: spec.guards.max_latency_p99,
+            guard_window: spec.guards.window,
         }
+    }
+
+    /// Whether there are limits that the candidate may not break whatever stable does.
+    pub fn has_guards(&self) -> bool {
+        self.max_error_rate.is_some() || self.max_latency_p99.is_some()
     }
 
     /// The e-value at which a rollout is reverted.

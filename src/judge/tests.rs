@@ -31,6 +31,7 @@ fn calls(calls: u64, reached: u64) -> ArmCounts {
         calls,
         reached,
         slow: [0; LIMITS],
+        late: 0,
     }
 }
 
@@ -210,6 +211,7 @@ fn slow_batch(second: u64, stable: [u64; LIMITS], candidate: [u64; LIMITS]) -> B
         calls,
         reached: calls,
         slow,
+        late: 0,
     };
     Batch {
         share: Share::exact(0.1),
@@ -428,6 +430,7 @@ fn any_arm() -> impl Strategy<Value = ArmCounts> {
         calls,
         reached,
         slow,
+        late: 0,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::model::{Outcome, RevertReason, Role};
 use crate::stats::{ArmCounts, BadCall};
 
 use super::bets::{Bets, Evidence, Labels};
+use super::guards::{ConnectGuard, Guard, GuardEvidence, GuardRecord, Guards};
 use super::keys::{Culprits, Heard, RecentKeys};
 use super::pass::{Pass, StageEvidence};
 use super::share::Share;
@@ -23,8 +24,6 @@ use super::verdict::{
 /// beside it no test keeps its promise, so that share would be spent on nothing.
 const ERRORS_WEIGHT: f64 = 0.5;
 const LATENCY_WEIGHT: f64 = 0.5;
-/// Callers that the connect guard needs.
-const GUARD_CALLERS: u32 = 2;
 
 /// What happened since the last batch, at one share of the traffic.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +57,6 @@ impl Batch<'_> {
     }
 }
 
-/// Calls in a row that found no connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct ConnectGuard {
-    failures: u32,
-    callers: Culprits,
-}
-
 /// The judge of one rollout: its evidence so far, at a size that does not grow.
 ///
 /// Serialisable, since `alpha` is spent once over a rollout and a restart is no reason to
@@ -91,6 +83,12 @@ pub struct Judge {
     keys: RecentKeys,
     culprits: Culprits,
     guard: ConnectGuard,
+    /// There where the plan has limits for them.
+    #[serde(default)]
+    guards: Option<Box<Guards>>,
+    /// The guard that decided.
+    #[serde(default)]
+    broken: Option<Guard>,
     /// Set when the evidence sufficed, whatever came after.
     reverted: Option<RevertReason>,
     /// Time seen by this judge, restarts of the process apart.
@@ -122,6 +120,8 @@ impl Judge {
             keys: RecentKeys::new(),
             culprits: Culprits::default(),
             guard: ConnectGuard::default(),
+            guards: terms.has_guards().then(Box::default),
+            broken: None,
             reverted: None,
             age: Duration::ZERO,
             judged: Duration::ZERO,
@@ -145,11 +145,16 @@ impl Judge {
         self.limits = Some(limits);
     }
 
-    /// Takes in a batch of the warm-up: only the guard looks at it.
+    /// Takes in a batch of the warm-up: only the guards look at it.
     pub fn warm_up(&mut self, batch: &Batch<'_>) {
         self.pass_time(batch.now);
         self.watch_connections(batch);
-        self.reverted = self.reverted.or_else(|| self.revert_reason());
+        if self.guards.is_some() {
+            let told = self.tell_apart(batch);
+            let good = self.good(batch, told);
+            self.watch_limits(batch, told, good);
+        }
+        self.conclude();
     }
 
     /// Takes in a batch of evidence. Call it with [`Batch::tick`] when nothing happens.
@@ -162,6 +167,7 @@ impl Judge {
         self.count(batch, told);
         let evidence = self.evidence(batch, told);
         self.bets.settle(&self.terms, &evidence);
+        self.watch_limits(batch, told, evidence.good);
         let stage = StageEvidence {
             share: batch.share.least,
             calls: Labels {
@@ -173,7 +179,7 @@ impl Judge {
             slow: slow_at(batch, QUANTILES.len()),
         };
         self.pass.settle(&self.terms, &stage);
-        self.reverted = self.reverted.or_else(|| self.revert_reason());
+        self.conclude();
     }
 
     /// The verdict on everything taken in so far, with its numbers.
@@ -194,6 +200,9 @@ impl Judge {
             repeated: self.repeated,
             untold: self.dropped.saturating_add(self.keys.overflowed()),
             connect_failures: self.guard.failures,
+            guards: self.guard_records(),
+            broken: self.broken,
+            deciding: Vec::new(),
         }
     }
 
@@ -216,10 +225,27 @@ impl Judge {
         Verdict::Hold { because }
     }
 
-    fn revert_reason(&self) -> Option<RevertReason> {
-        if self.cannot_connect() {
-            return Some(RevertReason::HealthCheckFailed);
+    /// Once there is a reason to revert it stays the reason.
+    fn conclude(&mut self) {
+        if self.reverted.is_some() {
+            return;
         }
+        let connect = self.guard.is_broken(&self.terms);
+        let connect = connect.then_some(Guard::ConnectFailures);
+        let limits = || {
+            let guards = self.guards.as_ref();
+            guards.and_then(|guards| guards.broken(&self.terms, self.planned))
+        };
+        self.broken = connect.or_else(limits);
+        self.reverted = match self.broken {
+            Some(Guard::ConnectFailures) => Some(RevertReason::HealthCheckFailed),
+            Some(Guard::ErrorRate) => Some(RevertReason::ErrorRateHigh),
+            Some(Guard::LatencyP99) => Some(RevertReason::LatencyDegraded),
+            None => self.revert_reason(),
+        };
+    }
+
+    fn revert_reason(&self) -> Option<RevertReason> {
         if self.e_value() < self.terms.revert_threshold() {
             return None;
         }
@@ -230,12 +256,6 @@ impl Judge {
             return Some(RevertReason::HealthCheckFailed);
         }
         Some(RevertReason::ErrorRateHigh)
-    }
-
-    fn cannot_connect(&self) -> bool {
-        let most = self.terms.max_connect_failures;
-        let callers = self.guard.callers.found();
-        most > 0 && self.guard.failures >= most && callers >= GUARD_CALLERS.min(most)
     }
 
     fn e_value(&self) -> f64 {
@@ -266,6 +286,9 @@ impl Judge {
         let since = now.saturating_sub(self.seen.unwrap_or(now));
         self.seen = Some(self.seen.map_or(now, |seen| seen.max(now)));
         self.age = self.age.saturating_add(since);
+        if let Some(guards) = &mut self.guards {
+            guards.pass(&self.terms, since);
+        }
         since
     }
 
@@ -290,6 +313,41 @@ impl Judge {
             self.guard.failures = self.guard.failures.saturating_add(1);
             self.guard.callers.add(call.key);
         }
+    }
+
+    fn guard_records(&self) -> Vec<GuardRecord> {
+        let guards = self.guards.as_ref();
+        let limits = guards.map(|guards| guards.records(&self.terms, self.planned));
+        let mut records = limits.unwrap_or_default();
+        records.extend(self.guard.record(&self.terms));
+        records
+    }
+
+    fn watch_limits(&mut self, batch: &Batch<'_>, told: Told, good: u64) {
+        let Some(guards) = &mut self.guards else {
+            return;
+        };
+        let evidence = GuardEvidence {
+            bad: told.counted.candidate,
+            good,
+            calls: batch.candidate.calls,
+            late: batch.candidate.late,
+        };
+        guards.settle(&self.terms, &evidence);
+    }
+
+    /// The bad calls of a batch that is not judged.
+    fn tell_apart(&mut self, batch: &Batch<'_>) -> Told {
+        let mut told = Told::default();
+        for call in batch.bad {
+            told.all.count(call.role);
+            let key = call.key;
+            let heard = key.map_or(Heard::First, |key| self.keys.hear(key, self.age));
+            if heard == Heard::First {
+                told.counted.count(call.role);
+            }
+        }
+        told
     }
 
     fn hear(&mut self, batch: &Batch<'_>) -> Told {
@@ -345,7 +403,8 @@ impl Judge {
         }
     }
 
-    fn evidence(&mut self, batch: &Batch<'_>, told: Told) -> Evidence {
+    /// The candidate's calls of a batch that went well.
+    fn good(&mut self, batch: &Batch<'_>, told: Told) -> u64 {
         // Dropped calls may be anyone's: none of them counts as good.
         let not_good = told
             .all
@@ -354,10 +413,14 @@ impl Judge {
             .saturating_add(self.owed);
         let good = batch.candidate.calls.saturating_sub(not_good);
         self.owed = not_good.saturating_sub(batch.candidate.calls);
+        good
+    }
+
+    fn evidence(&mut self, batch: &Batch<'_>, told: Told) -> Evidence {
         Evidence {
             share: batch.share.most,
             bad: told.counted,
-            good,
+            good: self.good(batch, told),
             slow: std::array::from_fn(|slot| slow_at(batch, slot)),
         }
     }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::RevertReason;
 
+use super::deciding::DecidingOutcome;
+use super::guards::{Guard, GuardRecord};
 use super::thresholds::QUANTILES;
 
 /// What the judge says about the candidate.
@@ -113,6 +115,15 @@ pub struct Record {
     pub untold: u64,
     /// Candidate calls in a row that found no connection.
     pub connect_failures: u32,
+    /// How each guard that has a limit stands.
+    #[serde(default)]
+    pub guards: Vec<GuardRecord>,
+    /// The guard that decided; absent where the comparison with stable did, or nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Guard>,
+    /// The latest calls that went wrong before a revert, 8 of each arm at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deciding: Vec<DecidingOutcome>,
 }
 
 /// The numbers of the error check.

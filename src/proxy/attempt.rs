@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 
 use crate::mcp::{self, Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
+use crate::stats::CallId;
 use crate::upstream::{
     self, Again, AnswerBody, Attempt, Kept, LAST_EVENT_ID, MCP_SESSION_ID, Pace, Repeats,
     RequestBody, Template, Unanswered, UpstreamError,
@@ -49,6 +50,10 @@ pub(super) async fn send(
     behind::tell(worker, (decided, subject), &request);
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
+    let part = part.map(|part| Part {
+        id: id_of(request.headers()),
+        ..part
+    });
     let late = subject.late.as_ref().map(|coming| &coming.body);
     let call = begin(worker, (decided, pace), part)?;
     let call = call.with_twin(twin).told_by(late);
@@ -284,8 +289,17 @@ pub(super) fn part_of(worker: &Worker, decided: &Decided, subject: &Subject) -> 
         worker: worker.number(),
         role,
         key: decided.key,
+        id: None,
         latency: latency_of(&decided.route, subject),
     })
+}
+
+/// The id that a caller gave a request, for finding it again.
+fn id_of(fields: &HeaderMap) -> Option<CallId> {
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+    let of = |name: HeaderName| CallId::new(fields.get(name)?.as_bytes());
+    of(REQUEST_ID).or_else(|| of(TRACE_PARENT))
 }
 
 /// Records that a call begins where `decided` says; with no part in a rollout the judge does

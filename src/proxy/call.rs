@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::model::{Outcome, Role};
 use crate::shadow::Twin;
-use crate::stats::{BadCall, Marks, Trial};
+use crate::stats::{About, BadCall, CallId, Incident, Marks, Trial, Wrong};
 use crate::upstream::{Attempt, Ended, LateBody, Pace};
 
 use super::attempt;
@@ -80,8 +80,9 @@ pub(super) enum Counts {
 struct Watched {
     trial: Arc<Trial>,
     worker: usize,
-    role: Role,
-    key: Option<u64>,
+    about: About,
+    /// The status of its answer, once there is one.
+    status: Option<u16>,
     open: OpenCalls,
     /// `None` once the call's latency is over, or if it tells nothing.
     slot: Option<usize>,
@@ -99,7 +100,7 @@ pub(super) struct OpenCalls {
 #[derive(Debug)]
 struct OpenCall {
     trial: Arc<Trial>,
-    role: Role,
+    about: About,
     clock: Clock,
     /// There from when it is known that the call's latency tells something.
     marks: Cell<Option<Marks>>,
@@ -125,12 +126,20 @@ impl OpenCall {
     fn mark(&self, worker: usize, age: Duration) {
         let begun = || {
             let tells = self.body.as_ref()?.facts().is_some_and(attempt::tells);
-            tells.then(|| self.trial.begin(worker, self.role))
+            tells.then(|| self.trial.begin(worker, self.about.role))
         };
         let Some(mut marks) = self.marks.get().or_else(begun) else {
             return;
         };
-        self.trial.mark(worker, self.role, age, &mut marks);
+        if self.trial.mark(worker, self.about.role, age, &mut marks) {
+            self.trial.note(Incident {
+                at: Instant::now(),
+                about: self.about,
+                wrong: Wrong::Slow,
+                status: None,
+                latency: age,
+            });
+        }
         self.marks.set(Some(marks));
     }
 }
@@ -142,7 +151,20 @@ pub(super) struct Part {
     pub(super) worker: usize,
     pub(super) role: Role,
     pub(super) key: Option<u64>,
+    /// The id that the caller gave it.
+    pub(super) id: Option<CallId>,
     pub(super) latency: Latency,
+}
+
+impl Part {
+    /// Whose call it is.
+    pub(super) fn about(&self) -> About {
+        About {
+            role: self.role,
+            key: self.key,
+            id: self.id,
+        }
+    }
 }
 
 /// Whether the latency of a call says how fast its backend is.
@@ -221,6 +243,9 @@ impl Call {
             self.well_begun = ended == Ended::Answered;
             attempt.ended(ended);
         }
+        if let Some(watched) = &mut self.trial {
+            watched.status = Some(status);
+        }
         if let Some(twin) = &self.twin {
             twin.answered(status);
         }
@@ -251,9 +276,10 @@ impl Call {
     /// A request of the batch that the call is has its answer, though the call may go on.
     pub(super) fn answered_one(&mut self, place: usize, outcome: Outcome) {
         if self.state == State::Open {
-            self.tally.end_one(place, outcome, self.clock.elapsed());
+            let latency = self.clock.elapsed();
+            self.tally.end_one(place, outcome, latency);
             if let Some(watched) = &mut self.trial {
-                watched.hear(outcome);
+                watched.hear(outcome, latency);
             }
         }
     }
@@ -302,17 +328,18 @@ impl Drop for Call {
 
 impl Watched {
     fn new(part: Part, clock: &Clock, open: &OpenCalls) -> Self {
+        let about = part.about();
         let Part {
             trial,
             worker,
             role,
-            key,
             latency,
+            ..
         } = part;
         let enter = |marks| {
             let call = OpenCall {
                 trial: Arc::clone(&trial),
-                role,
+                about,
                 clock: clock.clone(),
                 marks: Cell::new(marks),
                 body: None,
@@ -327,8 +354,8 @@ impl Watched {
         Self {
             trial,
             worker,
-            role,
-            key,
+            about,
+            status: None,
             open: open.clone(),
             slot,
             is_told: false,
@@ -355,9 +382,9 @@ impl Watched {
 
     /// A request of a batch has ended. The whole batch went one way by one choice, so it is one
     /// piece of evidence: a bad one as soon as one of its requests went badly.
-    fn hear(&mut self, outcome: Outcome) {
+    fn hear(&mut self, outcome: Outcome, latency: Duration) {
         if self.trial.is_bad(outcome) {
-            self.tell(outcome);
+            self.tell(outcome, latency);
         }
     }
 
@@ -365,17 +392,22 @@ impl Watched {
         if !outcome.tells_nothing() {
             self.settle(latency);
         }
-        self.tell(outcome);
+        self.tell(outcome, latency);
     }
 
-    fn tell(&mut self, outcome: Outcome) {
+    fn tell(&mut self, outcome: Outcome, latency: Duration) {
         if !std::mem::replace(&mut self.is_told, true) {
-            let call = BadCall {
-                role: self.role,
-                key: self.key,
-                outcome,
-            };
-            self.trial.end(self.worker, call);
+            let About { role, key, .. } = self.about;
+            if self.trial.is_bad(outcome) {
+                self.trial.note(Incident {
+                    at: Instant::now(),
+                    about: self.about,
+                    wrong: Wrong::Bad(outcome),
+                    status: self.status,
+                    latency,
+                });
+            }
+            self.trial.end(self.worker, BadCall { role, key, outcome });
         }
     }
 }
@@ -411,6 +443,7 @@ mod tests {
             worker: 0,
             role: Role::Candidate,
             key: None,
+            id: None,
             latency,
         };
         let open = OpenCalls::default();

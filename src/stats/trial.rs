@@ -14,12 +14,20 @@ use tokio::time::Instant;
 use crate::model::{Outcome, OutcomeSet, Role};
 
 use super::counter::Counter;
+use super::incident::{Incident, Wrong};
 use super::window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};
 
 /// How many slowness limits an arm has; the judge says what each means.
 pub const LIMITS: usize = 6;
 /// Bad calls that wait for the judge, over all workers. More are counted as dropped.
 const QUEUE: usize = 4096;
+/// The latest incidents of one kind that wait for control; they are for people, so that older ones
+/// may go.
+const INCIDENTS: usize = 8;
+/// The limit whose passing by a call of stable's is an incident: the first of its slowest calls.
+const STABLE_INCIDENT: usize = 3;
+/// The mark of a call that has passed the guard's limit.
+const LATE: u8 = 1 << 7;
 
 /// One bad call, told to the judge one by one because it asks whose it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +47,7 @@ pub struct TrialArm {
     calls: Counter,
     reached: Counter,
     slow: [Counter; LIMITS],
+    late: Counter,
     /// By the place of the window.
     windows: Box<[TrialWindow]>,
 }
@@ -49,6 +58,7 @@ impl Default for TrialArm {
             calls: Counter::default(),
             reached: Counter::default(),
             slow: Default::default(),
+            late: Counter::default(),
             windows: (0..WINDOWS).map(|_| TrialWindow::default()).collect(),
         }
     }
@@ -71,6 +81,8 @@ pub struct ArmCounts {
     pub reached: u64,
     /// Calls that passed each limit, open ones included as soon as they pass it.
     pub slow: [u64; LIMITS],
+    /// Calls that passed the guard's limit, open ones included.
+    pub late: u64,
 }
 
 impl ArmCounts {
@@ -85,6 +97,7 @@ impl ArmCounts {
             calls: self.calls.saturating_sub(earlier.calls),
             reached: self.reached.saturating_sub(earlier.reached),
             slow,
+            late: self.late.saturating_sub(earlier.late),
         }
     }
 }
@@ -96,11 +109,15 @@ pub struct Trial {
     workers: Vec<[TrialArm; 2]>,
     /// In µs, by [`Role::index`]; written by control, read by workers.
     limits: [[AtomicU64; LIMITS]; 2],
+    /// In µs, what a guard lets the candidate's calls take; as `limits`.
+    late_us: AtomicU64,
     /// The window that calls begin in now; written by control, read by workers.
     window: AtomicU32,
     bad_outcomes: OutcomeSet,
     bad: ArrayQueue<BadCall>,
     dropped: AtomicU64,
+    /// What went wrong of late: bad and slow calls, by [`Role::index`].
+    incidents: [[ArrayQueue<Incident>; 2]; 2],
     /// The moment that `unseen_us` counts from.
     began: Instant,
     /// When the oldest of what control has been woken for and has not looked at was recorded, in
@@ -116,10 +133,12 @@ impl Trial {
         Self {
             workers: (0..workers).map(|_| Default::default()).collect(),
             limits: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(u64::MAX))),
+            late_us: AtomicU64::new(u64::MAX),
             window: AtomicU32::new(0),
             bad_outcomes,
             bad: ArrayQueue::new(QUEUE),
             dropped: AtomicU64::new(0),
+            incidents: std::array::from_fn(|_| std::array::from_fn(|_| ArrayQueue::new(INCIDENTS))),
             began: Instant::now(),
             unseen_us: AtomicU64::new(0),
             wake,
@@ -134,6 +153,12 @@ impl Trial {
                 Ordering::Relaxed,
             );
         }
+    }
+
+    /// Control: from now on a candidate's call is late for the guard when it takes longer.
+    pub fn set_late(&self, limit: Duration) {
+        let us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        self.late_us.store(us, Ordering::Relaxed);
     }
 
     /// Control: calls that begin from now on belong to the window after the latest one. Returns
@@ -176,12 +201,13 @@ impl Trial {
     }
 
     /// Worker: a call of `role` has taken `age` so far. Counts each limit that it has passed
-    /// since the last time, in total and for the window that the call began in.
-    pub fn mark(&self, worker: usize, role: Role, age: Duration, marks: &mut Marks) {
+    /// since the last time, in total and for the window that the call began in. Tells whether that
+    /// is worth [`Trial::note`].
+    pub fn mark(&self, worker: usize, role: Role, age: Duration, marks: &mut Marks) -> bool {
         let us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
         let (Some(limits), Some(arm)) = (self.limits.get(role.index()), self.arm(worker, role))
         else {
-            return;
+            return false;
         };
         let before = marks.passed;
         let window = (arm.windows.get(marks.window.place()))
@@ -195,9 +221,37 @@ impl Trial {
                 }
             }
         }
-        if role == Role::Candidate && marks.passed != before {
+        let is_late = role == Role::Candidate && us > self.late_us.load(Ordering::Relaxed);
+        if is_late && before & LATE == 0 {
+            marks.passed |= LATE;
+            arm.late.add(1);
+        }
+        let news = marks.passed & !before;
+        if role == Role::Candidate && news != 0 {
             self.wake_control();
         }
+        match role {
+            Role::Candidate => news != 0,
+            Role::Stable => news >> STABLE_INCIDENT != 0,
+        }
+    }
+
+    /// Worker: a call went wrong. To be told before [`Trial::end`], whose verdict may want it.
+    pub fn note(&self, incident: Incident) {
+        let [bad, slow] = &self.incidents;
+        let kind = match incident.wrong {
+            Wrong::Bad(_) => bad,
+            Wrong::Slow => slow,
+        };
+        if let Some(latest) = kind.get(incident.about.role.index()) {
+            // The oldest one makes room.
+            latest.force_push(incident);
+        }
+    }
+
+    /// Control: an incident that nobody has taken yet; of one kind and arm the oldest first.
+    pub fn next_incident(&self) -> Option<Incident> {
+        self.incidents.iter().flatten().find_map(ArrayQueue::pop)
     }
 
     /// Worker: a call has ended. Its slowness is marked before, with [`Trial::mark`].
@@ -257,6 +311,7 @@ impl Trial {
         {
             sum.calls += arm.calls.read();
             sum.reached += arm.reached.read();
+            sum.late += arm.late.read();
             for (total, slow) in sum.slow.iter_mut().zip(&arm.slow) {
                 *total += slow.read();
             }

@@ -48,6 +48,7 @@ mod floors;
 mod forgotten;
 mod forwarding;
 mod framing;
+mod guards;
 mod headers;
 mod holds;
 mod homes;

@@ -156,6 +156,13 @@ impl Bench {
             bench.check_table(name)?;
         }
         bench.check_table("exp")?;
+        // Time has to go on.
+        let gaps = &bench.tables["exp"];
+        if !gaps.iter().all(|gap| *gap >= 0.0) || !gaps.iter().any(|gap| *gap > 0.0) {
+            return Err(
+                "tables.exp: gaps between requests are 0 or more, not all of them 0".to_owned(),
+            );
+        }
         let shares = |scenario| bench.weights_of(scenario).to_vec();
         let wrong = |share: &f64| !(0.0..=1.0).contains(share);
         match bench

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ContractBody;
+use crate::judge::{DecidingOutcome, Guard, GuardRecord};
 use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
 
 /// Rollouts, latest first.
@@ -182,6 +183,15 @@ pub struct VerdictBody {
     /// ones so far; absent when there is no telling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_calls_needed: Option<u64>,
+    /// How each guard that has a limit stands.
+    #[serde(default)]
+    pub guards: Vec<GuardRecord>,
+    /// The guard that decided; absent where the comparison with stable did, or nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_guard: Option<Guard>,
+    /// The latest calls that went wrong before a revert, 8 of each arm at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deciding: Vec<DecidingOutcome>,
     /// The judge's whole record, as it is kept in the history.
     #[schema(value_type = Object)]
     pub record: serde_json::Value,

@@ -9,7 +9,7 @@ use crate::mcp::{self, RequestFacts, RequestId};
 use crate::model::{BackendName, Outcome, RouteName};
 use crate::proxy::call::{Latency, Part};
 use crate::proxy::worker::Worker;
-use crate::stats::{BadCall, CallStats, Marks};
+use crate::stats::{BadCall, CallStats, Incident, Marks, Wrong};
 
 /// A call whose response has not come.
 #[derive(Debug)]
@@ -97,7 +97,9 @@ impl OpenCall {
         if let (Some(part), Some(marks)) = (&self.part, &self.marks) {
             let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
             let age = self.since.elapsed();
-            part.trial.mark(worker, part.role, age, &mut marks);
+            if part.trial.mark(worker, part.role, age, &mut marks) {
+                self.note(part, Wrong::Slow);
+            }
         }
     }
 
@@ -132,15 +134,28 @@ impl OpenCall {
         &self.id
     }
 
+    fn note(&self, part: &Part, wrong: Wrong) {
+        part.trial.note(Incident {
+            at: Instant::now(),
+            about: part.about(),
+            wrong,
+            status: None,
+            latency: self.since.elapsed(),
+        });
+    }
+
     /// Tells the judge how it has ended.
     fn tell(&self, worker: usize, outcome: Outcome) {
         if !outcome.tells_nothing() {
             self.mark(worker);
         }
-        if let Some(Part {
-            trial, role, key, ..
-        }) = &self.part
-        {
+        if let Some(part) = &self.part {
+            let Part {
+                trial, role, key, ..
+            } = part;
+            if trial.is_bad(outcome) {
+                self.note(part, Wrong::Bad(outcome));
+            }
             let call = BadCall {
                 role: *role,
                 key: *key,
