@@ -5,6 +5,7 @@
 //! few at a time, without the client's credentials, and nobody waits for it: what cannot be ended is left
 //! to its server's own time-out, and counted.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,13 +26,28 @@ const AT_ONCE: usize = 4;
 /// Longest wait for a server's answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Those that a worker is ending: held by each.
+/// Those that a worker is ending.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(Rc<()>);
+pub(super) struct UnderWay {
+    /// Held by each.
+    token: Rc<()>,
+    is_stopped: Cell<bool>,
+}
+
+impl UnderWay {
+    /// No more are begun: the process is about to end, and what it forgets from now on the next one
+    /// may know.
+    pub(super) fn stop(&self) {
+        self.is_stopped.set(true);
+    }
+}
 
 /// Begins to end what is to be ended, as far as there is room for it.
 pub(super) fn begin(worker: &Rc<Worker>) {
-    let UnderWay(token) = worker.endings();
+    let UnderWay { token, is_stopped } = worker.endings();
+    if is_stopped.get() {
+        return;
+    }
     let room = (AT_ONCE + 1).saturating_sub(Rc::strong_count(token));
     for ending in worker.sessions().endings().take(room) {
         let (worker, token) = (Rc::clone(worker), Rc::clone(token));

@@ -415,6 +415,7 @@ impl Worker {
     /// Asks every client to leave, waits for what is under way, and ends what is left when it is
     /// told [`Phase::Stop`]: event streams as they should end, the rest cut.
     async fn drain(&self, doors: &[JoinHandle<()>], phase: &mut watch::Receiver<Phase>) {
+        self.endings.stop();
         let patience = self.view().snapshot.limits.drain_idle;
         let began = Instant::now();
         let emptied = async {

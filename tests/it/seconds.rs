@@ -1,11 +1,12 @@
 //! Sessions that were opened in the name of others, beside them: they are found again, and end with them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::backend::Request;
+use crate::support::client::Raw;
 use crate::support::fake_mcp::{FakeMcp, session_of};
 use crate::support::house::{House, assert_unknown, house_with, ping, ruled_house};
-use crate::support::mcp_client::McpClient;
+use crate::support::mcp_client::{McpClient, REVISION};
 use crate::support::routes::{ABSENT, ruled};
 
 const COUNTER: &str = "method: tools/call, name: [counter]";
@@ -129,6 +130,35 @@ fn where_a_rule_led_is_known_after_a_restart_and_a_takeover() {
     assert_eq!(house.v2.initializes(), 1);
     assert_eq!(client.delete().status, 200);
     wait_for_end(&house.v2, &id);
+}
+
+#[test]
+fn a_process_that_was_taken_over_ends_nothing_that_the_next_one_knows() {
+    let mut house = narrow_house();
+    let (mut first, _) = led(&house);
+    let fields = [("content-type", "application/json")];
+    let opening = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": { "protocolVersion": REVISION, "capabilities": {} },
+    });
+    let ask = |kept: &mut Raw, message: &Value| {
+        kept.ask("POST", "/mcp", &fields, message.to_string().as_bytes())
+    };
+    let mut kept: Vec<Raw> = (0..3).map(|_| house.gateway.connect()).collect();
+    for one in &mut kept {
+        assert_eq!(ask(one, &ping(1)).status, 400, "it has no session");
+    }
+
+    let old = house.gateway.begins_to_be_taken_over();
+    // Each makes room for the next one in the table of the old process.
+    for one in &mut kept {
+        assert_eq!(ask(one, &opening).status, 200);
+    }
+    drop(kept);
+    old.end();
+    first.reconnect();
+
+    assert_eq!(first.call_text("counter"), "2", "the same second session");
 }
 
 #[test]
