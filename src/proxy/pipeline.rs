@@ -246,12 +246,21 @@ async fn proxy(
         answered = Box::pin(see_to_refusal(worker, about, (answered, kept), &pace)).await?;
         late::answered(&mut subject, &mut answered.1);
     }
-    crowd::let_in_late(worker, &mut subject)?;
-    sse::check(&decided, &mut answered)?;
+    check_answer(worker, (&decided, &mut subject), &mut answered)?;
     if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(upgrade::agree(downstream, &decided, answered, guard));
     }
     Ok(relay::relay(worker, decided, subject, answered, guard))
+}
+
+/// What an answer must not be, as far as that is known from its head and the request.
+fn check_answer(
+    worker: &Worker,
+    (decided, subject): (&Decided, &mut Subject),
+    answered: &mut attempt::Answered,
+) -> Result<(), ProxyError> {
+    crowd::let_in_late(worker, subject)?;
+    sse::check(decided, answered)
 }
 
 /// In the era without sessions the head repeats what the body says.
