@@ -23,6 +23,9 @@ const AT_START: f64 = 0.8;
 const MOST: f64 = 1e100;
 /// Largest factor of one batch; with [`MOST`] no product overflows.
 const LARGEST_FACTOR: f64 = 1e200;
+/// Most that the slow calls of one moment multiply a bet by, unless one call alone does more: what
+/// is fair when a standstill befalls either backend with the same chance.
+const MOMENT_MOST: f64 = 2.0;
 /// Share of one arm below which arms are not compared: almost nothing could be learnt, and
 /// ratios of chances would be huge.
 const LEAST_SHARE: f64 = 1e-4;
@@ -130,11 +133,31 @@ pub(super) struct Bets {
     floor: [f64; FLOOR_RATIOS.len()],
     /// On the labels of slow calls, for each quantile.
     slow: [[f64; RATIOS.len()]; QUANTILES.len()],
+    /// What the moment's slow calls have said so far.
+    #[serde(skip)]
+    moment: Moment,
+}
+
+/// What the slow calls of one moment say, however many they are.
+///
+/// A backend that stands still for a blink is slow to every call that is open then. They are one
+/// event rather than many, and as likely to befall stable; so what a moment multiplies a bet by is
+/// cut. That takes nothing from the promise: of a process that does not grow on average, the
+/// lesser of it and a constant does not either.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Moment {
+    number: u64,
+    /// The candidate's share of its calls; with another one another moment begins.
+    share: f64,
+    /// Slow calls of candidate and stable so far, by quantile.
+    events: [[u32; 2]; QUANTILES.len()],
 }
 
 /// What one batch says, already told apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
+    /// When it was taken in, in moments.
+    pub(super) moment: u64,
     /// The candidate's share when the calls were assigned.
     pub(super) share: f64,
     /// Bad calls, one a caller.
@@ -152,6 +175,7 @@ impl Bets {
             ratio: SPREAD.map(|part| AT_START * part),
             floor: [AT_START / FLOOR_RATIOS.len() as f64; FLOOR_RATIOS.len()],
             slow: [SPREAD.map(|part| AT_START * part); QUANTILES.len()],
+            moment: Moment::default(),
         }
     }
 
@@ -174,13 +198,39 @@ impl Bets {
         let share = evidence.share;
         let margin = terms.error_margin;
         bet_on_labels(&mut self.ratio, &RATIOS, margin, share, evidence.bad);
-        for (capital, slow) in self.slow.iter_mut().zip(evidence.slow) {
-            bet_on_labels(capital, &RATIOS, 1.0, share, slow);
+        if comparable(share) {
+            self.settle_slow(evidence);
         }
         let floor = terms.error_floor;
         let rates = FLOOR_RATIOS.map(|ratio| (floor * ratio).min(HIGHEST_RATE));
         let calls = [evidence.bad.candidate, evidence.good];
         bet_on_rate(&mut self.floor, rates.into_iter(), floor, calls);
+    }
+
+    fn settle_slow(&mut self, evidence: &Evidence) {
+        let moment = self.moment.at(evidence.moment, evidence.share);
+        let quantiles = self.slow.iter_mut().zip(moment).zip(evidence.slow);
+        for ((capitals, known), slow) in quantiles {
+            if slow == Labels::default() {
+                continue;
+            }
+            let before = *known;
+            let few = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            known[0] = known[0].saturating_add(few(slow.candidate));
+            known[1] = known[1].saturating_add(few(slow.stable));
+            for (capital, ratio) in capitals.iter_mut().zip(RATIOS) {
+                let single = label_factors(evidence.share, 1.0, ratio);
+                let most = single[0].max(MOMENT_MOST);
+                let worth =
+                    |events: [u32; 2]| product_of_powers(single, events.map(u64::from)).min(most);
+                let (was, is) = (worth(before), worth(*known));
+                *capital = if was > 0.0 {
+                    (*capital * (is / was)).min(MOST)
+                } else {
+                    0.0
+                };
+            }
+        }
     }
 
     /// E-value against "the candidate fails at most `margin` times as often as stable".
@@ -204,6 +254,20 @@ impl Bets {
 
     fn worth(&self, capital: &[f64]) -> f64 {
         self.reserve + capital.iter().sum::<f64>()
+    }
+}
+
+impl Moment {
+    /// The slow calls of the moment with this number and share.
+    fn at(&mut self, number: u64, share: f64) -> &mut [[u32; 2]; QUANTILES.len()] {
+        if (self.number, self.share) != (number, share) {
+            *self = Self {
+                number,
+                share,
+                ..Self::default()
+            };
+        }
+        &mut self.events
     }
 }
 
@@ -272,6 +336,79 @@ mod tests {
         assert!(caught >= 495, "{caught}");
     }
 
+    /// Slow calls of one moment, at every quantile.
+    fn slow(moment: u64, share: f64, stable: u64, candidate: u64) -> Evidence {
+        Evidence {
+            moment,
+            share,
+            bad: Labels::default(),
+            good: 0,
+            slow: [Labels { stable, candidate }; QUANTILES.len()],
+        }
+    }
+
+    #[test]
+    fn calls_that_are_slow_at_once_are_hardly_more_than_one() {
+        for share in [0.05, 0.5, 0.95] {
+            let mut bets = Bets::new();
+            for moment in 0..3 {
+                for _ in 0..200 {
+                    bets.settle(&Terms::default(), &slow(moment, share, 0, 1));
+                }
+            }
+
+            let single = label_factors(share, 1.0, 100.0)[0].max(MOMENT_MOST);
+            for worth in bets.slow() {
+                assert!(worth <= 1.0 + single.powi(3), "{share}: {worth}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_moment_says_does_not_hang_on_how_it_is_told() {
+        let (mut at_once, mut singly) = (Bets::new(), Bets::new());
+        at_once.settle(&Terms::default(), &slow(1, 0.3, 4, 30));
+        for candidate in [20, 0, 10] {
+            singly.settle(&Terms::default(), &slow(1, 0.3, 0, candidate));
+            singly.settle(
+                &Terms::default(),
+                &slow(1, 0.3, if candidate == 0 { 4 } else { 0 }, 0),
+            );
+        }
+
+        for (at_once, singly) in at_once.slow().iter().zip(singly.slow()) {
+            assert!((at_once / singly - 1.0).abs() < 1e-9, "{at_once} {singly}");
+        }
+    }
+
+    #[test]
+    fn a_candidate_that_stands_still_as_often_as_stable_is_not_reverted() {
+        let mut draw = draws(9);
+        for share in [0.5, 0.7, 0.95] {
+            let reverted = (0..500).filter(|_| {
+                let mut bets = Bets::new();
+                (0..200).any(|moment| {
+                    bets.restart(1.0 / 200.0);
+                    // Each call that is open is slow: 30 of them at one of the two, or the few
+                    // that are always slow.
+                    let (stable, candidate) = if draw() < 0.1 {
+                        let of_candidate = draw() < 0.5;
+                        let hit: f64 = 30.0 * if of_candidate { share } else { 1.0 - share };
+                        let hit = hit.round() as u64;
+                        if of_candidate { (0, hit) } else { (hit, 0) }
+                    } else {
+                        let candidate = u64::from(draw() < share);
+                        (1 - candidate, candidate)
+                    };
+                    bets.settle(&Terms::default(), &slow(moment, share, stable, candidate));
+                    bets.slow().iter().sum::<f64>() / bets.slow().len() as f64 >= 200.0
+                })
+            });
+            let reverted = reverted.count();
+            assert!(reverted <= 5, "{share}: {reverted} of 500");
+        }
+    }
+
     #[test]
     fn the_reserve_is_bet_once_and_never_more_than_there_is() {
         let mut bets = Bets::new();
@@ -288,14 +425,16 @@ mod tests {
         let labels = (count.clone(), count.clone())
             .prop_map(|(stable, candidate)| Labels { stable, candidate });
         let share = prop_oneof![0.0..=1.0, Just(0.0), Just(1.0), Just(f64::NAN), Just(-1.0)];
-        (share, labels.clone(), count, prop::array::uniform5(labels)).prop_map(
-            |(share, bad, good, slow)| Evidence {
+        let slow = prop::array::uniform5(labels.clone());
+        (0..3u64, share, labels, count, slow).prop_map(|(moment, share, bad, good, slow)| {
+            Evidence {
+                moment,
                 share,
                 bad,
                 good,
                 slow,
-            },
-        )
+            }
+        })
     }
 
     proptest! {
@@ -343,7 +482,7 @@ mod tests {
             let with = |bad: u64, good: u64| {
                 let mut bets = Bets::new();
                 let nothing = [Labels::default(); QUANTILES.len()];
-                bets.settle(&Terms::default(), &Evidence { share: 0.2, bad: Labels { stable: 3, candidate: bad }, good, slow: nothing });
+                bets.settle(&Terms::default(), &Evidence { moment: 0, share: 0.2, bad: Labels { stable: 3, candidate: bad }, good, slow: nothing });
                 bets.ratio().min(bets.floor())
             };
 

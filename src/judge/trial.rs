@@ -24,6 +24,9 @@ use super::verdict::{
 /// beside it no test keeps its promise, so that share would be spent on nothing.
 const ERRORS_WEIGHT: f64 = 0.5;
 const LATENCY_WEIGHT: f64 = 0.5;
+/// How long a moment is, in milliseconds: slow calls that are told of within one are hardly more
+/// than one event.
+const MOMENT_MS: u64 = 50;
 
 /// What happened since the last batch, at one share of the traffic.
 #[derive(Clone, Copy, Debug)]
@@ -418,6 +421,7 @@ impl Judge {
 
     fn evidence(&mut self, batch: &Batch<'_>, told: Told) -> Evidence {
         Evidence {
+            moment: batch.now.as_millis() as u64 / MOMENT_MS,
             share: batch.share.most,
             bad: told.counted,
             good: self.good(batch, told),

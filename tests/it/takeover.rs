@@ -74,7 +74,8 @@ fn three_processes_after_each_other_under_load_lose_no_request_and_no_session() 
 
     let tally = load.stop();
     assert_eq!((tally.lost, tally.refused), (Vec::new(), 0));
-    assert_eq!(weights(&gateway), shares);
+    let history = gateway.admin.get("/v1/history");
+    assert_eq!(weights(&gateway), shares, "{history:#}");
     assert_eq!(mcp.initializes(), 1, "the session went on");
     gateway.admin.post(
         &format!("/v1/rollouts/{}/abort", rollout.as_str().unwrap()),
