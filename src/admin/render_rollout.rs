@@ -173,38 +173,14 @@ pub(super) fn sentence(what: &What) -> String {
         What::WeightsChanged { from, to } => {
             format!("weights {} became {}", split(from), split(to))
         }
-        What::RolloutStarted {
-            stable,
-            candidate,
-            stages,
-            percent,
-            contract,
-            ..
-        } => {
-            let contract = contract
-                .as_deref()
-                .map(|it| format!("; contract {}", it.summary()));
-            format!(
-                "rollout from {stable} to {candidate} started with {percent} % in stage 1 of {stages}{}",
-                contract.unwrap_or_default()
-            )
-        }
+        What::RolloutStarted { .. } => of_start(what).unwrap_or_default(),
         What::RolloutAdvanced {
             stage,
             stages,
             percent,
             ..
-        } => {
-            format!("rollout advanced to stage {stage} of {stages} with {percent} %")
-        }
+        } => format!("rollout advanced to stage {stage} of {stages} with {percent} %"),
         What::RolloutExtended { stage } => format!("stage {stage} goes on for more evidence"),
-        What::RolloutAwaitingApproval { stage } => format!("stage {stage} waits for an approval"),
-        What::RolloutApproved { stage } => format!("stage {stage} was approved"),
-        What::RolloutAwaitingGate { gate, stage } => {
-            format!("rollout waits before {gate} of stage {stage}")
-        }
-        What::RolloutGateOpened { gate, stage } => format!("{gate} of stage {stage} opened"),
-        What::RolloutGateRefused { gate, stage } => format!("{gate} of stage {stage} refused"),
         What::RolloutPaused => "rollout paused".to_owned(),
         What::RolloutResumed => "rollout resumed".to_owned(),
         What::RolloutPromoted { .. } => "candidate promoted to all of the traffic".to_owned(),
@@ -224,15 +200,60 @@ pub(super) fn sentence(what: &What) -> String {
             to,
             why,
             ..
-        } => match why {
-            Some(why) => format!("endpoint {endpoint} of {backend} is {to}: {why}"),
-            None => format!("endpoint {endpoint} of {backend} is {to}"),
-        },
+        } => {
+            let why = why.as_ref().map(|why| format!(": {why}"));
+            let why = why.unwrap_or_default();
+            format!("endpoint {endpoint} of {backend} is {to}{why}")
+        }
         What::BreakerOpened { backend, .. } => {
             format!("the breaker of {backend} opened: too many calls failed")
         }
         What::StoreFailed { error } => format!("the state could not be written: {error}"),
         What::StoreRecovered => "the state is written again".to_owned(),
+        waiting @ (What::RolloutAwaitingApproval { .. }
+        | What::RolloutApproved { .. }
+        | What::RolloutAwaitingGate { .. }
+        | What::RolloutGateOpened { .. }
+        | What::RolloutGateRefused { .. }) => of_wait(waiting).unwrap_or_default(),
+    }
+}
+
+/// One sentence on how a rollout began.
+fn of_start(what: &What) -> Option<String> {
+    let What::RolloutStarted {
+        stable,
+        candidate,
+        stages,
+        percent,
+        contract,
+        ..
+    } = what
+    else {
+        return None;
+    };
+    let contract = contract
+        .as_deref()
+        .map(|it| format!("; contract {}", it.summary()));
+    Some(format!(
+        "rollout from {stable} to {candidate} started with {percent} % in stage 1 of {stages}{}",
+        contract.unwrap_or_default()
+    ))
+}
+
+/// One sentence on what a rollout waits for, and on the end of that.
+fn of_wait(what: &What) -> Option<String> {
+    if let What::RolloutAwaitingApproval { stage } = what {
+        Some(format!("stage {stage} waits for an approval"))
+    } else if let What::RolloutApproved { stage } = what {
+        Some(format!("stage {stage} was approved"))
+    } else if let What::RolloutAwaitingGate { gate, stage } = what {
+        Some(format!("rollout waits before {gate} of stage {stage}"))
+    } else if let What::RolloutGateOpened { gate, stage } = what {
+        Some(format!("{gate} of stage {stage} opened"))
+    } else if let What::RolloutGateRefused { gate, stage } = what {
+        Some(format!("{gate} of stage {stage} refused"))
+    } else {
+        None
     }
 }
 

@@ -144,20 +144,18 @@ pub(super) struct Bets {
 /// event rather than many, and as likely to befall stable; so what a moment multiplies a bet by is
 /// cut. That takes nothing from the promise: of a process that does not grow on average, the
 /// lesser of it and a constant does not either.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Moment {
-    number: u64,
-    /// The candidate's share of its calls; with another one another moment begins.
-    share: f64,
-    /// Slow calls of candidate and stable so far, by quantile.
-    events: [[u32; 2]; QUANTILES.len()],
+    number: u32,
+    /// Slow calls of candidate and stable so far, by quantile; more than fit count as that many.
+    events: [[u16; 2]; QUANTILES.len()],
 }
 
 /// What one batch says, already told apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
     /// When it was taken in, in moments.
-    pub(super) moment: u64,
+    pub(super) moment: u32,
     /// The candidate's share when the calls were assigned.
     pub(super) share: f64,
     /// Bad calls, one a caller.
@@ -208,21 +206,21 @@ impl Bets {
     }
 
     fn settle_slow(&mut self, evidence: &Evidence) {
-        let moment = self.moment.at(evidence.moment, evidence.share);
+        let moment = self.moment.at(evidence.moment);
         let quantiles = self.slow.iter_mut().zip(moment).zip(evidence.slow);
         for ((capitals, known), slow) in quantiles {
             if slow == Labels::default() {
                 continue;
             }
             let before = *known;
-            let few = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            let few = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
             known[0] = known[0].saturating_add(few(slow.candidate));
             known[1] = known[1].saturating_add(few(slow.stable));
             for (capital, ratio) in capitals.iter_mut().zip(RATIOS) {
                 let single = label_factors(evidence.share, 1.0, ratio);
                 let most = single[0].max(MOMENT_MOST);
                 let worth =
-                    |events: [u32; 2]| product_of_powers(single, events.map(u64::from)).min(most);
+                    |events: [u16; 2]| product_of_powers(single, events.map(u64::from)).min(most);
                 let (was, is) = (worth(before), worth(*known));
                 *capital = if was > 0.0 {
                     (*capital * (is / was)).min(MOST)
@@ -258,12 +256,11 @@ impl Bets {
 }
 
 impl Moment {
-    /// The slow calls of the moment with this number and share.
-    fn at(&mut self, number: u64, share: f64) -> &mut [[u32; 2]; QUANTILES.len()] {
-        if (self.number, self.share) != (number, share) {
+    /// The slow calls of the moment with this number.
+    fn at(&mut self, number: u32) -> &mut [[u16; 2]; QUANTILES.len()] {
+        if self.number != number {
             *self = Self {
                 number,
-                share,
                 ..Self::default()
             };
         }
@@ -337,7 +334,7 @@ mod tests {
     }
 
     /// Slow calls of one moment, at every quantile.
-    fn slow(moment: u64, share: f64, stable: u64, candidate: u64) -> Evidence {
+    fn slow(moment: u32, share: f64, stable: u64, candidate: u64) -> Evidence {
         Evidence {
             moment,
             share,
@@ -426,7 +423,7 @@ mod tests {
             .prop_map(|(stable, candidate)| Labels { stable, candidate });
         let share = prop_oneof![0.0..=1.0, Just(0.0), Just(1.0), Just(f64::NAN), Just(-1.0)];
         let slow = prop::array::uniform5(labels.clone());
-        (0..3u64, share, labels, count, slow).prop_map(|(moment, share, bad, good, slow)| {
+        (0..3u32, share, labels, count, slow).prop_map(|(moment, share, bad, good, slow)| {
             Evidence {
                 moment,
                 share,

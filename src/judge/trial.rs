@@ -26,7 +26,7 @@ const ERRORS_WEIGHT: f64 = 0.5;
 const LATENCY_WEIGHT: f64 = 0.5;
 /// How long a moment is, in milliseconds: slow calls that are told of within one are hardly more
 /// than one event.
-const MOMENT_MS: u64 = 50;
+const MOMENT_MS: u128 = 50;
 
 /// What happened since the last batch, at one share of the traffic.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ pub struct Judge {
     slow: [Labels; QUANTILES.len()],
     /// For the record alone.
     #[serde(default)]
-    limits: Option<Limits>,
+    limits: Option<Box<Limits>>,
     unreachable: u64,
     /// Bad calls of the candidate that were told before they were counted as calls.
     owed: u64,
@@ -145,7 +145,7 @@ impl Judge {
 
     /// Notes the limits that calls are held against from now on, so that records show them.
     pub fn note_limits(&mut self, limits: Limits) {
-        self.limits = Some(limits);
+        self.limits = Some(Box::new(limits));
     }
 
     /// Takes in a batch of the warm-up: only the guards look at it.
@@ -421,7 +421,7 @@ impl Judge {
 
     fn evidence(&mut self, batch: &Batch<'_>, told: Told) -> Evidence {
         Evidence {
-            moment: batch.now.as_millis() as u64 / MOMENT_MS,
+            moment: (batch.now.as_millis() / MOMENT_MS) as u32,
             share: batch.share.most,
             bad: told.counted,
             good: self.good(batch, told),

@@ -3,9 +3,9 @@
 //! A small model of `control`: a change is written down, then published, then told; a revert is
 //! published first. What is on the disk is all that a new process knows.
 
-use super::super::gate::{Answer, Ask};
 use super::every_state::{events, plans};
 use super::*;
+use crate::rollout::gate::{Answer, Ask};
 
 const ROLLOUTS: u64 = 10_000;
 const EVENTS: u64 = 40;

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::gate::{Answer, Ask, Gate};
-use super::super::spec::RefusedSpec;
 use super::*;
+use crate::rollout::gate::{Answer, Ask, Gate};
+use crate::rollout::spec::RefusedSpec;
 
 /// Seconds after which every time of the plans is over.
 const LATE: u64 = 4;
@@ -75,8 +75,8 @@ pub(super) fn events(state: &State) -> Vec<Event> {
         Event::CandidateGone,
     ];
     let asked = state.asks().map(|ask| (ask.gate, ask.stage));
-    let stale = Gate::ALL.map(|gate| (gate, 7));
-    for (gate, stage) in asked.into_iter().chain(stale) {
+    let of_another_stage = Gate::ALL.map(|gate| (gate, 7));
+    for (gate, stage) in asked.into_iter().chain(of_another_stage) {
         for answer in [Answer::Opened, Answer::Refused] {
             let ask = Ask { gate, stage };
             events.push(Event::Gate { ask, answer });
@@ -98,11 +98,13 @@ fn key(state: &State) -> String {
 
 /// Whether an event is one of those that let a good candidate through.
 fn helps(state: &State, event: Event) -> bool {
-    match event {
-        Event::Start | Event::Tick | PASS | Event::Resume | Event::Approve => true,
-        Event::Gate { ask, answer } => answer == Answer::Opened && state.asks() == Some(ask),
-        _ => false,
+    if let Event::Gate { ask, answer } = event {
+        return answer == Answer::Opened && state.asks() == Some(ask);
     }
+    matches!(
+        event,
+        Event::Start | Event::Tick | PASS | Event::Resume | Event::Approve
+    )
 }
 
 /// Whether an event may give the candidate more traffic.
@@ -118,7 +120,7 @@ fn may_grow(event: Event) -> bool {
 }
 
 /// Asserts what holds for one event in one state.
-fn check(plan: &Plan, before: &State, event: Event, next: &super::super::machine::Step) {
+fn check(plan: &Plan, before: &State, event: Event, next: &crate::rollout::machine::Step) {
     let after = &next.state;
     let tell = || format!("{event:?} in {before:?} became {next:?}");
     let set: Vec<_> = next.actions.iter().filter_map(percent_set).collect();

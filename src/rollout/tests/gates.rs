@@ -1,8 +1,8 @@
 //! Gates: in their order, asked again, refused, and never in the way of a revert.
 
-use super::super::gate::{Answer, Ask, Gate};
-use super::super::spec::RefusedSpec;
 use super::*;
+use crate::rollout::gate::{Answer, Ask, Gate};
+use crate::rollout::spec::RefusedSpec;
 
 fn gated(gates: &[Gate]) -> Rollout {
     let mut rollout = Rollout::new(&spec());
@@ -11,9 +11,12 @@ fn gated(gates: &[Gate]) -> Rollout {
 }
 
 fn asked(actions: &[Action]) -> Vec<Ask> {
-    let ask = |action: &Action| match action {
-        Action::Ask(ask) => Some(*ask),
-        _ => None,
+    let ask = |action: &Action| {
+        if let Action::Ask(ask) = action {
+            Some(*ask)
+        } else {
+            None
+        }
     };
     actions.iter().filter_map(ask).collect()
 }
