@@ -142,7 +142,8 @@ impl Courier {
                 Attempt::Never(error) => return self.gave_up(&error),
                 Attempt::Again(error, not_before) => {
                     let pause = jittered(wait).max(not_before.unwrap_or_default());
-                    if waiting.since.elapsed() + pause > patience {
+                    // A receiver may ask for a wait of any length.
+                    if waiting.since.elapsed().saturating_add(pause) > patience {
                         return self.gave_up(&error);
                     }
                     lock(&self.log).error = Some(error);

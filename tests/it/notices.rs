@@ -1,5 +1,7 @@
 //! Who is told of what happens, and that nobody waits for it: receivers that fail, hang, flood.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -7,7 +9,7 @@ use switchback::notify::spec::EVENTS;
 
 use crate::support::backend::{Backend, Exchange, Request};
 use crate::support::certs::{Desk, TlsBackend, quoted};
-use crate::support::gate::Gate;
+use crate::support::gate::{Gate, pass};
 use crate::support::gateway::{Gateway, run};
 use crate::support::routes::route;
 
@@ -242,6 +244,27 @@ fn what_will_never_be_taken_is_given_up_and_the_next_one_is_told() {
         elsewhere.requests().is_empty(),
         "redirects are not followed"
     );
+}
+
+#[test]
+fn a_receiver_that_asks_for_an_endless_wait_is_given_up_and_told_the_next_one() {
+    let receiver = Backend::start(|exchange| {
+        exchange.read_body();
+        // Longer than a second: with the wait that is asked for, more than can be counted.
+        pass(Duration::from_millis(1100));
+        exchange.answer(503, &[("retry-after", "18446744073709551615")], "");
+    });
+    let house = house(&format!(
+        "team: {{ kind: json, url: \"{}\", timeout: 1m }}",
+        receiver.url()
+    ));
+
+    house.shift(1);
+    house.until(|seen| (seen["failed"] == 1).then_some(()));
+    receiver.change(|exchange| takes(exchange, 200));
+    house.shift(2);
+
+    house.until_sent(1);
 }
 
 #[test]
