@@ -43,8 +43,12 @@ fn wait_for_end(server: &FakeMcp, id: &str) -> Request {
 
 /// A house with room for one record, where the rule leads counters to v2.
 fn narrow_house() -> House {
-    let limits = "limits: { session_records: 1 }\n";
-    House::of(|v1, v2| ruled(v1, v2, COUNTER, (ABSENT, 1)) + limits)
+    narrow_house_with("")
+}
+
+fn narrow_house_with(limits: &str) -> House {
+    let limits = format!("limits: {{ session_records: 1, {limits} }}\n");
+    House::of(|v1, v2| ruled(v1, v2, COUNTER, (ABSENT, 1)) + &limits)
 }
 
 #[test]
@@ -134,8 +138,10 @@ fn where_a_rule_led_is_known_after_a_restart_and_a_takeover() {
 
 #[test]
 fn a_process_that_was_taken_over_ends_nothing_that_the_next_one_knows() {
-    let mut house = narrow_house();
+    // Connections are kept through the drain for as long as this may take.
+    let mut house = narrow_house_with("drain_idle: 1m");
     let (mut first, _) = led(&house);
+    first.hang_up();
     let fields = [("content-type", "application/json")];
     let opening = json!({
         "jsonrpc": "2.0", "id": 1, "method": "initialize",

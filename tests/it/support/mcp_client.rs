@@ -66,6 +66,11 @@ impl McpClient {
         self.connection = Raw::connect(self.to);
     }
 
+    /// Leaves its connection; what follows needs another one.
+    pub fn hang_up(&mut self) {
+        self.connection.finish_writing();
+    }
+
     /// Posts a message as it is and gives the whole answer.
     pub fn post(&mut self, message: &Value) -> Answer {
         let mut fields = vec![
