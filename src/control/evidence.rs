@@ -130,8 +130,9 @@ impl Evidence {
         let unseen = self.trials.iter().filter_map(|it| it.trial.take_unseen());
         self.oldest = unseen.min();
         for reading in &mut self.trials {
-            self.incidents.take(&reading.trial);
             reading.fold(self.assignment, judge, now, &mut self.scratch);
+            // Workers note a bad call before they tell it, so that what was weighed is here by now.
+            self.incidents.take(&reading.trial);
             match (self.assignment, &self.limits) {
                 (Assignment::Pinned, Some(limits)) => reading.fold_windows(limits, judge, now),
                 // Weighed as soon as they were seen, or not known to be slow.
