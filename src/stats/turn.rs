@@ -53,18 +53,25 @@ impl Turn {
     /// Control: how long it took, once that is known: until the first request, or until every
     /// worker was ready for one. That nobody asks for a while is not the way back's time.
     pub fn took(&self) -> Option<Duration> {
-        let all_ready = self.workers.iter().all(|at| known(at).is_some());
         let is_over = known(&self.first_us).is_some()
-            || all_ready
+            || self.all_ready().is_some()
             || self.decided.elapsed() >= WORKERS_WITHIN;
         is_over.then(|| self.so_far())
     }
 
     /// Control: how long it took, by what is known now.
     pub fn so_far(&self) -> Duration {
-        let ready = self.workers.iter().filter_map(known).max();
-        let took = known(&self.first_us).into_iter().chain(ready).min();
-        took.unwrap_or_else(|| self.decided.elapsed())
+        let first = known(&self.first_us).into_iter();
+        // That some workers are ready says nothing while a request may come to another one.
+        let took = first.chain(self.all_ready()).min();
+        let some = || self.workers.iter().filter_map(known).max();
+        took.or_else(some).unwrap_or_else(|| self.decided.elapsed())
+    }
+
+    /// When the last worker ran by the snapshot, once all do.
+    fn all_ready(&self) -> Option<Duration> {
+        let ready: Option<Vec<_>> = self.workers.iter().map(known).collect();
+        ready?.into_iter().max()
     }
 
     fn elapsed_us(&self) -> u64 {
@@ -101,6 +108,17 @@ mod tests {
         tokio::time::advance(Duration::from_millis(5)).await;
         turn.assigned(&backend("v1"));
         (0..2).for_each(|worker| turn.in_force(worker));
+
+        assert_eq!(turn.took(), Some(Duration::from_millis(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_ready_is_no_request() {
+        let turn = turn();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        turn.in_force(0);
+        tokio::time::advance(Duration::from_millis(2)).await;
+        turn.assigned(&backend("v1"));
 
         assert_eq!(turn.took(), Some(Duration::from_millis(3)));
     }
