@@ -390,6 +390,8 @@ pub(super) async fn stand_in(
     let id = home.id.as_deref().map(HeaderValue::from_str).transpose();
     pinned.backend_id = id.map_err(|_| none())?;
     pinned.mark = Some(home.mark());
+    // It is under way there, and no more where the session lives.
+    pinned.stay = Some(Arc::new(Stay::at(home)));
     Ok(at)
 }
 

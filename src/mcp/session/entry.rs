@@ -55,7 +55,7 @@ pub struct Stay {
 }
 
 impl Stay {
-    /// A stay at a place where a rule led a call.
+    /// A stay at a place where the session was opened a second time.
     pub fn at(home: Arc<Home>) -> Self {
         Self {
             home: Some(home),
@@ -257,12 +257,7 @@ impl Session {
 
     /// Where rules have it open a second time.
     pub fn branches(&self) -> Vec<Arc<Home>> {
-        let branches = self.branches.load();
-        let homes = branches.iter().filter_map(|(_, branch)| match branch {
-            Branch::At(home) => Some(Arc::clone(home)),
-            Branch::Home(_) => None,
-        });
-        homes.collect()
+        homes_of(&self.branches.load())
     }
 
     /// Where it is open a second time, besides its home.
@@ -275,9 +270,10 @@ impl Session {
     /// The same, for whoever ends it there: it is open there no more.
     pub(super) fn take_seconds(&self) -> Vec<Arc<Home>> {
         let home = self.home();
-        let mut homes = self.seconds();
-        self.branches.store(Arc::default());
-        self.stand_in.store(None);
+        // Each is taken in one step: what is opened meanwhile is not lost sight of.
+        let mut homes = homes_of(&self.branches.swap(Arc::default()));
+        let stand_in = self.stand_in.swap(None);
+        homes.extend(stand_in.map(|stand_in| Arc::clone(&stand_in.home)));
         homes.retain(|second| Some(second) != home.as_ref());
         homes
     }
@@ -348,4 +344,12 @@ impl Session {
             self.seen.store(tick, Ordering::Relaxed);
         }
     }
+}
+
+fn homes_of(branches: &Branches) -> Vec<Arc<Home>> {
+    let homes = branches.iter().filter_map(|(_, branch)| match branch {
+        Branch::At(home) => Some(Arc::clone(home)),
+        Branch::Home(_) => None,
+    });
+    homes.collect()
 }
