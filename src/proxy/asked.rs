@@ -113,10 +113,9 @@ fn may_answer(facts: &RequestFacts) -> bool {
     }
 }
 
-/// Whether a message does nothing but answer: nobody but who asked has use for it.
-pub(super) fn may_answer_only(subject: &Subject) -> bool {
-    let facts = subject.facts.as_ref();
-    facts.is_some_and(|facts| facts.kind == Kind::Response)
+/// Whether a part of a message may answer a server: nobody but who asked has use for that.
+pub(super) fn may_have_answers(subject: &Subject) -> bool {
+    subject.facts.as_deref().is_some_and(may_answer)
 }
 
 enum Place {

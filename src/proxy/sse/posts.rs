@@ -162,8 +162,7 @@ impl Posted {
         route: &RouteView,
         mark: Option<HomeMark>,
     ) -> Option<Elsewhere> {
-        let former = self.live.as_ref().and_then(|live| live.former());
-        let Some(home) = former.filter(|home| home.mark() == mark) else {
+        let Some(home) = self.left().filter(|home| home.mark() == mark) else {
             return self.first.clone().filter(|_| mark.is_none());
         };
         let (_, endpoint) = session::home_at(route, &home.at)?;
@@ -172,6 +171,13 @@ impl Posted {
             id: None,
             target: Some(home.target.clone()),
         })
+    }
+
+    /// Where the session lived before, while calls of it are under way there.
+    fn left(&self) -> Option<Arc<StreamHome>> {
+        let former = self.live.as_ref()?.former();
+        // It may be moving at this moment: then the message itself goes there.
+        former.filter(|home| home.number != self.home)
     }
 
     /// The place at this endpoint that its messages go to now.
@@ -251,7 +257,7 @@ pub(in crate::proxy) async fn send(
     let mut answer = attempt::upstream_send(decided, &mut call, sending, pace).await;
     if let Err(unanswered) = &answer
         && is_refused(unanswered)
-        && !asked::may_answer_only(subject)
+        && !asked::may_have_answers(subject)
         && flee(worker, decided).await.is_some()
     {
         if let Some(posted) = &decided.posted {
@@ -287,10 +293,10 @@ fn tell_former(
     (decided, subject): (&Decided, &Subject),
     request: &Request<RequestBody>,
 ) {
-    let live = decided.posted.as_ref().and_then(|it| it.live.as_ref());
     let facts = subject.facts.as_deref();
     let is_meant = facts.is_some_and(behind::is_notice);
-    let Some(former) = live.filter(|_| is_meant).and_then(|live| live.former()) else {
+    let posted = decided.posted.as_ref().filter(|_| is_meant);
+    let Some(former) = posted.and_then(|posted| posted.left()) else {
         return;
     };
     let at = session::home_at(&decided.route, &former.at);

@@ -315,8 +315,9 @@ impl OpenStream {
             self.forget(before);
         }
         let lists = moved.home.lists.events();
-        self.session.move_to(moved.home, moved.target);
+        // First, so that whoever finds the new home finds the old one, too.
         self.session.set_former(former);
+        self.session.move_to(moved.home, moved.target);
         leaving::note_home(&self.worker, &self.route, &self.session);
         self.is_lost = false;
         let said = moved.said.into_iter();
