@@ -207,6 +207,7 @@ impl Bets {
 
     fn settle_slow(&mut self, evidence: &Evidence) {
         let moment = self.moment.at(evidence.moment);
+        let singles = RATIOS.map(|ratio| label_factors(evidence.share, 1.0, ratio));
         let quantiles = self.slow.iter_mut().zip(moment).zip(evidence.slow);
         for ((capitals, known), slow) in quantiles {
             if slow == Labels::default() {
@@ -216,8 +217,7 @@ impl Bets {
             let few = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
             known[0] = known[0].saturating_add(few(slow.candidate));
             known[1] = known[1].saturating_add(few(slow.stable));
-            for (capital, ratio) in capitals.iter_mut().zip(RATIOS) {
-                let single = label_factors(evidence.share, 1.0, ratio);
+            for (capital, single) in capitals.iter_mut().zip(singles) {
                 let most = single[0].max(MOMENT_MOST);
                 let worth =
                     |events: [u16; 2]| product_of_powers(single, events.map(u64::from)).min(most);
