@@ -10,6 +10,8 @@ use crate::model::duration_text;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeSpec {
+    /// How much worse is tolerated where the plan does not say it itself. Default `strict`.
+    pub preset: PresetSpec,
     /// Highest probability of reverting a healthy candidate over a whole rollout, 1e-9 to 0.5.
     /// Default 0.01.
     pub alpha: f64,
@@ -31,6 +33,7 @@ pub struct JudgeSpec {
 impl Default for JudgeSpec {
     fn default() -> Self {
         Self {
+            preset: PresetSpec::default(),
             alpha: 0.01,
             beta: 0.05,
             errors: ErrorsSpec::default(),
@@ -43,16 +46,40 @@ impl Default for JudgeSpec {
 }
 
 impl JudgeSpec {
+    /// How many times as often as stable the candidate may fail.
+    pub fn errors_margin(&self) -> f64 {
+        self.errors.margin.unwrap_or(match self.preset {
+            PresetSpec::Strict => 1.1,
+            PresetSpec::Relaxed => 2.0,
+        })
+    }
+
+    /// How many times as long as stable the candidate may take.
+    pub fn latency_margin(&self) -> f64 {
+        self.latency.margin.unwrap_or(match self.preset {
+            PresetSpec::Strict => 1.2,
+            PresetSpec::Relaxed => 1.5,
+        })
+    }
+
+    /// The slowdown that a passed stage has ruled out.
+    pub fn pass_margin(&self) -> f64 {
+        self.latency.pass_margin.unwrap_or(match self.preset {
+            PresetSpec::Strict => 1.5,
+            PresetSpec::Relaxed => 2.0,
+        })
+    }
+
     /// What is wrong with the values: the path of each field inside `judge`, and why.
     pub fn problems(&self) -> Vec<(String, String)> {
         let bounds = [
             ("alpha", self.alpha, 1e-9, 0.5),
             ("beta", self.beta, 1e-9, 0.5),
-            ("errors.margin", self.errors.margin, 1.0, 100.0),
+            ("errors.margin", self.errors_margin(), 1.0, 100.0),
             ("errors.floor", self.errors.floor, 1e-6, 0.5),
             ("errors.cap", self.errors.cap, 1e-5, 0.5),
-            ("latency.margin", self.latency.margin, 1.0, 100.0),
-            ("latency.pass_margin", self.latency.pass_margin, 1.0, 100.0),
+            ("latency.margin", self.latency_margin(), 1.0, 100.0),
+            ("latency.pass_margin", self.pass_margin(), 1.0, 100.0),
         ];
         let mut problems: Vec<_> = bounds
             .into_iter()
@@ -62,7 +89,7 @@ impl JudgeSpec {
                 (path.to_owned(), message)
             })
             .collect();
-        if self.latency.pass_margin <= self.latency.margin {
+        if self.pass_margin() <= self.latency_margin() {
             let message = "must be larger than latency.margin: what is tolerated must also pass";
             problems.push(("latency.pass_margin".to_owned(), message.to_owned()));
         }
@@ -73,6 +100,19 @@ impl JudgeSpec {
         problems.extend(self.guards.problems());
         problems
     }
+}
+
+/// How much worse is tolerated.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PresetSpec {
+    /// 1.1 times the errors, 1.2 times the latency, and 1.5 times it is ruled out.
+    #[default]
+    Strict,
+    /// Twice the errors, 1.5 times the latency, and twice it is ruled out.
+    Relaxed,
 }
 
 /// Largest accepted `min_requests`.
@@ -150,8 +190,10 @@ pub(super) fn default_window() -> Duration {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ErrorsSpec {
-    /// The candidate may fail this many times as often as stable, 1 to 100. Default 1.1.
-    pub margin: f64,
+    /// The candidate may fail this many times as often as stable, 1 to 100. Default 1.1; with the
+    /// preset `relaxed` 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
     /// Error rate, as a fraction, that never matters, 0.000001 to 0.5. Default 0.001.
     pub floor: f64,
     /// Error rate, as a fraction, under which a candidate passes a stage, 0.00001 to 0.5. Default 0.01.
@@ -161,7 +203,7 @@ pub struct ErrorsSpec {
 impl Default for ErrorsSpec {
     fn default() -> Self {
         Self {
-            margin: 1.1,
+            margin: None,
             floor: 0.001,
             cap: 0.01,
         }
@@ -169,20 +211,15 @@ impl Default for ErrorsSpec {
 }
 
 /// Tolerated slowdown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LatencySpec {
-    /// The candidate may take this many times as long as stable, 1 to 100. Default 1.2.
-    pub margin: f64,
-    /// Slowdown that a passed stage has ruled out: above `margin`, at most 100. Default 1.5.
-    pub pass_margin: f64,
-}
-
-impl Default for LatencySpec {
-    fn default() -> Self {
-        Self {
-            margin: 1.2,
-            pass_margin: 1.5,
-        }
-    }
+    /// The candidate may take this many times as long as stable, 1 to 100. Default 1.2; with the
+    /// preset `relaxed` 1.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// Slowdown that a passed stage has ruled out: above `margin`, at most 100. Default 1.5; with the
+    /// preset `relaxed` 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_margin: Option<f64>,
 }

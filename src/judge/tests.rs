@@ -404,8 +404,8 @@ fn terms_out_of_bounds_are_all_told_with_their_field() {
         min_requests: u64::MAX,
         ..JudgeSpec::default()
     };
-    spec.errors.margin = 0.9;
-    spec.latency.pass_margin = 1.1;
+    spec.errors.margin = Some(0.9);
+    spec.latency.pass_margin = Some(1.1);
 
     let TermsError { problems } = Terms::new(&spec).unwrap_err();
 
@@ -460,4 +460,26 @@ proptest! {
             prop_assert_eq!(restored.verdict(StageTime::Over), record.verdict);
         }
     }
+}
+
+#[test]
+fn a_preset_says_what_a_plan_does_not() {
+    use super::spec::PresetSpec;
+    let mut spec = JudgeSpec {
+        preset: PresetSpec::Relaxed,
+        ..JudgeSpec::default()
+    };
+    spec.latency.margin = Some(1.4);
+
+    let terms = Terms::new(&spec).unwrap();
+
+    let margins = [terms.error_margin, terms.latency_margin, terms.pass_margin];
+    assert_eq!(margins, [2.0, 1.4, 2.0]);
+    let strict = Terms::default();
+    let margins = [
+        strict.error_margin,
+        strict.latency_margin,
+        strict.pass_margin,
+    ];
+    assert_eq!(margins, [1.1, 1.2, 1.5]);
 }
