@@ -298,6 +298,7 @@ impl Api {
             Call::Home => Ok(front()),
             // These take a body and never come here.
             Call::SetWeights
+            | Call::RevertRoute
             | Call::StartRollout
             | Call::Act(_)
             | Call::Reload

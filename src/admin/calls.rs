@@ -11,6 +11,7 @@ pub(super) enum Call {
     Tools,
     Contract,
     SetWeights,
+    RevertRoute,
     Backends,
     Backend,
     StartRollout,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 
 use crate::control::{
-    self, Acceptance, ActOnRollout, Changed, Cooldown, Recipe, SetWeights, StartRollout, Status,
+    self, Acceptance, ActOnRollout, Changed, Cooldown, Recipe, RevertRoute, SetWeights,
+    StartRollout, Status,
 };
 use crate::model::{BackendName, Generation, Percent, RouteName, Weight};
 use crate::rollout::spec::StageSpec;
@@ -18,8 +19,8 @@ use super::error::Refusal;
 use super::read::{find, no_route, rollout_id};
 use super::reply::{Body, json, tagged};
 use super::wire::{
-    ActBody, ErrorCode, ReloadBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
-    WeightsReply,
+    ActBody, ErrorCode, ReloadBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody,
+    WeightsBody, WeightsReply,
 };
 use super::{notices, render, render_rollout};
 
@@ -32,6 +33,7 @@ pub(super) async fn call(
 ) -> Result<Response<Body>, Refusal> {
     match call {
         Call::SetWeights => set_weights(api, asked, &parse(body)?).await,
+        Call::RevertRoute => revert_route(api, asked, parse(body)?).await,
         Call::StartRollout => start_rollout(api, asked, parse(body)?).await,
         Call::Act(action) => act(api, asked, action, &parse(body)?).await,
         Call::Reload => reload(api, asked, &parse(body)?).await,
@@ -75,8 +77,32 @@ async fn set_weights(
     };
     let name = request.route.clone();
     let Changed { generation, .. } = api.deps.control.set_weights(request).await?;
+    show_route(api, &name, generation).await
+}
+
+async fn revert_route(
+    api: &Api,
+    asked: &Asked<'_>,
+    body: RevertBody,
+) -> Result<Response<Body>, Refusal> {
+    let request = RevertRoute {
+        route: route_name(asked.name)?,
+        to: body.to,
+        if_match: if_match(&asked.head.headers)?,
+        author: author(asked, body.reason.as_deref())?,
+    };
+    let name = request.route.clone();
+    let Changed { generation, .. } = api.deps.control.revert_route(request).await?;
+    show_route(api, &name, generation).await
+}
+
+async fn show_route(
+    api: &Api,
+    name: &RouteName,
+    generation: Generation,
+) -> Result<Response<Body>, Refusal> {
     let status = shows(api, generation).await;
-    let route = status.routes.iter().find(|route| route.name == name);
+    let route = status.routes.iter().find(|route| route.name == *name);
     let body = WeightsReply {
         generation,
         route: render::route(

@@ -11,7 +11,7 @@ use crate::access::Role;
 pub(super) use super::calls::Call;
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
-    ErrorCode, HistoryBody, NotifierTestBody, NotifiersBody, ReloadBody, RolloutAction,
+    ErrorCode, HistoryBody, NotifierTestBody, NotifiersBody, ReloadBody, RevertBody, RolloutAction,
     RolloutBody, RolloutVerdictBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
     StatusBody, ToolsBody, WebhookBody, WeightsBody, WeightsReply,
 };
@@ -115,21 +115,27 @@ const fn get(path: &'static str, call: Call, summary: &'static str, gives: Gives
 }
 
 const fn act(path: &'static str, action: RolloutAction, summary: &'static str) -> Endpoint {
-    Endpoint {
-        verb: Verb::Post,
-        needs: DEPLOYER,
-        takes: Takes::Json(shape::<ActBody>()),
-        refuses: CHANGES,
-        ..get(
-            path,
-            Call::Act(action),
-            summary,
-            Gives::Json(shape::<RolloutBody>()),
-        )
-    }
+    get(
+        path,
+        Call::Act(action),
+        summary,
+        Gives::Json(shape::<RolloutBody>()),
+    )
+    .changing(Verb::Post, shape::<ActBody>())
 }
 
 impl Endpoint {
+    /// A call by which a deployer changes something.
+    const fn changing(self, verb: Verb, takes: Shape) -> Self {
+        Self {
+            verb,
+            needs: DEPLOYER,
+            takes: Takes::Json(takes),
+            refuses: CHANGES,
+            ..self
+        }
+    }
+
     const fn or(self, refuses: &'static [ErrorCode]) -> Self {
         Self { refuses, ..self }
     }
@@ -247,30 +253,27 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ),
     ])
     .or(&[ErrorCode::NotFound, ErrorCode::Invalid, ErrorCode::Unavailable]),
-    Endpoint {
-        verb: Verb::Put,
-        needs: DEPLOYER,
-        takes: Takes::Json(shape::<WeightsBody>()),
-        refuses: CHANGES,
-        ..get(
-            "/v1/routes/{route}/weights",
-            Call::SetWeights,
-            "Shift a route's traffic by hand",
-            Gives::Json(shape::<WeightsReply>()),
-        )
-    },
-    Endpoint {
-        verb: Verb::Post,
-        needs: DEPLOYER,
-        takes: Takes::Json(shape::<StartRolloutBody>()),
-        refuses: CHANGES,
-        ..get(
-            "/v1/routes/{route}/rollouts",
-            Call::StartRollout,
-            "Start a rollout",
-            Gives::Created(shape::<RolloutBody>()),
-        )
-    },
+    get(
+        "/v1/routes/{route}/weights",
+        Call::SetWeights,
+        "Shift a route's traffic by hand",
+        Gives::Json(shape::<WeightsReply>()),
+    )
+    .changing(Verb::Put, shape::<WeightsBody>()),
+    get(
+        "/v1/routes/{route}/revert",
+        Call::RevertRoute,
+        "Go back to an earlier version at once",
+        Gives::Json(shape::<WeightsReply>()),
+    )
+    .changing(Verb::Post, shape::<RevertBody>()),
+    get(
+        "/v1/routes/{route}/rollouts",
+        Call::StartRollout,
+        "Start a rollout",
+        Gives::Created(shape::<RolloutBody>()),
+    )
+    .changing(Verb::Post, shape::<StartRolloutBody>()),
     ROUTE_VERDICT,
     Endpoint {
         verb: Verb::Post,

@@ -151,7 +151,8 @@ impl From<ControlError> for Refusal {
                 rollout, refusal, ..
             } => Self::new(ErrorCode::Conflict, format!("{message}: {refusal}"))
                 .details(json!({"rollout": rollout})),
-            ControlError::CoolingDown { left_seconds, .. } => {
+            ControlError::CoolingDown { left_seconds, .. }
+            | ControlError::TooManyReverts { left_seconds, .. } => {
                 Self::new(ErrorCode::TooMany, message)
                     .hint("wait, or start it with `force` (`--force` on the command line)")
                     .details(json!({"left_seconds": left_seconds}))

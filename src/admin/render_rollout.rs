@@ -52,6 +52,7 @@ pub(super) fn state(phase: RolloutPhase) -> RolloutState {
         RolloutPhase::AwaitingApproval => RolloutState::AwaitingApproval,
         RolloutPhase::AwaitingGate => RolloutState::AwaitingGate,
         RolloutPhase::Baking => RolloutState::Baking,
+        RolloutPhase::Standby => RolloutState::Standby,
         RolloutPhase::Promoted => RolloutState::Promoted,
         RolloutPhase::Reverted => RolloutState::Reverted,
         RolloutPhase::Aborted => RolloutState::Aborted,
@@ -76,6 +77,9 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
         RolloutPhase::AwaitingGate => format!("{at}, which waits before a gate"),
         RolloutPhase::Baking => format!("{at}, the last one before it is promoted"),
+        RolloutPhase::Standby => {
+            format!("{candidate} is on standby, until it is known to be healthy")
+        }
         // In the past tense: a shift or the file may have given the traffic to others since.
         RolloutPhase::Promoted => format!("{candidate} was given all of the traffic"),
         RolloutPhase::Aborted => "ended before the candidate was promoted".to_owned(),
@@ -184,6 +188,14 @@ pub(super) fn sentence(what: &What) -> String {
         What::RolloutPaused => "rollout paused".to_owned(),
         What::RolloutResumed => "rollout resumed".to_owned(),
         What::RolloutPromoted { .. } => "candidate promoted to all of the traffic".to_owned(),
+        What::RouteReverted {
+            from,
+            to,
+            why,
+            actuation_us,
+        } => format!(
+            "route switched back from {from} to {to}: {why}; {to} had new requests within {actuation_us} µs"
+        ),
         What::RolloutReverted {
             why, actuation_us, ..
         } => format!(
@@ -214,7 +226,9 @@ pub(super) fn sentence(what: &What) -> String {
         | What::RolloutApproved { .. }
         | What::RolloutAwaitingGate { .. }
         | What::RolloutGateOpened { .. }
-        | What::RolloutGateRefused { .. }) => of_wait(waiting).unwrap_or_default(),
+        | What::RolloutGateRefused { .. }
+        | What::RolloutSmokePassed { .. }
+        | What::RolloutSmokeFailed { .. }) => of_wait(waiting).unwrap_or_default(),
     }
 }
 
@@ -252,6 +266,12 @@ fn of_wait(what: &What) -> Option<String> {
         Some(format!("{gate} of stage {stage} opened"))
     } else if let What::RolloutGateRefused { gate, stage } = what {
         Some(format!("{gate} of stage {stage} refused"))
+    } else if let What::RolloutSmokePassed { backend, requests } = what {
+        Some(format!(
+            "{backend} answered {requests} smoke requests as it has to"
+        ))
+    } else if let What::RolloutSmokeFailed { backend, why } = what {
+        Some(format!("{backend} failed a smoke request: {why}"))
     } else {
         None
     }

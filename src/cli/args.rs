@@ -254,9 +254,10 @@ pub(super) enum RolloutVerb {
     Promote(ActArgs),
     /// End it without blame: stable takes all, open sessions stay.
     Abort(ActArgs),
-    /// Switch back: stable takes all, the candidate's sessions move to it.
+    /// Switch back: stable takes all, the candidate's sessions move to it. Also after a promotion, and
+    /// with --to to any version that was stable or promoted before.
     #[command(visible_alias = "rollback")]
-    Revert(ActArgs),
+    Revert(RevertArgs),
     /// Wait until a rollout is over: exit code 0 promoted, 3 reverted, 4 timed out, 1 aborted.
     Wait(WaitArgs),
     /// List rollouts, latest first.
@@ -275,8 +276,9 @@ pub(super) struct StartArgs {
     /// The plan to follow. Default: the route's own.
     #[arg(long, value_name = "NAME", conflicts_with = "stages")]
     pub(super) plan: Option<PlanName>,
-    /// Percents to climb instead of a plan's.
-    #[arg(long, value_name = "5,25,50", value_delimiter = ',', value_parser = parse_percent)]
+    /// Percents to climb instead of a plan's. After the last one the candidate is promoted; 100 as the
+    /// last one stands for all but the plan's hold-back.
+    #[arg(long, value_name = "5,25,50,100", value_delimiter = ',', value_parser = parse_percent)]
     pub(super) stages: Vec<Percent>,
     /// Shortest time in each of these stages.
     #[arg(long, value_name = "TIME", default_value = "5m", requires = "stages", value_parser = duration_text::parse)]
@@ -305,6 +307,20 @@ pub(super) struct ActArgs {
     /// The rollout's id, or the name of the route that it runs on.
     #[arg(value_name = "ID")]
     pub(super) rollout: RolloutName,
+    /// Why; kept in the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+/// What to switch back.
+#[derive(Debug, Args)]
+pub(super) struct RevertArgs {
+    /// The rollout's id, or the name of its route.
+    #[arg(value_name = "ID")]
+    pub(super) rollout: RolloutName,
+    /// Give all new traffic of the route to this backend, which was stable or promoted before.
+    #[arg(long, value_name = "BACKEND")]
+    pub(super) to: Option<BackendName>,
     /// Why; kept in the history.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,

@@ -5,15 +5,15 @@ use std::fmt::Write;
 use http::Method;
 
 use super::api::Api;
-use super::args::{ActArgs, ListArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
+use super::args::{ActArgs, ListArgs, RevertArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
 use super::contract;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::wait;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
-    ActBody, DecisionBody, RolloutAction, RolloutBody, RolloutState, RolloutsBody, RouteBody,
-    StageRequest, StartRolloutBody, VerdictBody,
+    ActBody, DecisionBody, RevertBody, RolloutAction, RolloutBody, RolloutState, RolloutsBody,
+    RouteBody, StageRequest, StartRolloutBody, VerdictBody, WeightsReply,
 };
 use crate::model::RolloutId;
 
@@ -26,7 +26,7 @@ pub(super) async fn run(api: Api, verb: RolloutVerb, output: Output) -> Result<E
         RolloutVerb::Approve(args) => act(api, RolloutAction::Approve, args, output).await,
         RolloutVerb::Promote(args) => act(api, RolloutAction::Promote, args, output).await,
         RolloutVerb::Abort(args) => act(api, RolloutAction::Abort, args, output).await,
-        RolloutVerb::Revert(args) => act(api, RolloutAction::Revert, args, output).await,
+        RolloutVerb::Revert(args) => revert(api, args, output).await,
         RolloutVerb::Wait(WaitArgs { rollout, timeout }) => {
             let id = find(&api, &rollout, Which::Latest).await?;
             wait::until_over(&api, id, timeout, output).await
@@ -86,6 +86,50 @@ async fn act(
             error.failure(api.origin(), &format!("{} rollout {id}", action.as_str()))
         })?;
     output.answer(&rollout, |rollout| text(rollout, ""))?;
+    Ok(Exit::Done)
+}
+
+/// Back, also after a promotion.
+async fn revert(api: Api, args: RevertArgs, output: Output) -> Result<Exit, Failure> {
+    let RevertArgs {
+        rollout,
+        to,
+        reason,
+    } = args;
+    let Some(to) = to else {
+        let id = find(&api, &rollout, Which::Latest).await?;
+        let args = ActArgs {
+            rollout: RolloutName::Id(id),
+            reason,
+        };
+        return act(api, RolloutAction::Revert, args, output).await;
+    };
+    let RolloutName::Route(route) = rollout else {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--to takes the name of a route, not of a rollout",
+        )
+        .mend("`switchback rollout revert ROUTE --to BACKEND`"));
+    };
+    let path = format!("/v1/routes/{route}/revert");
+    let tried = format!("revert route {route} to {to}");
+    let body = RevertBody {
+        to: Some(to),
+        reason,
+    };
+    let reply: WeightsReply = api
+        .send(Method::POST, &path, &body)
+        .await
+        .map_err(|error| error.failure(api.origin(), &tried))?;
+    output.answer(&reply, |reply| {
+        let arms = reply.route.arms.iter();
+        let arms = arms.map(|arm| format!("{} {}", arm.backend, words::percent(arm.percent)));
+        format!(
+            "{}: {}\n",
+            reply.route.route,
+            arms.collect::<Vec<_>>().join(", ")
+        )
+    })?;
     Ok(Exit::Done)
 }
 

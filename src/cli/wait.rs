@@ -138,6 +138,7 @@ fn exit_of(state: RolloutState) -> Exit {
         | RolloutState::AwaitingApproval
         | RolloutState::AwaitingGate
         | RolloutState::Baking
+        | RolloutState::Standby
         | RolloutState::Aborted => Exit::Error,
     }
 }

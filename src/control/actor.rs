@@ -33,6 +33,7 @@ use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
 use super::scribe::Scribe;
 use super::sessions::Keeper;
+use super::standby::Standbys;
 use super::status::{PendingFile, Status};
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -99,6 +100,8 @@ pub struct Control {
     pub(super) started: Instant,
     pub(super) started_at: Timestamp,
     pub(super) readings: Readings,
+    /// What is known of candidates on standby.
+    pub(super) standbys: Standbys,
     /// What is known of the endpoints.
     pub(super) conditions: Arc<Conditions>,
     /// What was told of them.

@@ -91,6 +91,7 @@ impl Adoption {
         state.set_weights(weights);
         let in_split = |name: &BackendName| spec.split.contains_key(name);
         state.cooldowns.retain(|name, _| in_split(name));
+        state.trusted.retain(in_split);
         state
     }
 

@@ -28,6 +28,20 @@ pub struct SetWeights {
     pub author: Author,
 }
 
+/// A way back to an earlier version.
+#[derive(Clone, Debug)]
+pub struct RevertRoute {
+    /// The route.
+    pub route: RouteName,
+    /// The backend that gets all new traffic: one that was stable or promoted on the route. Default:
+    /// what the latest rollout went away from.
+    pub to: Option<BackendName>,
+    /// Refuse unless this is the generation in force.
+    pub if_match: Option<Generation>,
+    /// Who asks, and why.
+    pub author: Author,
+}
+
 /// A rollout to start.
 #[derive(Clone, Debug)]
 pub struct StartRollout {
@@ -59,10 +73,10 @@ pub enum Recipe {
     Stages(Vec<StageSpec>),
 }
 
-/// What a cooldown means to a start.
+/// What a cooldown, or the route's reverts of the last hour, mean to a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cooldown {
-    /// Refuse while the candidate cools down.
+    /// Refuse while the candidate cools down, or the route had too many reverts.
     Respect,
     /// Start all the same.
     Override,
@@ -151,6 +165,7 @@ pub(super) enum Command {
     SetWeights(SetWeights, Reply<Changed>),
     StartRollout(Box<(StartRollout, Option<ContractReport>)>, Reply<Changed>),
     ActOnRollout(ActOnRollout, Reply<Changed>),
+    RevertRoute(RevertRoute, Reply<Changed>),
     Reload(Author, Reply<ReloadReport>),
     HandOver(Reply<()>),
     TakeBack,

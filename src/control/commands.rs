@@ -14,6 +14,9 @@ use super::error::ControlError;
 /// Commands that wait for the one whose change is being written.
 const QUEUE_MAX: usize = 64;
 
+/// Counts starts that were refused.
+const STARTS_REFUSED: &str = "switchback_rollout_starts_refused_total";
+
 impl Control {
     pub(super) fn receive(&mut self, command: Command) {
         let is_handover = matches!(command, Command::HandOver(_) | Command::TakeBack);
@@ -27,6 +30,7 @@ impl Control {
             Command::ActOnRollout(asked, reply) if goes_back(asked.action) => {
                 self.go_back_by_hand(asked, reply);
             }
+            Command::RevertRoute(asked, reply) => self.revert_route(asked, reply),
             command @ (Command::SetWeights(..)
             | Command::StartRollout(..)
             | Command::ActOnRollout(..)) => self.take_in_turn(command),
@@ -60,6 +64,9 @@ impl Control {
             Command::StartRollout(asked, reply) => {
                 let (asked, contract) = *asked;
                 let planned = self.ground().start(&asked, contract);
+                if let Err(error) = &planned {
+                    count_refused(error);
+                }
                 self.submit_for(planned.map(|(change, id)| (change, Some(id))), reply);
             }
             Command::ActOnRollout(asked, reply) => {
@@ -68,7 +75,10 @@ impl Control {
                 self.submit_for(planned.map(|change| (change, Some(id))), reply);
             }
             // What waits for nothing has not waited for its turn.
-            other @ (Command::Reload(..) | Command::HandOver(_) | Command::TakeBack) => {
+            other @ (Command::Reload(..)
+            | Command::RevertRoute(..)
+            | Command::HandOver(_)
+            | Command::TakeBack) => {
                 self.receive(other);
             }
         }
@@ -108,6 +118,17 @@ impl Control {
     }
 }
 
+/// Counts a start that comes too soon after reverts.
+fn count_refused(error: &ControlError) {
+    let (route, reason) = match error {
+        ControlError::CoolingDown { route, .. } => (route, "cooldown"),
+        ControlError::TooManyReverts { route, .. } => (route, "max_reverts"),
+        _ => return,
+    };
+    let route = route.to_string();
+    metrics::counter!(STARTS_REFUSED, "route" => route, "reason" => reason).increment(1);
+}
+
 /// Whether stable gets all of the traffic back: what waits for no disk.
 fn goes_back(action: RolloutAction) -> bool {
     match action {
@@ -124,7 +145,8 @@ pub(super) fn refuse(command: Command, error: ControlError) {
     match command {
         Command::SetWeights(_, reply)
         | Command::StartRollout(_, reply)
-        | Command::ActOnRollout(_, reply) => drop(reply.send(Err(error))),
+        | Command::ActOnRollout(_, reply)
+        | Command::RevertRoute(_, reply) => drop(reply.send(Err(error))),
         Command::Reload(_, reply) => drop(reply.send(Err(error))),
         Command::HandOver(reply) => drop(reply.send(Err(error))),
         Command::TakeBack => {}

@@ -256,7 +256,7 @@ impl Control {
             let of = match (wanted, evidence.current_use()) {
                 (Some(of), _) => of,
                 (None, Some(_)) => continue,
-                (None, None) if run.state.is_judged() => TrialUse::Stage,
+                (None, None) if run.state.is_judged(&run.plan) => TrialUse::Stage,
                 (None, None) => TrialUse::Warmup,
             };
             let bad = spec.bad();
@@ -364,6 +364,20 @@ fn log(event: &Event) {
         What::ConfigRefused { errors, first } => {
             tracing::error!(kind, who, errors, %first, "the config file was refused");
         }
+        What::RouteReverted {
+            from,
+            to,
+            actuation_us,
+            ..
+        } => {
+            tracing::warn!(
+                kind, who, reason, route, generation, %from, %to, actuation_us,
+                "a route was reverted"
+            );
+        }
+        What::RolloutSmokeFailed { backend, why } => {
+            tracing::warn!(kind, route, rollout, %backend, why, "a smoke request failed");
+        }
         What::RolloutReverted {
             why, actuation_us, ..
         } => {
@@ -378,6 +392,7 @@ fn log(event: &Event) {
         | What::RolloutExtended { .. }
         | What::RolloutAwaitingApproval { .. }
         | What::RolloutApproved { .. }
+        | What::RolloutSmokePassed { .. }
         | What::RolloutAwaitingGate { .. }
         | What::RolloutGateOpened { .. }
         | What::RolloutGateRefused { .. }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,10 @@ use super::contract::ContractReport;
 use super::shares::{self, Weights};
 use super::timestamp::Timestamp;
 
+/// Over which reverts are counted.
+const HOUR: Duration = Duration::from_hours(1);
+/// Most reverts that are remembered: the highest `max_reverts_per_hour`.
+const MAX_REVERTS: usize = 100;
 /// The form of the document that this version writes.
 const VERSION: u32 = 1;
 
@@ -45,6 +50,12 @@ pub(super) struct RouteState {
     /// Until when no rollout of a backend starts.
     #[serde(default)]
     pub(super) cooldowns: BTreeMap<BackendName, Timestamp>,
+    /// When it was reverted, as far as that is an hour ago at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) reverts: Vec<Timestamp>,
+    /// Backends that were stable or promoted: where a person may go back to.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) trusted: BTreeSet<BackendName>,
     /// The rollout that runs, else the latest one.
     #[serde(default)]
     pub(super) run: Option<Box<Run>>,
@@ -131,6 +142,27 @@ impl RouteState {
     /// The rollout that runs.
     pub(super) fn running(&self) -> Option<&Run> {
         self.run.as_deref().filter(|run| !run.state.is_finished())
+    }
+
+    /// Notes that the route was switched back.
+    pub(super) fn note_revert(&mut self, at: Timestamp) {
+        self.reverts.retain(|then| at.since(*then) < HOUR);
+        self.reverts.push(at);
+        if self.reverts.len() > MAX_REVERTS {
+            self.reverts.remove(0);
+        }
+    }
+
+    /// How long no rollout starts, when so many reverts within an hour are too many; 0 are never.
+    pub(super) fn rests(&self, most: u32, now: Timestamp) -> Option<(usize, Duration)> {
+        let recent = self.reverts.iter().filter(|at| now.since(**at) < HOUR);
+        let recent: Vec<_> = recent.collect();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let spare = recent.len().checked_sub(most)?;
+        // The one whose hour is over next makes room.
+        let oldest = recent.get(spare).filter(|_| most > 0)?;
+        let left = HOUR.saturating_sub(now.since(**oldest));
+        Some((recent.len(), left))
     }
 
     /// Notes which backends have lost their share against `before`, and which have one again.

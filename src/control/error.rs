@@ -79,6 +79,18 @@ pub enum ControlError {
         /// Time left, in seconds.
         left_seconds: u64,
     },
+    /// The route had as many reverts in the last hour as its plan allows before it rests.
+    #[error(
+        "route `{route}` had {reverts} reverts within an hour, and no rollout starts for another {left_seconds} s"
+    )]
+    TooManyReverts {
+        /// The route.
+        route: RouteName,
+        /// How many there were.
+        reverts: usize,
+        /// Time left, in seconds.
+        left_seconds: u64,
+    },
     /// The candidate is what stable is, or no plan is known, or a stage makes no sense.
     #[error("{0}")]
     Invalid(String),

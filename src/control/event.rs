@@ -101,6 +101,20 @@ pub enum What {
         /// Number of the stage that may end, from 1.
         stage: u32,
     },
+    /// The candidate on standby answered every smoke request as it has to.
+    RolloutSmokePassed {
+        /// The candidate.
+        backend: BackendName,
+        /// How many requests each of its endpoints was sent.
+        requests: u32,
+    },
+    /// The candidate on standby did not, which reverts the rollout.
+    RolloutSmokeFailed {
+        /// The candidate.
+        backend: BackendName,
+        /// Which request, where, and what was wrong with the answer.
+        why: String,
+    },
     /// A rollout waits before a gate.
     RolloutAwaitingGate {
         /// The gate.
@@ -137,11 +151,31 @@ pub enum What {
     RolloutReverted {
         /// Why.
         why: RevertReason,
+        /// The candidate, which traffic went away from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<BackendName>,
+        /// Stable, which it went back to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<BackendName>,
+        /// Seconds since the rollout started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasted_seconds: Option<u64>,
         /// What the judge said: the record that decided, or, for a revert by a person, the latest.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Box<Record>>,
         /// From the moment that a worker recorded the deciding outcome, or the command came, to
         /// the moment that new requests went to stable, in µs.
+        actuation_us: u64,
+    },
+    /// A person went back to an earlier version, without a rollout that ran or after its promotion.
+    RouteReverted {
+        /// The backend that had the most traffic.
+        from: BackendName,
+        /// The one that has it now.
+        to: BackendName,
+        /// Why.
+        why: RevertReason,
+        /// From the moment control got the command to the moment that new requests went there, in µs.
         actuation_us: u64,
     },
     /// The rollout ended without blame.
@@ -203,6 +237,9 @@ impl What {
             Self::WeightsChanged { .. }
             | Self::RolloutStarted { .. }
             | Self::RolloutApproved { .. }
+            | Self::RouteReverted { .. }
+            | Self::RolloutSmokePassed { .. }
+            | Self::RolloutSmokeFailed { .. }
             | Self::RolloutAwaitingGate { .. }
             | Self::RolloutGateOpened { .. }
             | Self::RolloutGateRefused { .. }
@@ -226,6 +263,8 @@ impl What {
             Self::RolloutExtended { .. } => "rollout_extended",
             Self::RolloutAwaitingApproval { .. } => "rollout_awaiting_approval",
             Self::RolloutApproved { .. } => "rollout_approved",
+            Self::RolloutSmokePassed { .. } => "rollout_smoke_passed",
+            Self::RolloutSmokeFailed { .. } => "rollout_smoke_failed",
             Self::RolloutAwaitingGate { .. } => "rollout_awaiting_gate",
             Self::RolloutGateOpened { .. } => "rollout_gate_opened",
             Self::RolloutGateRefused { .. } => "rollout_gate_refused",
@@ -233,6 +272,7 @@ impl What {
             Self::RolloutResumed => "rollout_resumed",
             Self::RolloutPromoted { .. } => "rollout_promoted",
             Self::RolloutReverted { .. } => "rollout_reverted",
+            Self::RouteReverted { .. } => "route_reverted",
             Self::RolloutAborted => "rollout_aborted",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::ConfigRefused { .. } => "config_refused",

@@ -257,6 +257,10 @@ impl Control {
         let running = self.desired.routes.iter();
         let dead = running.filter_map(|(route, state)| {
             let run = state.running()?;
+            if run.state.is_on_standby(&run.plan) {
+                // It may well be starting, and no traffic depends on it.
+                return None;
+            }
             let reason = why_dead(&self.conditions.find(&run.candidate)?)?;
             let stable = self.conditions.find(&run.stable)?;
             why_dead(&stable).is_none().then(|| (route.clone(), reason))

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::judge::Judge;
 use crate::listener::spec::ListenerSpec;
 use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName};
-use crate::rollout::spec::{PlanSpec, StageSpec};
+use crate::rollout::spec::{KindSpec, PlanSpec, StageSpec};
 use crate::rollout::{Event as Step, Plan, Refusal, State};
 
 use super::adopt;
@@ -80,6 +79,16 @@ impl Ground<'_> {
         let mut state = self.idle_route(route)?.clone();
         let stable = self.stable_for(asked, &state)?;
         let (plan_name, plan) = self.plan(asked)?;
+        let rests = state.rests(plan.max_reverts_per_hour, self.moment.at);
+        if let Some((reverts, left)) = rests
+            && asked.cooldown == Cooldown::Respect
+        {
+            return Err(ControlError::TooManyReverts {
+                route: route.clone(),
+                reverts,
+                left_seconds: left.as_secs().max(1),
+            });
+        }
         let mut routes = self.config.spec().routes.iter();
         let spec = routes.find(|spec| spec.name == *route);
         let contract = contract::admit(spec, (asked, &stable), contract)?;
@@ -87,6 +96,7 @@ impl Ground<'_> {
         let id = RolloutId(number);
         state.seed = number;
         state.reverted.remove(&asked.to);
+        state.trusted.insert(stable.clone());
         state.run = Some(Box::new(Run {
             id,
             stable,
@@ -175,7 +185,7 @@ impl Ground<'_> {
         }
     }
 
-    fn route(&self, route: &RouteName) -> Result<&RouteState, ControlError> {
+    pub(super) fn route(&self, route: &RouteName) -> Result<&RouteState, ControlError> {
         let state = self.desired.routes.get(route);
         state.ok_or_else(|| ControlError::UnknownRoute {
             route: route.clone(),
@@ -259,9 +269,11 @@ impl Ground<'_> {
 fn with_stages(base: Option<PlanSpec>, stages: &[StageSpec]) -> Result<PlanSpec, ControlError> {
     if let Some(base) = base {
         return Ok(PlanSpec {
+            // Stages that are named are climbed.
+            kind: KindSpec::Canary,
             // A last stage of 100 percent says itself how long the bake is.
             bake: match stages.last() {
-                Some(last) if last.percent == Percent::HUNDRED => Duration::ZERO,
+                Some(last) if last.percent == Percent::HUNDRED => None,
                 Some(_) | None => base.bake,
             },
             stages: stages.to_vec(),

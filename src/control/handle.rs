@@ -11,7 +11,7 @@ use crate::store::{Store, StoreReader};
 
 use super::author::Author;
 use super::command::{
-    ActOnRollout, Changed, Command, HistoryFilter, Reply, SetWeights, StartRollout,
+    ActOnRollout, Changed, Command, HistoryFilter, Reply, RevertRoute, SetWeights, StartRollout,
 };
 use super::contract::{AskContract, ContractReport, Inspector};
 use super::error::ControlError;
@@ -89,6 +89,12 @@ impl ControlHandle {
             }
             done => done,
         }
+    }
+
+    /// Gives all new traffic of a route to an earlier version, in force before it is on disk like
+    /// a revert.
+    pub async fn revert_route(&self, request: RevertRoute) -> Result<Changed, ControlError> {
+        self.ask(|reply| Command::RevertRoute(request, reply)).await
     }
 
     /// Reads the config file again and puts it in force when it has no errors.

@@ -46,6 +46,7 @@ mod history;
 mod keys;
 mod ledger;
 mod loads;
+mod manual;
 mod open;
 mod past;
 mod picture;
@@ -55,6 +56,7 @@ mod reverts;
 mod scribe;
 mod sessions;
 mod shares;
+mod standby;
 mod status;
 mod steps;
 #[cfg(test)]
@@ -71,7 +73,8 @@ pub use actor::Control;
 pub use author::Author;
 pub use certificates::Certificates;
 pub use command::{
-    ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RolloutAction, SetWeights, StartRollout,
+    ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RevertRoute, RolloutAction, SetWeights,
+    StartRollout,
 };
 pub use contract::{Acceptance, AskContract, ContractReport, ContractResult};
 pub use error::ControlError;

@@ -28,6 +28,7 @@ use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
 use super::scribe::{Belonging, Scribe};
 use super::sessions::Keeper;
+use super::standby::Standbys;
 use super::status::{Status, StoreHealth};
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -169,6 +170,7 @@ pub(super) fn assemble<T>(
         started,
         started_at: at,
         readings: Readings::default(),
+        standbys: Standbys::default(),
         conditions: Arc::clone(&options.conditions),
         told: Told::default(),
         queue: VecDeque::new(),

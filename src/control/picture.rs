@@ -340,6 +340,7 @@ fn phase(run: &Run, paused: bool, in_stage: &str) -> RolloutPhase {
             "awaiting_approval" => RolloutPhase::AwaitingApproval,
             "awaiting_gate" => RolloutPhase::AwaitingGate,
             "baking" => RolloutPhase::Baking,
+            "standby" => RolloutPhase::Standby,
             _ => RolloutPhase::Running,
         },
     }

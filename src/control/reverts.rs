@@ -16,6 +16,7 @@ use super::command::{ActOnRollout, Changed, Reply, RolloutAction};
 use super::desired::RouteState;
 use super::error::ControlError;
 use super::event::What;
+use super::manual;
 use super::steps::{self, Stepped};
 
 impl Control {
@@ -61,7 +62,9 @@ impl Control {
         let each = self.evidence.iter();
         let routes = each.map(|(route, it)| (route.clone(), it.oldest().unwrap_or(seen)));
         for (route, decided) in routes.collect::<Vec<_>>() {
-            self.hear_judge(&route, decided);
+            if !self.look_at_standby(&route, seen) {
+                self.hear_judge(&route, decided);
+            }
         }
     }
 
@@ -102,7 +105,7 @@ impl Control {
         run.record = Some(record);
         let reverts = matches!(verdict, Verdict::Revert { .. });
         // In the warm-up only a guard can speak; otherwise time goes by.
-        let step = if reverts || run.state.is_judged() {
+        let step = if reverts || run.state.is_judged(&run.plan) {
             Step::Verdict(verdict)
         } else {
             Step::Tick
@@ -112,7 +115,7 @@ impl Control {
     }
 
     /// Lets a rollout take a step of its own accord.
-    fn step(&mut self, route: &RouteName, step: Step, author: Author, seen: Instant) {
+    pub(super) fn step(&mut self, route: &RouteName, step: Step, author: Author, seen: Instant) {
         let Ok((state, stepped)) = self.try_step(route, step) else {
             // Only persons are refused anything.
             return;
@@ -160,20 +163,35 @@ impl Control {
     /// A person's revert or abort.
     pub(super) fn go_back_by_hand(&mut self, asked: ActOnRollout, reply: Reply<Changed>) {
         let seen = Instant::now();
+        if let Some((route, state, stepped)) = self.try_after_promotion(&asked) {
+            let who = Asked::by_hand(asked.author, reply, seen);
+            return self.go_back(&route, state, stepped, who);
+        }
         match self.try_by_hand(&asked) {
             Ok((route, state, stepped)) => {
-                let asked = Asked {
-                    author: asked.author,
-                    reply: Some(reply),
-                    seen,
-                };
-                self.go_back(&route, state, stepped, asked);
+                let who = Asked::by_hand(asked.author, reply, seen);
+                self.go_back(&route, state, stepped, who);
             }
             Err(error) => {
                 // Whoever asked may have left.
                 let _ = reply.send(Err(error));
             }
         }
+    }
+
+    /// What to do about a revert of a rollout whose candidate was promoted.
+    fn try_after_promotion(
+        &self,
+        asked: &ActOnRollout,
+    ) -> Option<(RouteName, RouteState, Stepped)> {
+        self.ground().check_generation(asked.if_match).ok()?;
+        if asked.action != RolloutAction::Revert {
+            return None;
+        }
+        let route = self.desired.route_of(asked.rollout)?;
+        let state = self.desired.routes.get(route)?.clone();
+        let (state, stepped) = manual::after_promotion(state, self.moment())?;
+        Some((route.clone(), state, stepped))
     }
 
     fn try_by_hand(
@@ -204,7 +222,7 @@ impl Control {
     }
 
     /// Publishes first and leaves the disk for later: a revert waits for nothing.
-    fn go_back(
+    pub(super) fn go_back(
         &mut self,
         route: &RouteName,
         mut state: RouteState,
@@ -220,7 +238,9 @@ impl Control {
         let taken_us = u64::try_from(asked.seen.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.overtake(route);
         for mut what in stepped.whats {
-            if let What::RolloutReverted { actuation_us, .. } = &mut what {
+            if let What::RolloutReverted { actuation_us, .. }
+            | What::RouteReverted { actuation_us, .. } = &mut what
+            {
                 *actuation_us = taken_us;
             }
             self.tell(Draft {
@@ -283,9 +303,20 @@ impl Control {
 }
 
 /// Who goes back, and who waits to hear of it.
-struct Asked {
+pub(super) struct Asked {
     author: Author,
     reply: Option<Reply<Changed>>,
     /// When the reason for it was recorded, or the command came.
     seen: Instant,
+}
+
+impl Asked {
+    /// A person, who waits.
+    pub(super) fn by_hand(author: Author, reply: Reply<Changed>, seen: Instant) -> Self {
+        Self {
+            author,
+            reply: Some(reply),
+            seen,
+        }
+    }
 }

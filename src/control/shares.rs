@@ -66,6 +66,30 @@ pub(super) fn at(
         .collect()
 }
 
+/// Everything that all have, for one of them.
+pub(super) fn all_on(now: &Weights, to: &BackendName) -> Weights {
+    let whole = total(now).clamp(1, u64::from(Weight::MAX.share()));
+    let whole = u32::try_from(whole)
+        .ok()
+        .and_then(|it| Weight::new(it).ok());
+    let weight = |name: &BackendName| match whole {
+        Some(whole) if name == to => whole,
+        Some(_) | None => Weight::ZERO,
+    };
+    now.keys()
+        .map(|name| (name.clone(), weight(name)))
+        .collect()
+}
+
+/// What one has, for another; `None` when the other is not among them.
+pub(super) fn moved(now: &Weights, from: &BackendName, to: &BackendName) -> Option<Weights> {
+    let sum = now.get(from)?.share().saturating_add(now.get(to)?.share());
+    let mut weights = now.clone();
+    weights.insert(from.clone(), Weight::ZERO);
+    weights.insert(to.clone(), Weight::new(sum).unwrap_or(Weight::MAX));
+    Some(weights)
+}
+
 /// The backend with the largest weight; of equal ones the first by name.
 pub(super) fn heaviest(weights: &Weights) -> Option<BackendName> {
     let mut heaviest: Option<(&BackendName, Weight)> = None;

@@ -307,6 +307,8 @@ pub enum RolloutPhase {
     AwaitingGate,
     /// In the last stage before the promotion, with a hold-back left on stable.
     Baking,
+    /// Without traffic: the candidate has to be healthy and to answer smoke requests.
+    Standby,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back.
@@ -331,6 +333,7 @@ impl RolloutPhase {
             Self::AwaitingApproval => "awaiting_approval",
             Self::AwaitingGate => "awaiting_gate",
             Self::Baking => "baking",
+            Self::Standby => "standby",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",

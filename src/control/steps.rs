@@ -91,11 +91,16 @@ fn finished(route: &mut RouteState, finish: Finish, at: Timestamp) {
     };
     match finish {
         Finish::Reverted { .. } => {
-            route.reverted.insert(run.candidate.clone());
+            let candidate = run.candidate.clone();
             let until = at.after(run.plan.cooldown);
-            route.cooldowns.insert(run.candidate.clone(), until);
+            route.cooldowns.insert(candidate.clone(), until);
+            route.reverted.insert(candidate);
+            route.note_revert(at);
         }
-        Finish::Promoted | Finish::Aborted => {}
+        Finish::Promoted => {
+            route.trusted.insert(run.candidate.clone());
+        }
+        Finish::Aborted => {}
     }
 }
 
@@ -103,6 +108,13 @@ fn told(note: Note, run: &Run) -> What {
     let number = |stage: usize| u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1);
     let verdict = || run.record.clone().map(Box::new);
     match note {
+        // Behind a stage without traffic.
+        Note::WarmupStarted { percent } if run.plan.first() > 0 => What::RolloutAdvanced {
+            stage: number(run.plan.first()),
+            stages: stages(run),
+            percent,
+            verdict: None,
+        },
         Note::WarmupStarted { percent } => What::RolloutStarted {
             stable: run.stable.clone(),
             candidate: run.candidate.clone(),
@@ -112,8 +124,10 @@ fn told(note: Note, run: &Run) -> What {
             percent,
             contract: run.contract.clone(),
         },
-        // Without a warm-up the first stage is the start.
-        Note::StageStarted { stage: 0, percent } if run.plan.warmup.is_zero() => {
+        // Without a warm-up before it the first stage is the start.
+        Note::StageStarted { stage: 0, percent }
+            if run.plan.warmup.is_zero() || run.plan.first() > 0 =>
+        {
             What::RolloutStarted {
                 stable: run.stable.clone(),
                 candidate: run.candidate.clone(),
@@ -156,6 +170,9 @@ fn told(note: Note, run: &Run) -> What {
         Note::Promoted => What::RolloutPromoted { verdict: verdict() },
         Note::Reverted { reason } => What::RolloutReverted {
             why: reason,
+            from: Some(run.candidate.clone()),
+            to: Some(run.stable.clone()),
+            lasted_seconds: Some(Timestamp::now().since(run.started_at).as_secs()),
             verdict: verdict(),
             actuation_us: 0,
         },

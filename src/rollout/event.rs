@@ -37,6 +37,19 @@ pub enum Event {
         /// The answer.
         answer: Answer,
     },
+    /// How the candidate does at a stage that gives it no traffic. It means nothing at others.
+    Report(Report),
+}
+
+/// How a candidate without traffic does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It has not proved itself yet.
+    NotYet,
+    /// It is fit for traffic.
+    Ready,
+    /// It is not, and is to be reverted for it.
+    Failed(RevertReason),
 }
 
 /// What `control` has to do, in this order.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::judge::{HoldReason, Verdict};
 use crate::model::RevertReason;
 
-use super::event::{Action, Event, Finish, Note, Refusal, TrialUse};
+use super::event::{Action, Event, Finish, Note, Refusal, Report, TrialUse};
 use super::gate::{Answer, Ask, Gate};
-use super::plan::Plan;
+use super::plan::{Plan, Stage, StageRole};
 use super::spec::{InconclusiveSpec, RefusedSpec};
 use super::state::{Phase, State, Waits};
 
@@ -76,6 +76,10 @@ impl Walk<'_> {
                 self.hear_gate(ask, answer);
                 Ok(())
             }
+            Event::Report(report) => {
+                self.hear_report(report);
+                Ok(())
+            }
         }
     }
 
@@ -113,9 +117,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The candidate's first traffic.
-    fn begin(&mut self) {
-        if self.plan.warmup > Duration::ZERO {
+    /// Enters a stage; the first one with traffic after the warm-up.
+    fn come_to(&mut self, index: usize) {
+        if self.plan.warmup > Duration::ZERO && index == self.plan.first() {
             self.enter(Phase::Warmup);
             let percent = self.state.percent(self.plan);
             self.actions.extend([
@@ -124,7 +128,7 @@ impl Walk<'_> {
                 Action::Record(Note::WarmupStarted { percent }),
             ]);
         } else {
-            self.enter_stage(0);
+            self.enter_stage(index);
         }
     }
 
@@ -148,8 +152,8 @@ impl Walk<'_> {
             Gate::ConfirmAdvance if self.next_stage().is_some() => self.meet(Gate::PreStage),
             Gate::ConfirmAdvance => self.meet(Gate::PrePromote),
             Gate::PreStage => match self.next_stage() {
-                Some(index) => self.enter_stage(index),
-                None => self.begin(),
+                Some(index) => self.come_to(index),
+                None => self.come_to(0),
             },
             Gate::PrePromote => self.promote(),
         }
@@ -231,7 +235,7 @@ impl Walk<'_> {
             self.revert(reason);
             return;
         }
-        if self.state.is_judged() {
+        if self.state.is_judged(self.plan) {
             self.state.verdict = Some(verdict);
             self.progress();
         }
@@ -243,7 +247,9 @@ impl Walk<'_> {
             return;
         }
         match self.state.phase {
-            Phase::Warmup if self.state.elapsed >= self.plan.warmup => self.enter_stage(0),
+            Phase::Warmup if self.state.elapsed >= self.plan.warmup => {
+                self.enter_stage(self.plan.first());
+            }
             Phase::Stage { index } => self.progress_stage(index),
             Phase::Warmup
             | Phase::Pending
@@ -260,6 +266,18 @@ impl Walk<'_> {
         if self.state.elapsed < stage.duration || self.state.waits.is_leaving() {
             return;
         }
+        match stage.role {
+            StageRole::Climb | StageRole::Bake => self.progress_judged(index, stage),
+            StageRole::Standby => {
+                let within = self.plan.standby.as_ref().map(|it| it.healthy_within);
+                if within.is_some_and(|within| self.state.elapsed >= within) {
+                    self.revert(RevertReason::HealthCheckFailed);
+                }
+            }
+        }
+    }
+
+    fn progress_judged(&mut self, index: usize, stage: Stage) {
         match self.wish() {
             Wish::Leave if stage.approve => self.await_approval(index),
             Wish::Leave => self.meet(Gate::ConfirmAdvance),
@@ -267,6 +285,19 @@ impl Walk<'_> {
             Wish::Ask => self.await_approval(index),
             Wish::Stay if self.state.elapsed >= self.plan.max_stage => self.await_approval(index),
             Wish::Stay => self.extend(index),
+        }
+    }
+
+    fn hear_report(&mut self, report: Report) {
+        if self.started().is_err() || !self.state.is_unused(self.plan) {
+            return;
+        }
+        match report {
+            Report::Failed(reason) => self.revert(reason),
+            Report::Ready if !self.state.paused && !self.state.waits.is_leaving() => {
+                self.meet(Gate::ConfirmAdvance);
+            }
+            Report::Ready | Report::NotYet => self.progress(),
         }
     }
 
@@ -317,8 +348,13 @@ impl Walk<'_> {
         if percent != before {
             self.actions.push(Action::SetPercent(percent));
         }
+        let trial = if self.plan.is_judged(index) {
+            TrialUse::Stage
+        } else {
+            TrialUse::Warmup
+        };
         self.actions.extend([
-            Action::NewTrial(TrialUse::Stage),
+            Action::NewTrial(trial),
             Action::Record(Note::StageStarted {
                 stage: index,
                 percent,

@@ -20,7 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Action, Event, Finish, Note, Refusal, TrialUse};
+pub use event::{Action, Event, Finish, Note, Refusal, Report, TrialUse};
 pub use gate::{Answer, Ask, Gate};
 pub use machine::{Step, step};
 pub use plan::{Plan, PlanError, Stage, StageRole};

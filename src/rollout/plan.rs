@@ -9,7 +9,7 @@ use crate::judge::Terms;
 use crate::model::Percent;
 
 use super::gate::Gate;
-use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec};
+use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec, StandbySpec};
 
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub struct Plan {
     pub max_stage: Duration,
     /// Time after a revert in which no rollout of the same candidate starts.
     pub cooldown: Duration,
+    /// So many reverts of the route within an hour refuse further starts; 0 never do. Plans of
+    /// earlier versions had no such bound.
+    #[serde(default)]
+    pub max_reverts_per_hour: u32,
     /// What the judge tolerates.
     pub terms: Terms,
     /// Where it asks others whether it may go on.
@@ -32,6 +36,9 @@ pub struct Plan {
     /// What a gate's refusal does, [`Gate::ConfirmStart`]'s apart, which aborts.
     #[serde(default)]
     pub refused: RefusedSpec,
+    /// How the candidate proves itself in the stage on standby.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbySpec>,
 }
 
 /// One step of a plan.
@@ -58,6 +65,8 @@ pub enum StageRole {
     /// The last share before the promotion, with the hold-back left on stable, so that there is
     /// something to compare with. The candidate is judged.
     Bake,
+    /// The candidate gets no traffic and has to be healthy and to answer smoke requests.
+    Standby,
 }
 
 impl StageRole {
@@ -66,6 +75,7 @@ impl StageRole {
         match self {
             Self::Climb => "climb",
             Self::Bake => "bake",
+            Self::Standby => "standby",
         }
     }
 }
@@ -102,9 +112,11 @@ impl Plan {
             inconclusive: spec.inconclusive,
             max_stage: spec.max_stage,
             cooldown: spec.cooldown,
+            max_reverts_per_hour: spec.max_reverts_per_hour,
             terms,
             gates: BTreeSet::new(),
             refused: spec.refused,
+            standby: spec.standby(),
         })
     }
 
@@ -118,6 +130,21 @@ impl Plan {
         self.stages.get(index)
     }
 
+    /// Whether the candidate is judged at a stage.
+    pub fn is_judged(&self, index: usize) -> bool {
+        match self.stage(index).map(|stage| stage.role) {
+            Some(StageRole::Climb | StageRole::Bake) => true,
+            Some(StageRole::Standby) | None => false,
+        }
+    }
+
+    /// Place of the first stage that gives the candidate traffic.
+    pub fn first(&self) -> usize {
+        let mut stages = self.stages.iter();
+        let first = stages.position(|stage| stage.percent > Percent::ZERO);
+        first.unwrap_or_default()
+    }
+
     /// The least time that all stages take together, over which the judge spreads its bets.
     pub fn planned(&self) -> Duration {
         self.stages.iter().fold(Duration::ZERO, |sum, stage| {
@@ -128,15 +155,21 @@ impl Plan {
 
 /// The stages of a spec without problems.
 fn lower(spec: &PlanSpec) -> Vec<Stage> {
+    let standby = spec.standby().map(|_| Stage {
+        percent: Percent::ZERO,
+        duration: Duration::ZERO,
+        approve: false,
+        role: StageRole::Standby,
+    });
     let climbs = spec.climbs().iter().map(|stage| Stage {
         percent: stage.percent,
         duration: stage.duration,
         approve: stage.approve,
         role: StageRole::Climb,
     });
-    let mut stages: Vec<_> = climbs.collect();
+    let mut stages: Vec<_> = standby.into_iter().chain(climbs).collect();
     let whole = spec.whole();
-    let duration = whole.map_or(spec.bake, |stage| stage.duration);
+    let duration = whole.map_or(spec.bake(), |stage| stage.duration);
     let approve = whole.is_some_and(|stage| stage.approve);
     if duration > Duration::ZERO || approve {
         let highest = stages.last().map(|stage| f64::from(stage.percent));

@@ -1,5 +1,7 @@
 //! The `plans` section of the file.
 
+mod standby;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,23 +9,36 @@ use serde::{Deserialize, Serialize};
 use crate::judge::spec::JudgeSpec;
 use crate::model::{Percent, duration_text};
 
+pub use standby::{SmokeSpec, StandbySpec};
+
 /// The recipe of a rollout: stages the candidate climbs while the judge agrees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSpec {
+    /// `canary` climbs its `stages`. `blue_green` has none: its candidate waits on standby until it
+    /// is healthy and has answered the smoke requests, gets all traffic but the hold-back at once,
+    /// and is promoted after the bake. Default `canary`.
+    #[serde(default)]
+    pub kind: KindSpec,
     /// One to 32 stages, with growing percents above 0 and at most 99, since a candidate with all of
     /// the traffic has nothing to be compared with. After the last stage the candidate is promoted
-    /// to all of the traffic. A last stage of 100 stands for a bake of its time.
+    /// to all of the traffic. A last stage of 100 stands for a bake of its time. A `blue_green` plan
+    /// has none.
+    #[serde(default)]
     pub stages: Vec<StageSpec>,
     /// The percent that stays on stable during the bake, so that there is something to compare with;
     /// above 0 and at most 50. Default 5.
     #[serde(default = "default_hold_back")]
     pub hold_back: Percent,
     /// Time after the stages with all but the hold-back on the candidate, judged, before it is
-    /// promoted. Default 0s: it is promoted after the last stage.
-    #[serde(default, with = "duration_text")]
-    #[schemars(with = "String")]
-    pub bake: Duration,
+    /// promoted. Default 0s: it is promoted after the last stage; of a `blue_green` plan 5m.
+    #[serde(default, with = "duration_text::option")]
+    #[schemars(with = "Option<String>")]
+    pub bake: Option<Duration>,
+    /// How the candidate proves itself before it gets any traffic. Default: not at all; of a
+    /// `blue_green` plan by being healthy for 10s.
+    #[serde(default)]
+    pub standby: Option<StandbySpec>,
     /// Time after the start that is not judged, so that a cold candidate is not blamed; one that
     /// cannot be reached is reverted all the same. Default 0s.
     #[serde(default, with = "duration_text")]
@@ -41,6 +56,10 @@ pub struct PlanSpec {
     #[serde(default = "default_cooldown", with = "duration_text")]
     #[schemars(with = "String")]
     pub cooldown: Duration,
+    /// So many reverts of a route within an hour refuse further starts there until one of them is an
+    /// hour old, at most 100. Reverts themselves are never held back. Default 3; 0 turns it off.
+    #[serde(default = "default_max_reverts")]
+    pub max_reverts_per_hour: u32,
     /// What the judge tolerates.
     #[serde(default)]
     pub judge: JudgeSpec,
@@ -55,9 +74,35 @@ impl PlanSpec {
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = self.stage_problems();
         problems.extend(self.bake_problems());
+        if self.max_reverts_per_hour > MAX_REVERTS_PER_HOUR {
+            let message = format!(
+                "{} is above {MAX_REVERTS_PER_HOUR}",
+                self.max_reverts_per_hour
+            );
+            problems.push(("max_reverts_per_hour".to_owned(), message));
+        }
+        let standby = self.standby.iter().flat_map(StandbySpec::problems);
+        problems.extend(standby.map(|(path, message)| (format!("standby.{path}"), message)));
         let judge = self.judge.problems().into_iter();
         problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
         problems
+    }
+
+    /// Time of the bake, unless a last stage says it.
+    pub(super) fn bake(&self) -> Duration {
+        self.bake.unwrap_or(match self.kind {
+            KindSpec::Canary => Duration::ZERO,
+            KindSpec::BlueGreen => DEFAULT_BAKE,
+        })
+    }
+
+    /// How the candidate proves itself before it gets any traffic.
+    pub(super) fn standby(&self) -> Option<StandbySpec> {
+        match (self.kind, &self.standby) {
+            (_, Some(standby)) => Some(standby.clone()),
+            (KindSpec::BlueGreen, None) => Some(StandbySpec::default()),
+            (KindSpec::Canary, None) => None,
+        }
     }
 
     /// The stages below 100 percent.
@@ -88,7 +133,7 @@ impl PlanSpec {
         let Some(whole) = self.whole() else {
             return problems;
         };
-        if !self.bake.is_zero() {
+        if self.bake.is_some_and(|bake| !bake.is_zero()) {
             let message = "the last stage of 100 percent is a bake already; leave one of them out";
             problems.push(("bake".to_owned(), message.to_owned()));
         }
@@ -99,8 +144,25 @@ impl PlanSpec {
         problems
     }
 
+    /// A blue-green plan switches once.
+    fn switch_problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if !self.stages.is_empty() {
+            let message = "a blue_green plan has no stages: it switches once; say `kind: canary`, or leave them out";
+            problems.push(("stages".to_owned(), message.to_owned()));
+        }
+        if self.bake().is_zero() {
+            let message = "is 0s: the candidate would get all of the traffic without being judged; give it a time";
+            problems.push(("bake".to_owned(), message.to_owned()));
+        }
+        problems
+    }
+
     fn stage_problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
+        if self.kind == KindSpec::BlueGreen {
+            return self.switch_problems();
+        }
         if self.stages.is_empty() || self.stages.len() > MAX_STAGES {
             let message = format!("{} stages; a plan has 1 to {MAX_STAGES}", self.stages.len());
             problems.push(("stages".to_owned(), message));
@@ -126,12 +188,29 @@ impl PlanSpec {
     }
 }
 
+/// Time of a blue-green plan's bake.
+const DEFAULT_BAKE: Duration = Duration::from_mins(5);
+/// Highest `max_reverts_per_hour`.
+const MAX_REVERTS_PER_HOUR: u32 = 100;
 /// Highest `hold_back`.
 const HIGHEST_HOLD_BACK: f64 = 50.0;
 /// Most stages of a plan.
 const MAX_STAGES: usize = 32;
 /// Highest percent of a stage.
 const HIGHEST_PERCENT: f64 = 99.0;
+
+/// How a plan brings its candidate to the traffic.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum KindSpec {
+    /// Stage by stage.
+    #[default]
+    Canary,
+    /// All at once, after it has proved itself on standby.
+    BlueGreen,
+}
 
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -189,6 +268,10 @@ fn default_hold_back() -> Percent {
 
 fn default_max_stage() -> Duration {
     Duration::from_hours(24)
+}
+
+fn default_max_reverts() -> u32 {
+    3
 }
 
 fn default_cooldown() -> Duration {

@@ -75,7 +75,7 @@ pub(super) enum Waits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`,
-    /// `awaiting_gate`, `baking`, `promoted`, `reverted` or `aborted`.
+    /// `awaiting_gate`, `baking`, `standby`, `promoted`, `reverted` or `aborted`.
     pub phase: &'static str,
     /// Whether a person stopped the clock.
     pub paused: bool,
@@ -155,15 +155,25 @@ impl State {
 
     /// Whether the rollout is at a stage, so that its evidence is judged; in the warm-up only
     /// guards look at it.
-    pub fn is_judged(&self) -> bool {
-        matches!(self.phase, Phase::Stage { .. })
+    pub fn is_judged(&self, plan: &Plan) -> bool {
+        matches!(self.phase, Phase::Stage { index } if plan.is_judged(index))
+    }
+
+    /// Whether it is at a stage that gives the candidate no traffic.
+    pub(super) fn is_unused(&self, plan: &Plan) -> bool {
+        matches!(self.phase, Phase::Stage { index } if !plan.is_judged(index))
+    }
+
+    /// Whether the candidate has yet to prove itself on standby.
+    pub fn is_on_standby(&self, plan: &Plan) -> bool {
+        self.is_unused(plan) && !self.waits.is_leaving()
     }
 
     /// The candidate's share of new traffic.
     pub fn percent(&self, plan: &Plan) -> Percent {
         match self.phase {
             Phase::Pending | Phase::Reverted { .. } | Phase::Aborted => Percent::ZERO,
-            Phase::Warmup => percent_of(plan.stage(0)),
+            Phase::Warmup => percent_of(plan.stage(plan.first())),
             Phase::Stage { index } => percent_of(plan.stage(index)),
             Phase::Promoted => Percent::HUNDRED,
         }
@@ -213,6 +223,7 @@ impl State {
         let role = plan.stage(index).map(|stage| stage.role);
         match (self.waits, role) {
             (Waits::Time, Some(StageRole::Bake)) => "baking",
+            (Waits::Time, Some(StageRole::Standby)) => "standby",
             (waits, _) => waits.as_str(),
         }
     }

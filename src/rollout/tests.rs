@@ -162,12 +162,12 @@ fn a_warm_up_gives_traffic_and_is_not_judged() {
     let actions = rollout.take(Event::Start, 100).unwrap();
     assert_eq!(actions[0], Action::SetPercent(percent(5.0)));
     assert_eq!(actions[1], Action::NewTrial(TrialUse::Warmup));
-    assert!(!rollout.state.is_judged());
+    assert!(!rollout.state.is_judged(&rollout.plan));
 
     assert_eq!(rollout.take(PASS, 129), Ok(vec![]));
     let actions = rollout.take(Event::Tick, 130).unwrap();
     assert_eq!(actions[0], Action::NewTrial(TrialUse::Stage));
-    assert!(rollout.state.is_judged());
+    assert!(rollout.state.is_judged(&rollout.plan));
 }
 
 #[test]
@@ -476,8 +476,8 @@ proptest! {
                 let may = match event {
                     Event::Start | Event::Approve | Event::Promote | PASS => true,
                     // A pass that came before the stage's time was over, or the plan's own leave.
-                    Event::Tick | Event::Verdict(Verdict::Hold { .. }) => before.is_judged() && (before.verdict.is_some() || plan.inconclusive == InconclusiveSpec::Advance),
-                    Event::Verdict(Verdict::Revert { .. }) | Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone | Event::Gate { .. } => false,
+                    Event::Tick | Event::Verdict(Verdict::Hold { .. }) => before.is_judged(&plan) && (before.verdict.is_some() || plan.inconclusive == InconclusiveSpec::Advance),
+                    Event::Verdict(Verdict::Revert { .. }) | Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone | Event::Gate { .. } | Event::Report(_) => false,
                 };
                 prop_assert!(may, "{event:?} {before:?}");
             }

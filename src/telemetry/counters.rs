@@ -113,6 +113,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Comparisons of what two versions promise, by route and result",
     ),
     (
+        "switchback_rollout_starts_refused_total",
+        "Starts of rollouts that were refused because of earlier reverts, by route and reason",
+    ),
+    (
         "switchback_arms_passed_over_total",
         "Requests that went to another backend of their route because theirs had no fit endpoint",
     ),

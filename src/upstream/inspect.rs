@@ -70,7 +70,7 @@ pub async fn inspect(
         for (url, condition) in endpoints {
             let tls = conditions.tls_of(backend);
             let dial = Dial::new(url, (&known.spec, tls.as_ref()), condition);
-            let host = host_of(url, &known, how);
+            let host = host_of(url, &known, how.host.as_ref());
             match visit(dial, (host, token.clone()), how).await {
                 Err(error @ InspectError::Connect(_)) => last = error,
                 done => return done,
@@ -83,8 +83,12 @@ pub async fn inspect(
     all.unwrap_or(Err(InspectError::Timeout(how.timeout)))
 }
 
-/// The host that an endpoint is asked for.
-fn host_of(url: &EndpointUrl, known: &Conditioned, how: &Inspection) -> HeaderValue {
+/// The host that an endpoint is asked for; `kept` is the one of the request.
+pub(super) fn host_of(
+    url: &EndpointUrl,
+    known: &Conditioned,
+    kept: Option<&HeaderValue>,
+) -> HeaderValue {
     let own = || {
         // The address of an endpoint is a valid host.
         HeaderValue::try_from(url.authority())
@@ -92,7 +96,7 @@ fn host_of(url: &EndpointUrl, known: &Conditioned, how: &Inspection) -> HeaderVa
     };
     match &known.spec.host {
         HostSpec::Name(name) => name.value().clone(),
-        HostSpec::Keep => how.host.clone().unwrap_or_else(own),
+        HostSpec::Keep => kept.cloned().unwrap_or_else(own),
         HostSpec::Endpoint => own(),
     }
 }
@@ -106,6 +110,14 @@ fn token_of(
     if how.token.is_some() {
         return how.token.clone();
     }
+    health_token(conditions, known)
+}
+
+/// Where the token of a backend's health checks is.
+pub(super) fn health_token(
+    conditions: &Conditions,
+    known: &Conditioned,
+) -> Option<(PathBuf, HeaderName)> {
     let health = known.spec.health.as_ref()?;
     let file = conditions.folder().join(health.token_file.as_ref()?);
     Some((file, health.token_field()))

@@ -35,6 +35,7 @@ mod pace;
 mod race;
 mod shard;
 mod shortage;
+mod smoke;
 mod socket;
 pub mod spec;
 mod switched;
@@ -63,4 +64,5 @@ pub use open::{
 pub use pace::{Pace, Patience};
 pub use shard::Tally;
 pub use shortage::Descriptors;
+pub use smoke::{Fault, Smoke, SmokeError, smoke};
 pub use switched::Switched;

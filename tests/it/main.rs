@@ -29,6 +29,7 @@ mod admin_doors;
 mod alone;
 mod asked;
 mod backend_side;
+mod blue_green;
 mod bodies;
 mod callers;
 mod caps;

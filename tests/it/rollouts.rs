@@ -259,7 +259,9 @@ fn a_rollout_ends_by_hand_as_it_is_told() {
         assert_eq!((status, &seen["state"]), (200, &json!(state)), "{seen:#}");
         assert_eq!(house.weights(), weights);
         for again in ["pause", "resume", "approve", "promote", "abort", "revert"] {
-            assert_eq!(house.act(&path, again).0, 409, "{again} after {action}");
+            if (action, again) != ("promote", "revert") {
+                assert_eq!(house.act(&path, again).0, 409, "{again} after {action}");
+            }
         }
         let history = house.gateway.admin.get("/v1/history");
         let last = &history["events"][0];

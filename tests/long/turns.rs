@@ -15,7 +15,7 @@ use crate::support::gate::{Board, pass};
 use crate::support::gateway::Gateway;
 use crate::support::routes::route;
 
-const PLAN: &str = "plans:\n  half:\n    stages: [{ percent: 50, for: 1h }]\n    cooldown: 0s\n";
+const PLAN: &str = "plans:\n  half:\n    stages: [{ percent: 50, for: 1h }]\n    cooldown: 0s\n    max_reverts_per_hour: 0\n";
 /// Callers, each with a pause after every answer: about 450 requests a second.
 const CALLERS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(10);

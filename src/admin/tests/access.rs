@@ -78,6 +78,7 @@ fn fine(endpoint: &Endpoint, rollout: &str) -> (String, &'static str) {
         .replace("{id}", rollout);
     let body = match endpoint.call {
         Call::SetWeights => r#"{"weights": {"search-v2": 0}}"#,
+        Call::RevertRoute => r#"{"to": "search-v1"}"#,
         Call::StartRollout => r#"{"to": "search-v2", "force": true}"#,
         _ => "",
     };

@@ -29,7 +29,9 @@ pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
 pub use notify::{NotifierBody, NotifierTestBody, NotifiersBody};
-pub use request::{ActBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody};
+pub use request::{
+    ActBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
+};
 pub use rollout::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, RolloutsBody, StageBody,
     VerdictBody,

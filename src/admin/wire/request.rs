@@ -75,8 +75,9 @@ pub struct StartRolloutBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageRequest {
-    /// The candidate's share of new traffic, above 0 and at most 99.
-    #[schema(exclusive_minimum = 0, maximum = 99)]
+    /// The candidate's share of new traffic, above 0 and at most 99; 100 in the last stage stands for
+    /// a bake with the plan's hold-back.
+    #[schema(exclusive_minimum = 0, maximum = 100)]
     pub percent: f64,
     /// Shortest time in the stage, with its unit.
     #[serde(rename = "for", with = "duration_text")]
@@ -85,6 +86,21 @@ pub struct StageRequest {
     /// Wait for an `approve` before the next stage.
     #[serde(default)]
     pub approve: bool,
+}
+
+/// Which earlier version to go back to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(example = json!({"to": "search-v1", "reason": "customers complain"}))]
+pub struct RevertBody {
+    /// A backend that was stable or promoted on the route; it gets all new traffic. Default: what
+    /// the latest rollout went away from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    pub to: Option<BackendName>,
+    /// Why; up to 1,024 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Why a rollout is acted on.

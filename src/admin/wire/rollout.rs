@@ -92,6 +92,8 @@ pub enum RolloutState {
     AwaitingGate,
     /// In the last stage before the promotion, with a hold-back left on stable.
     Baking,
+    /// Without traffic: the candidate has to be healthy and to answer smoke requests.
+    Standby,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back to stable, with a reason.
@@ -102,7 +104,7 @@ pub enum RolloutState {
 
 impl RolloutState {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Warmup,
         Self::Running,
         Self::Extended,
@@ -110,6 +112,7 @@ impl RolloutState {
         Self::AwaitingApproval,
         Self::AwaitingGate,
         Self::Baking,
+        Self::Standby,
         Self::Promoted,
         Self::Reverted,
         Self::Aborted,
@@ -130,6 +133,7 @@ impl RolloutState {
             Self::AwaitingApproval => "awaiting_approval",
             Self::AwaitingGate => "awaiting_gate",
             Self::Baking => "baking",
+            Self::Standby => "standby",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",
@@ -146,7 +150,7 @@ pub struct StageBody {
     pub for_seconds: f64,
     /// Whether a person must approve the next stage.
     pub approve: bool,
-    /// What it is for: `climb`, or `bake` before the promotion.
+    /// What it is for: `climb`, `bake` before the promotion, or `standby` without traffic.
     #[serde(default)]
     pub role: String,
 }

@@ -10,7 +10,7 @@ fn percents(plan: &Plan) -> Vec<f64> {
 #[test]
 fn a_bake_keeps_the_hold_back_on_stable_and_is_judged() {
     let mut baked = spec();
-    baked.bake = at(300);
+    baked.bake = Some(at(300));
     let mut rollout = Rollout::started(&baked);
     assert_eq!(percents(&rollout.plan), [5.0, 25.0, 50.0, 95.0]);
     for second in 1..=240 {
@@ -31,7 +31,7 @@ fn a_bake_keeps_the_hold_back_on_stable_and_is_judged() {
 #[test]
 fn a_bad_candidate_is_reverted_while_it_bakes() {
     let mut baked = spec();
-    (baked.bake, baked.hold_back) = (at(300), percent(10.0));
+    (baked.bake, baked.hold_back) = (Some(at(300)), percent(10.0));
     let mut rollout = Rollout::started(&baked);
     for second in 1..=240 {
         rollout.take(PASS, second).unwrap();
@@ -88,7 +88,7 @@ fn what_makes_no_sense_of_a_bake_is_told() {
         Some("hold_back")
     );
     let twice = first(|spec| {
-        spec.bake = at(1);
+        spec.bake = Some(at(1));
         spec.stages.push(stage(100.0, 1));
     });
     assert_eq!(twice.as_deref(), Some("bake"));

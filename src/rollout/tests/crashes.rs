@@ -5,6 +5,7 @@
 
 use super::every_state::{events, plans};
 use super::*;
+use crate::rollout::event::Report;
 use crate::rollout::gate::{Answer, Ask};
 
 const ROLLOUTS: u64 = 10_000;
@@ -178,6 +179,7 @@ fn helpful(state: &State) -> Vec<Event> {
         Event::Tick,
         PASS,
         Event::Approve,
+        Event::Report(Report::Ready),
     ];
     wishes.into_iter().chain(open).collect()
 }

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
+use crate::rollout::event::Report;
 use crate::rollout::gate::{Answer, Ask, Gate};
-use crate::rollout::spec::RefusedSpec;
+use crate::rollout::spec::{KindSpec, RefusedSpec, StandbySpec};
 
 /// Seconds after which every time of the plans is over.
 const LATE: u64 = 4;
@@ -48,11 +49,22 @@ fn kinds() -> Vec<PlanSpec> {
     warm.warmup = at(2);
     warm.stages[0].approve = true;
     let mut baked = warm.clone();
-    baked.bake = at(2);
+    baked.bake = Some(at(2));
     let mut whole = plain.clone();
     whole.stages = vec![stage(20.0, 2), stage(100.0, 1)];
     whole.stages[1].approve = true;
-    vec![plain, warm, baked, whole]
+    let mut switched = plain.clone();
+    switched.kind = KindSpec::BlueGreen;
+    switched.stages.clear();
+    switched.bake = Some(at(1));
+    switched.standby = Some(StandbySpec {
+        healthy_for: at(1),
+        healthy_within: at(3),
+        smoke: Vec::new(),
+    });
+    let mut proved = warm.clone();
+    proved.standby.clone_from(&switched.standby);
+    vec![plain, warm, baked, whole, switched, proved]
 }
 
 /// Everything that can happen to a rollout in this state.
@@ -73,6 +85,9 @@ pub(super) fn events(state: &State) -> Vec<Event> {
         Event::Abort,
         Event::Revert(RevertReason::Manual),
         Event::CandidateGone,
+        Event::Report(Report::NotYet),
+        Event::Report(Report::Ready),
+        Event::Report(Report::Failed(RevertReason::HealthCheckFailed)),
     ];
     let asked = state.asks().map(|ask| (ask.gate, ask.stage));
     let of_another_stage = Gate::ALL.map(|gate| (gate, 7));
@@ -103,7 +118,12 @@ fn helps(state: &State, event: Event) -> bool {
     }
     matches!(
         event,
-        Event::Start | Event::Tick | PASS | Event::Resume | Event::Approve
+        Event::Start
+            | Event::Tick
+            | PASS
+            | Event::Resume
+            | Event::Approve
+            | Event::Report(Report::Ready)
     )
 }
 
@@ -113,6 +133,7 @@ fn may_grow(event: Event) -> bool {
         Event::Start | Event::Tick | Event::Approve | Event::Promote => true,
         Event::Verdict(verdict) => !matches!(verdict, Verdict::Revert { .. }),
         Event::Gate { answer, .. } => answer == Answer::Opened,
+        Event::Report(report) => report == Report::Ready,
         Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone => {
             false
         }
