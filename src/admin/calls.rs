@@ -19,6 +19,8 @@ pub(super) enum Call {
     Rollout,
     Verdict,
     RouteVerdict,
+    Why,
+    Estimate,
     Act(RolloutAction),
     History,
     Audit,

@@ -48,6 +48,8 @@ pub(super) async fn call(
         | Call::Rollout
         | Call::Verdict
         | Call::RouteVerdict
+        | Call::Why
+        | Call::Estimate
         | Call::History
         | Call::Audit
         | Call::Events

@@ -1,19 +1,15 @@
 //! Every endpoint there is: one table that drives the router, the OpenAPI document and the
 //! list on the home page.
 
-use utoipa::PartialSchema;
-use utoipa::ToSchema;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
-
 use crate::access::Role;
 
 pub(super) use super::calls::Call;
+pub(super) use super::shapes::{Gives, Needs, Shape, Takes, shape};
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
-    ErrorCode, HistoryBody, NotifierTestBody, NotifiersBody, ReloadBody, RevertBody, RolloutAction,
-    RolloutBody, RolloutVerdictBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
-    StatusBody, ToolsBody, WebhookBody, WeightsBody, WeightsReply,
+    ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, ReloadBody, RevertBody,
+    RolloutAction, RolloutBody, RolloutVerdictBody, RolloutsBody, RouteBody, RoutesBody,
+    StartRolloutBody, StatusBody, ToolsBody, WebhookBody, WeightsBody, WeightsReply, WhyBody,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -32,56 +28,6 @@ impl Verb {
             Self::Post => "POST",
         }
     }
-}
-
-/// A type on the wire: its name and how to describe it.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) name: fn() -> String,
-    pub(super) schema: fn() -> RefOr<Schema>,
-    pub(super) parts: fn(&mut Vec<(String, RefOr<Schema>)>),
-}
-
-const fn shape<T: ToSchema + PartialSchema>() -> Shape {
-    Shape {
-        name: || T::name().into_owned(),
-        schema: T::schema,
-        parts: T::schemas,
-    }
-}
-
-/// What an endpoint gives when all is well.
-#[derive(Clone, Copy)]
-pub(super) enum Gives {
-    /// JSON of this type.
-    Json(Shape),
-    /// JSON of this type, with 201.
-    Created(Shape),
-    /// Anything else, of this content type.
-    Other(&'static str),
-}
-
-/// What an endpoint takes.
-#[derive(Clone, Copy)]
-pub(super) enum Takes {
-    Nothing,
-    /// JSON of this type.
-    Json(Shape),
-    /// JSON of this type, from a program that cannot but send some: it changes nothing.
-    Told(Shape),
-    /// The text of a config file.
-    File,
-}
-
-/// Who may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
-    /// Anybody who reaches the listener: probes know no tokens.
-    Nothing,
-    /// Anybody on a listener that only this machine reaches, a viewer elsewhere.
-    ViewerFromAfar,
-    /// A role, or one above it.
-    Role(Role),
 }
 
 /// One endpoint.
@@ -274,6 +220,22 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Gives::Created(shape::<RolloutBody>()),
     )
     .changing(Verb::Post, shape::<StartRolloutBody>()),
+    get(
+        "/v1/routes/{route}/estimate",
+        Call::Estimate,
+        "What a rollout could find out at today's traffic, and how soon; starts nothing",
+        Gives::Json(shape::<EstimateBody>()),
+    )
+    .asks(&[
+        ("to", "The candidate; must be given"),
+        ("plan", "The plan to follow; the route's own when absent"),
+        (
+            "stages",
+            "Percents to climb instead of a plan's, with commas",
+        ),
+        ("for", "Time in each of these stages; 5m when absent"),
+    ])
+    .or(&[ErrorCode::NotFound, ErrorCode::Invalid]),
     ROUTE_VERDICT,
     Endpoint {
         verb: Verb::Post,
@@ -311,6 +273,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Call::Rollout,
         "One rollout",
         Gives::Json(shape::<RolloutBody>()),
+    )
+    .or(KEPT),
+    get(
+        "/v1/rollouts/{id}/why",
+        Call::Why,
+        "Why a rollout stands as it does, with the record that decided",
+        Gives::Json(shape::<WhyBody>()),
     )
     .or(KEPT),
     VERDICT,

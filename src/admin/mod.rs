@@ -38,12 +38,15 @@ mod readiness;
 mod record;
 mod render;
 mod render_contract;
+mod render_estimate;
 mod render_fitness;
 mod render_rollout;
 mod render_tools;
 mod render_verdict;
+mod render_why;
 mod reply;
 mod server;
+mod shapes;
 mod stall;
 #[cfg(test)]
 mod tests;

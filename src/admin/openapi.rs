@@ -173,13 +173,19 @@ fn shape_of(call: Call, name: &str) -> Value {
     match name {
         "before" if call == Call::Rollouts => shape_of(call, "rollout"),
         "state" => json!({"type": "string", "enum": RolloutState::ALL.map(RolloutState::as_str)}),
+        "stages" => {
+            json!({"type": "string", "pattern": "^[0-9]{1,2}(\\.[0-9]{1,2})?(,[0-9]{1,2}(\\.[0-9]{1,2})?){0,31}$"})
+        }
+        "for" => {
+            json!({"type": "string", "example": "5m", "pattern": "^([1-9][0-9]{0,4}(ms|s|m|h)( |$))+$"})
+        }
         "ok" => {
             json!({"type": "string", "pattern": "^(pass|fail|early)(,(pass|fail|early)){0,2}$"})
         }
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
         "before" | "Last-Event-ID" => json!({"type": "integer", "minimum": 0}),
         "id" | "rollout" => json!({"type": "string", "pattern": "^r-[0-9]{1,18}$"}),
-        "route" | "backend" | "candidate" | "against" | "to" => {
+        "route" | "backend" | "candidate" | "against" | "to" | "plan" => {
             json!({"type": "string", "pattern": NAME_PATTERN})
         }
         "If-Match" => json!({"type": "string", "pattern": "^(\"[0-9]{1,18}\"|[0-9]{1,18}|\\*)$"}),

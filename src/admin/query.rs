@@ -1,11 +1,13 @@
 //! The part of a target behind its question mark.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::{Response, StatusCode, Uri};
 
-use crate::control::{AskContract, HistoryFilter, RolloutFilter};
-use crate::model::{BackendName, RouteName};
+use crate::control::{AskContract, AskEstimate, HistoryFilter, Recipe, RolloutFilter};
+use crate::model::{BackendName, Percent, RouteName, duration_text};
+use crate::rollout::spec::StageSpec;
 
 use super::audit::Page;
 use super::error::Refusal;
@@ -13,7 +15,9 @@ use super::reply::{Body, json};
 use super::wire::{ErrorCode, PassBody, RolloutState, RolloutVerdictBody};
 
 /// Most events that a reader gets at once.
-const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT_MAX: usize = 1000;
+/// Time in each stage of those who do not say.
+const STAGE_TIME: Duration = Duration::from_mins(5);
 /// How many a reader gets who does not say.
 const LIMIT: usize = 100;
 
@@ -62,6 +66,50 @@ fn phase(value: &str) -> Result<String, Refusal> {
     }
     let message = format!("state: no rollout stands `{}`", value.escape_default());
     Err(invalid(message).hint(names.join(", ")))
+}
+
+/// Which rollout a query thinks of.
+pub(super) fn estimate(target: &Uri, route: RouteName) -> Result<AskEstimate, Refusal> {
+    let (mut to, mut plan, mut stages, mut time) = (None, None, None, None);
+    each(target, |name, value| {
+        match name {
+            "to" => to = Some(read(name, value)?),
+            "plan" => plan = Some(read(name, value)?),
+            "stages" => stages = Some(value.to_owned()),
+            "for" => {
+                let read = duration_text::parse(value);
+                time = Some(read.map_err(|error| invalid(format!("for: {error}")))?);
+            }
+            _ => return Err(unknown(name, "to, plan, stages and for are")),
+        }
+        Ok(())
+    })?;
+    let recipe = match (plan, stages) {
+        (None, None) => Recipe::OfRoute,
+        (Some(plan), None) => Recipe::Plan(plan),
+        (None, Some(stages)) => Recipe::Stages(climb(&stages, time.unwrap_or(STAGE_TIME))?),
+        (Some(_), Some(_)) => {
+            let message = "a rollout follows a plan or stages of its own, not both";
+            return Err(invalid(message.to_owned()));
+        }
+    };
+    let to = to.ok_or_else(|| {
+        invalid("to is missing: the backend to ship".to_owned()).hint("such as to=search-v2")
+    })?;
+    Ok(AskEstimate { route, to, recipe })
+}
+
+fn climb(stages: &str, duration: Duration) -> Result<Vec<StageSpec>, Refusal> {
+    let each = stages.split(',').map(|percent| {
+        let number: f64 = read("stages", percent)?;
+        let percent = Percent::new(number);
+        Ok(StageSpec {
+            percent: percent.map_err(|error| invalid(format!("stages: {error}")))?,
+            duration,
+            approve: false,
+        })
+    });
+    each.collect()
 }
 
 /// Whose verdict is asked for.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::config::{self, Config, Diagnostics, Process, Render};
-use crate::control::{ControlError, RolloutStatus, Status};
+use crate::control::{ControlError, HistoryFilter, RolloutStatus, Status};
 use crate::model::{BackendName, RolloutId, RouteName};
 
 use super::api::{Api, Asked};
@@ -18,8 +18,8 @@ use super::wire::{
     RoutesBody,
 };
 use super::{
-    audit, events, notices, query, render, render_contract, render_rollout, render_tools,
-    render_verdict,
+    audit, events, notices, query, render, render_contract, render_estimate, render_rollout,
+    render_tools, render_verdict, render_why,
 };
 
 /// What the text of a config file may be labelled as.
@@ -163,6 +163,28 @@ pub(super) async fn rollout(api: &Api, id: &str) -> Result<Response<Body>, Refus
 /// The rollout with this id, whenever it was.
 pub(super) async fn any_rollout(api: &Api, id: &str) -> Result<RolloutStatus, Refusal> {
     Ok(api.deps.control.rollout(rollout_id(id)?).await?)
+}
+
+/// Why a rollout stands as it does.
+pub(super) async fn why(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let rollout = any_rollout(api, asked.name).await?;
+    let filter = HistoryFilter {
+        rollout: Some(rollout.id),
+        limit: query::LIMIT_MAX,
+        ..HistoryFilter::default()
+    };
+    let mut events = api.deps.control.history(filter).await?;
+    events.reverse();
+    let body = render_why::why(&rollout, &events);
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// What a rollout could find out, before it starts.
+pub(super) fn estimate(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let route = asked.name.parse().map_err(|_| no_route(asked.name))?;
+    let wanted = query::estimate(&asked.head.uri, route)?;
+    let estimate = api.deps.control.estimate(wanted)?;
+    Ok(json(StatusCode::OK, &render_estimate::estimate(&estimate)))
 }
 
 /// Whether a rollout has passed, as a status for programs that look at nothing else.

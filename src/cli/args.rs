@@ -111,6 +111,12 @@ pub(super) enum Verb {
     /// Start, follow and steer rollouts.
     #[command(subcommand)]
     Rollout(RolloutVerb),
+    /// Tell why a rollout stands as it does: the checks, their numbers, what was done.
+    Why {
+        /// The rollout's id, or the name of a route for its latest one.
+        #[arg(value_name = "ID")]
+        rollout: RolloutName,
+    },
     /// List what happened, latest first.
     History(HistoryArgs),
     /// Look after the state of a gateway that is not running.
@@ -283,6 +289,9 @@ pub(super) struct StartArgs {
     /// Shortest time in each of these stages.
     #[arg(long, value_name = "TIME", default_value = "5m", requires = "stages", value_parser = duration_text::parse)]
     pub(super) stage_duration: Duration,
+    /// Start nothing; tell how long each stage needs at today's traffic, and what it could find.
+    #[arg(long, conflicts_with = "wait")]
+    pub(super) dry_run: bool,
     /// Wait until it is over, as `rollout wait` does.
     #[arg(long)]
     pub(super) wait: bool,

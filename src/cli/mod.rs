@@ -13,6 +13,7 @@ mod audit;
 mod backend;
 mod contract;
 mod demo;
+mod estimate;
 mod failure;
 mod history;
 mod http;
@@ -28,6 +29,7 @@ mod status;
 mod token;
 mod tools;
 mod wait;
+mod why;
 mod words;
 
 pub use run::main;

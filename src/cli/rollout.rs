@@ -7,6 +7,7 @@ use http::Method;
 use super::api::Api;
 use super::args::{ActArgs, ListArgs, RevertArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
 use super::contract;
+use super::estimate;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::wait;
@@ -36,6 +37,17 @@ pub(super) async fn run(api: Api, verb: RolloutVerb, output: Output) -> Result<E
 }
 
 async fn start(api: Api, args: StartArgs, output: Output) -> Result<Exit, Failure> {
+    let estimate = estimate::ask(&api, &args).await;
+    if args.dry_run {
+        let tried = format!("estimate a rollout of {} on route {}", args.to, args.route);
+        let estimate = estimate.map_err(|error| error.failure(api.origin(), &tried))?;
+        output.answer(&estimate, estimate::text)?;
+        return Ok(Exit::Done);
+    }
+    // Whatever keeps it from being told keeps the start from happening, too, and is told there.
+    for note in estimate.map(|estimate| estimate.notes).unwrap_or_default() {
+        output.note(&format!("note: {note}"));
+    }
     let stages = args.stages.iter().map(|percent| StageRequest {
         percent: f64::from(*percent),
         duration: args.stage_duration,
@@ -157,14 +169,18 @@ async fn list(api: Api, args: &ListArgs, output: Output) -> Result<Exit, Failure
 
 /// Which rollout the name of a route stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     /// The one that runs; to act on any other makes no sense.
     Running,
     /// The one that runs, else the latest.
     Latest,
 }
 
-async fn find(api: &Api, name: &RolloutName, which: Which) -> Result<RolloutId, Failure> {
+pub(super) async fn find(
+    api: &Api,
+    name: &RolloutName,
+    which: Which,
+) -> Result<RolloutId, Failure> {
     let route = match name {
         RolloutName::Id(id) => return Ok(*id),
         RolloutName::Route(route) => route,

@@ -254,6 +254,22 @@ impl What {
         }
     }
 
+    /// Whether a rollout is over with it.
+    pub fn ends_rollout(&self) -> bool {
+        matches!(
+            self,
+            Self::RolloutPromoted { .. } | Self::RolloutReverted { .. } | Self::RolloutAborted
+        )
+    }
+
+    /// How long it took until new requests went to stable, in µs; `None` where none did for it.
+    pub fn actuation_us(&self) -> Option<u64> {
+        if let Self::RolloutReverted { actuation_us, .. } = self {
+            return Some(*actuation_us);
+        }
+        None
+    }
+
     /// The kind's name in API, history and log.
     pub fn kind(&self) -> &'static str {
         match self {

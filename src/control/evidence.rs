@@ -183,7 +183,7 @@ impl Evidence {
     }
 
     /// Takes in stable's latencies so far and sets what counts as slow.
-    pub(super) fn refresh(&mut self, latency: &Latencies, judge: &Judge, now: Duration) {
+    pub(super) fn refresh(&mut self, latency: &Latencies, judge: &mut Judge, now: Duration) {
         self.refreshed = now;
         self.baseline.refresh(latency);
         let Some(limits) = self.baseline.limits(judge.terms()) else {
@@ -192,6 +192,7 @@ impl Evidence {
         for reading in &self.trials {
             set_limits(&reading.trial, &limits);
         }
+        judge.note_limits(limits);
         self.limits = Some(limits);
     }
 }

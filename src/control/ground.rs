@@ -237,7 +237,10 @@ impl Ground<'_> {
         }
     }
 
-    fn plan(&self, asked: &StartRollout) -> Result<(Option<PlanName>, Plan), ControlError> {
+    pub(super) fn plan(
+        &self,
+        asked: &StartRollout,
+    ) -> Result<(Option<PlanName>, Plan), ControlError> {
         let file = self.config.spec();
         let mut routes = file.routes.iter();
         let of_route = routes

@@ -15,6 +15,7 @@ use super::command::{
 };
 use super::contract::{AskContract, ContractReport, Inspector};
 use super::error::ControlError;
+use super::estimate::{self, AskEstimate, Estimate};
 use super::event::Event;
 use super::history;
 use super::past::{self, RolloutFilter, Rollouts};
@@ -139,6 +140,11 @@ impl ControlHandle {
     /// What happened before, latest first, as far as it is on disk.
     pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<Event>, ControlError> {
         history::read(&self.history, filter).await
+    }
+
+    /// What a rollout could find out at today's traffic; changes nothing.
+    pub fn estimate(&self, asked: AskEstimate) -> Result<Estimate, ControlError> {
+        estimate::before_start(&self.status(), &self.registry, asked)
     }
 
     /// Every rollout, latest first, as far as it is known.

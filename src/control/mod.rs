@@ -36,6 +36,7 @@ mod deciding;
 mod desired;
 mod drains;
 mod error;
+mod estimate;
 mod event;
 mod evidence;
 mod fitness;
@@ -78,6 +79,7 @@ pub use command::{
 };
 pub use contract::{Acceptance, AskContract, ContractReport, ContractResult};
 pub use error::ControlError;
+pub use estimate::{AskEstimate, Estimate, Mark};
 pub use event::{Event, What};
 pub use fitness::{CheckStatus, EndpointStatus, FitnessStatus};
 pub use handle::ControlHandle;

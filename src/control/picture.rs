@@ -16,6 +16,7 @@ use crate::upstream::Conditions;
 use super::certificates::Certificates;
 use super::desired::{Desired, RouteState, Run};
 use super::drains;
+use super::estimate::Mark;
 use super::fitness;
 use super::keys::KeyRing;
 use super::scribe::Belonging;
@@ -32,6 +33,10 @@ use super::timestamp::Timestamp;
 const READING_EVERY: Duration = Duration::from_secs(2);
 /// Readings that are kept: ten seconds.
 const READINGS: usize = 6;
+/// Time between the marks that "today" is told from.
+const MARK_EVERY: Duration = Duration::from_secs(100);
+/// Marks that are kept: the oldest is five to seven minutes old.
+const MARKS: usize = 5;
 /// Readings between two choices of the tools that are counted apart.
 const TOOLS_TURN: u32 = 5;
 
@@ -42,6 +47,8 @@ pub(super) struct Readings {
     by_key: BTreeMap<CallKey, VecDeque<CallSummary>>,
     /// Since the tools that are counted apart were last chosen.
     since_turn: u32,
+    /// Of some minutes ago, oldest first.
+    marks: VecDeque<Arc<Mark>>,
 }
 
 impl Readings {
@@ -54,6 +61,7 @@ impl Readings {
             return;
         }
         self.taken = Some(now);
+        self.mark(registry, now);
         self.since_turn += 1;
         if self.since_turn >= TOOLS_TURN {
             self.since_turn = 0;
@@ -73,6 +81,26 @@ impl Readings {
             if readings.len() > READINGS {
                 readings.pop_front();
             }
+        }
+    }
+
+    /// Takes a mark when it is time for one.
+    fn mark(&mut self, registry: &Registry, now: Duration) {
+        let latest = self.marks.back().map(|mark| mark.at);
+        if latest.is_some_and(|at| now.saturating_sub(at) < MARK_EVERY) {
+            return;
+        }
+        let keys = registry.keys().into_iter();
+        let sums = keys.map(|key| {
+            let sum = registry.sum(&key);
+            (key, sum)
+        });
+        self.marks.push_back(Arc::new(Mark {
+            at: now,
+            sums: sums.collect(),
+        }));
+        if self.marks.len() > MARKS {
+            self.marks.pop_front();
         }
     }
 
@@ -121,6 +149,7 @@ impl Sitters<'_> {
             },
             store: self.store.clone(),
             tls: self.certificates.facts(),
+            lately: self.readings.marks.front().cloned(),
             routes: self.routes(),
             backends: self.backends(),
         }

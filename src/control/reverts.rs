@@ -55,7 +55,7 @@ impl Control {
                     traffic: Traffic::Real,
                 };
                 let latency = self.registry.sum(&key).latency;
-                evidence.refresh(&latency, &run.judge, now);
+                evidence.refresh(&latency, &mut run.judge, now);
             }
             evidence.second(&mut run.judge, now);
         }

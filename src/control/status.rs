@@ -16,6 +16,7 @@ use crate::tls::SectionFacts;
 
 use super::author::Author;
 use super::contract::ContractReport;
+use super::estimate::Mark;
 use super::fitness::FitnessStatus;
 use super::keys::KeysStatus;
 use super::timestamp::Timestamp;
@@ -35,6 +36,8 @@ pub struct Status {
     pub store: StoreHealth,
     /// Every `tls` section of the file: listeners, the admin API, backends.
     pub tls: Vec<SectionFacts>,
+    /// What had been counted some minutes ago, for telling how traffic is today.
+    pub lately: Option<Arc<Mark>>,
     /// Every route, in the order of the file.
     pub routes: Vec<RouteStatus>,
     /// Every backend of the file, by name.

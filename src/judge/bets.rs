@@ -8,17 +8,17 @@ use super::terms::Terms;
 use super::thresholds::QUANTILES;
 
 /// How many times worse than tolerated each bet supposes the candidate to be.
-const RATIOS: [f64; 6] = [1.3, 1.7, 2.5, 5.0, 15.0, 100.0];
+pub(super) const RATIOS: [f64; 6] = [1.3, 1.7, 2.5, 5.0, 15.0, 100.0];
 /// How the capital of a test on labels is spread over [`RATIOS`]: less on what takes very many
 /// calls to see anyway, and on what is seen within three.
-const SPREAD: [f64; RATIOS.len()] = [0.08, 0.2, 0.22, 0.2, 0.2, 0.1];
+pub(super) const SPREAD: [f64; RATIOS.len()] = [0.08, 0.2, 0.22, 0.2, 0.2, 0.1];
 /// Multiples of the floor that the bets against the floor suppose.
-const FLOOR_RATIOS: [f64; 7] = [2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 900.0];
+pub(super) const FLOOR_RATIOS: [f64; 7] = [2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 900.0];
 /// Highest error rate that a bet against the floor supposes.
-const HIGHEST_RATE: f64 = 0.95;
+pub(super) const HIGHEST_RATE: f64 = 0.95;
 /// Capital that is bet from the start; the rest is bet bit by bit over the planned time, so
 /// that a candidate that turns bad late is not protected by its good record.
-const AT_START: f64 = 0.8;
+pub(super) const AT_START: f64 = 0.8;
 /// Largest capital of one bet. Cutting wealth down keeps every guarantee.
 const MOST: f64 = 1e100;
 /// Largest factor of one batch; with [`MOST`] no product overflows.

@@ -13,6 +13,7 @@
 
 mod bets;
 mod deciding;
+mod estimate;
 mod guards;
 mod keys;
 mod pass;
@@ -27,6 +28,7 @@ mod verdict;
 mod tests;
 
 pub use deciding::DecidingOutcome;
+pub use estimate::{StageEstimate, Today, estimate};
 pub use guards::{Guard, GuardRecord};
 pub use pass::calls_to_pass;
 pub use share::Share;

@@ -14,6 +14,9 @@ const ERROR_RATIO: f64 = 2.0;
 const SLOW_RATIOS: [f64; 2] = [0.25, 0.6];
 /// More calls than this are not worth announcing.
 const FAR_OFF: u64 = 10_000_000;
+/// Which part of stable's calls passes its 95th percentile, and of a candidate's like it a half
+/// more, where nothing was seen.
+const USUALLY_SLOW: [f64; 2] = [0.05, 0.02];
 /// What the usual shares of slow calls count for beside what was seen.
 const PRESUMED_CALLS: f64 = 50.0;
 
@@ -131,8 +134,13 @@ impl Pass {
         let seen = |slow: u64, calls: u64, usual: f64| {
             (slow as f64 + PRESUMED_CALLS * usual) / (calls as f64 + PRESUMED_CALLS)
         };
-        let stable = seen(self.slow_calls.stable, self.calls.stable, 0.05);
-        let candidate = seen(self.slow_calls.candidate, self.calls.candidate, 0.02);
+        let [usual_stable, usual_candidate] = USUALLY_SLOW;
+        let stable = seen(self.slow_calls.stable, self.calls.stable, usual_stable);
+        let candidate = seen(
+            self.slow_calls.candidate,
+            self.calls.candidate,
+            usual_candidate,
+        );
         let stable_each = stable * (1.0 - share) / share;
         let growth = SLOW_RATIOS.map(|ratio| {
             let [at_candidate, at_stable] = label_factors(share, 1.0, ratio);
@@ -142,6 +150,52 @@ impl Pass {
             grown(&self.slow, &growth, calls)
         })
     }
+}
+
+/// How calls go today.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usual {
+    /// Which part goes badly.
+    pub(super) error_rate: f64,
+    /// Which part is slow by stable's limit, and by the candidate's, ...
+    pub(super) slow: [f64; 2],
+    /// ... of how many calls.
+    pub(super) calls: f64,
+}
+
+/// About how many candidate calls a stage at this share needs to pass, if the candidate does as
+/// stable does today; `None` when it cannot.
+pub(super) fn usual_calls(terms: &Terms, share: f64, usual: Usual) -> Option<u64> {
+    if !comparable(share) {
+        return None;
+    }
+    let (cap, rate) = (terms.error_cap, usual.error_rate);
+    let each_of_stable = (1.0 - share) / share;
+    let by_rate = CAP_PARTS.map(|part| {
+        let at_bad = if rate > 0.0 { rate * part.ln() } else { 0.0 };
+        at_bad + (1.0 - rate) * ((1.0 - part * cap) / (1.0 - cap)).ln()
+    });
+    let [at_candidate, at_stable] = label_factors(share, ERROR_RATIO, 1.0 / ERROR_RATIO);
+    let by_ratio = rate * (at_candidate.ln() + each_of_stable * at_stable.ln());
+    let errors = calls_until(terms.pass_threshold(), |calls| {
+        let ratio = (by_ratio * calls).exp();
+        f64::midpoint(ratio, grown(&[1.0; CAP_PARTS.len()], &by_rate, calls))
+    })?;
+    // Few calls say little of how long the tail is.
+    let mut slow = usual.slow;
+    for (part, usually) in slow.iter_mut().zip(USUALLY_SLOW) {
+        let seen = *part * usual.calls + usually * PRESUMED_CALLS;
+        *part = seen / (usual.calls + PRESUMED_CALLS);
+    }
+    let [stable, candidate] = slow;
+    let by_slow = SLOW_RATIOS.map(|ratio| {
+        let [at_candidate, at_stable] = label_factors(share, 1.0, ratio);
+        candidate * at_candidate.ln() + stable * each_of_stable * at_stable.ln()
+    });
+    let latency = calls_until(terms.pass_threshold(), |calls| {
+        grown(&[1.0; SLOW_RATIOS.len()], &by_slow, calls)
+    })?;
+    Some(errors.max(latency).max(terms.min_requests))
 }
 
 /// About how many candidate calls a stage at this share needs to pass, if none fails and the

@@ -22,8 +22,8 @@ use super::verdict::{
 ///
 /// Nothing is set aside for watching a candidate with all of the traffic: without a stable arm
 /// beside it no test keeps its promise, so that share would be spent on nothing.
-const ERRORS_WEIGHT: f64 = 0.5;
-const LATENCY_WEIGHT: f64 = 0.5;
+pub(super) const ERRORS_WEIGHT: f64 = 0.5;
+pub(super) const LATENCY_WEIGHT: f64 = 0.5;
 /// How long a moment is, in milliseconds: slow calls that are told of within one are hardly more
 /// than one event.
 const MOMENT_MS: u128 = 50;

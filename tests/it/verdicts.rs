@@ -227,3 +227,89 @@ fn the_snippets_for_other_tools_are_answered_as_they_say() {
     }
     assert_eq!(house.list(""), [], "asking starts nothing");
 }
+
+#[test]
+fn a_reverted_rollout_tells_why_in_numbers_and_in_words() {
+    let house = house();
+    house
+        .v2
+        .change(|exchange| exchange.answer(500, &[], "broken"));
+    let id = house.start();
+    house
+        .gateway
+        .admin
+        .wait_for(&format!("/v1/rollouts/{id}"), |seen| {
+            house.calls();
+            (seen["state"] == "reverted").then_some(())
+        });
+
+    // The event gets to disk a moment after the way back.
+    let path = format!("/v1/rollouts/{id}/why");
+    let why = house.gateway.admin.wait_for(&path, |seen| {
+        seen.get("decided").is_some().then(|| seen.clone())
+    });
+    assert_eq!(why["decided"]["kind"], "rollout_reverted", "{why:#}");
+    assert!(why["actuation_us"].is_u64());
+    assert_eq!(why["rollout"]["verdict"]["decision"], "revert");
+    assert_eq!(
+        why["decided"]["details"]["verdict"], why["rollout"]["verdict"]["record"],
+        "one record"
+    );
+    let said = house.gateway.cli(&["why", "all"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for line in why["lines"].as_array().expect("lines") {
+        let line = line.as_str().expect("text");
+        assert!(said.stdout.contains(line), "{line}\n{}", said.stdout);
+    }
+    assert!(said.stdout.contains("error_rate_high"), "{}", said.stdout);
+    assert_eq!(house.gateway.cli(&["why", "r-9"]).code, Some(5));
+}
+
+#[test]
+fn a_rollout_is_estimated_before_it_starts() {
+    let house = house();
+    for _ in 0..4 {
+        house.calls();
+    }
+    let words = [
+        "rollout",
+        "start",
+        "all",
+        "--to",
+        "v2",
+        "--stages",
+        "5,50",
+        "--stage-duration",
+        "5m",
+    ];
+    let dry: Vec<&str> = words
+        .iter()
+        .copied()
+        .chain(["--dry-run", "--json"])
+        .collect();
+
+    let said = house.gateway.cli(&dry);
+
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let told: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(told["stages"].as_array().map(Vec::len), Some(2), "{told:#}");
+    assert!(told["calls_per_second"].as_f64() > Some(0.0));
+    let first = &told["stages"][0];
+    assert_eq!(
+        (&first["stage"], &first["percent"]),
+        (&json!(1), &json!(5.0))
+    );
+    assert!(first["calls"].as_f64() > Some(0.0), "{told:#}");
+    assert_eq!(house.list(""), [], "nothing was started");
+    let text = house.gateway.cli(&dry[..dry.len() - 1]);
+    assert!(text.stdout.contains("REVERTS ERRORS FROM"), "{text:?}");
+    for (query, status) in [
+        ("", 422),
+        ("?to=v9", 422),
+        ("?to=v1&stages=x", 422),
+        ("?to=v2&plan=quick", 200),
+    ] {
+        let path = format!("/v1/routes/all/estimate{query}");
+        assert_eq!(house.verdict(&path).0, status, "{query}");
+    }
+}

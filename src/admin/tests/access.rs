@@ -75,7 +75,8 @@ fn fine(endpoint: &Endpoint, rollout: &str) -> (String, &'static str) {
         .path
         .replace("{route}", "search")
         .replace("{backend}", "search-v1")
-        .replace("{id}", rollout);
+        .replace("{id}", rollout)
+        .replace("/estimate", "/estimate?to=search-v2");
     let body = match endpoint.call {
         Call::SetWeights => r#"{"weights": {"search-v2": 0}}"#,
         Call::RevertRoute => r#"{"to": "search-v1"}"#,

@@ -27,7 +27,8 @@ async fn everything_can_be_looked_at() {
         let named = endpoint.path.replace("{route}", "search");
         let path = named
             .replace("{backend}", "search-v2")
-            .replace("{id}", "r-1");
+            .replace("{id}", "r-1")
+            .replace("/estimate", "/estimate?to=search-v2");
         // A stream does not end, and it is too early for a verdict.
         let special = matches!(
             endpoint.call,

@@ -11,6 +11,7 @@ mod audit;
 mod config;
 mod contract;
 mod error;
+mod estimate;
 mod event;
 mod fitness;
 mod notify;
@@ -19,6 +20,7 @@ mod rollout;
 mod status;
 mod tools;
 mod verdict;
+mod why;
 
 pub use audit::{AuditBody, AuditEntryBody};
 pub use config::{ConfigBody, ConfigCheckBody, ConfigStatusBody, DiagnosticBody, ReloadBody};
@@ -26,6 +28,7 @@ pub use contract::{
     ContractBody, ContractChangeBody, ContractCountsBody, ContractResultBody, SeverityBody,
 };
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
+pub use estimate::{EstimateBody, StageEstimateBody};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
 pub use notify::{NotifierBody, NotifierTestBody, NotifiersBody};
@@ -47,6 +50,7 @@ pub use tools::{
 };
 
 pub use verdict::{PassBody, RolloutVerdictBody, WebhookBody};
+pub use why::WhyBody;
 
 /// Carries who asks for a change: up to 128 printable ASCII characters. Without it a change
 /// is put down to the address that it came from.

@@ -276,7 +276,7 @@ impl Route {
         let mut reading = Latencies::default();
         self.latencies.add_to(&mut reading);
         let now = self.moment();
-        self.evidence.refresh(&reading, &self.judge, now);
+        self.evidence.refresh(&reading, &mut self.judge, now);
     }
 
     fn listen(&mut self, at: f64) {

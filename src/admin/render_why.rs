@@ -1,0 +1,182 @@
+//! Why a rollout stands as it does: the record behind it, in sentences.
+
+use crate::control::{Event, RolloutStatus};
+use crate::judge::{QuantileRecord, Record, Verdict};
+
+use super::wire::{EventBody, WhyBody};
+use super::{render, render_rollout};
+
+/// What is known of a rollout, by its events, oldest first.
+pub(super) fn why(rollout: &RolloutStatus, events: &[Event]) -> WhyBody {
+    let decided = events.iter().rev().find(|event| event.what.ends_rollout());
+    let mut lines = vec![headline(rollout)];
+    if let Some(event) = decided {
+        lines.push(ended(rollout, event));
+    }
+    match rollout.verdict.as_deref() {
+        Some(record) => lines.extend(judged(record)),
+        None => lines.push("the judge has said nothing of it".to_owned()),
+    }
+    let done = decided.and_then(|event| event.what.actuation_us());
+    if let Some(us) = done {
+        lines.push(format!(
+            "done: stable {} had all new requests {} after the decision",
+            rollout.stable,
+            microseconds(us)
+        ));
+    }
+    let events: Vec<EventBody> = events.iter().map(render::event).collect();
+    WhyBody {
+        rollout: render_rollout::rollout(rollout),
+        decided: decided.map(render::event),
+        actuation_us: done,
+        lines,
+        events,
+    }
+}
+
+fn headline(rollout: &RolloutStatus) -> String {
+    format!(
+        "{} on {} from {} to {}: {}",
+        rollout.id,
+        rollout.route,
+        rollout.stable,
+        rollout.candidate,
+        render_rollout::standing(rollout)
+    )
+}
+
+fn ended(rollout: &RolloutStatus, event: &Event) -> String {
+    let lasted = event.at.since(rollout.started_at);
+    let reason = event.author.reason.as_deref();
+    let reason = reason.map(|reason| format!(" ({reason})"));
+    format!(
+        "decided at {} by {}{}, {} s after the start",
+        event.at,
+        event.author.who,
+        reason.unwrap_or_default(),
+        lasted.as_secs()
+    )
+}
+
+fn judged(record: &Record) -> Vec<String> {
+    let mut lines = vec![format!(
+        "verdict: {}; evidence against the candidate {} of {:.0} that revert: half of errors' {} and half of latency's {}",
+        record.verdict,
+        number(record.e_value),
+        record.revert_at,
+        number(record.errors.e_value),
+        number(record.latency.e_value),
+    )];
+    lines.push(errors(record));
+    lines.push(format!(
+        "latency: {}, tolerated up to {} times stable's",
+        number(record.latency.e_value),
+        record.latency.margin
+    ));
+    lines.extend(
+        record
+            .latency
+            .quantiles
+            .iter()
+            .map(|at| quantile(record, at)),
+    );
+    if record.connect_failures > 0 {
+        lines.push(format!(
+            "connections: the candidate could not be reached for {} calls in a row",
+            record.connect_failures
+        ));
+    }
+    if !matches!(record.verdict, Verdict::Revert { .. }) {
+        lines.push(passing(record));
+    }
+    lines
+}
+
+fn errors(record: &Record) -> String {
+    let (stable, candidate) = (&record.stable, &record.candidate);
+    format!(
+        "errors: {} of the candidate's {} calls failed ({}), {} of stable's {} ({}); as evidence count {} and {}, one a caller and minute, of {} callers or more; \
+         against at most {} times stable's rate {}, against at most {} of its calls {}, of which the lesser counts",
+        candidate.bad,
+        candidate.calls,
+        part(candidate.bad, candidate.calls),
+        stable.bad,
+        stable.calls,
+        part(stable.bad, stable.calls),
+        candidate.bad_counted,
+        stable.bad_counted,
+        record.errors.callers,
+        record.errors.margin,
+        percent(record.errors.floor),
+        number(record.errors.ratio_e_value),
+        number(record.errors.floor_e_value),
+    )
+}
+
+fn quantile(record: &Record, at: &QuantileRecord) -> String {
+    let limits = at.stable_limit_seconds.zip(at.candidate_limit_seconds);
+    let limits = limits.map(|(stable, candidate)| {
+        format!(
+            "stable's is {}, the candidate may take {}; ",
+            milliseconds(stable),
+            milliseconds(candidate)
+        )
+    });
+    format!(
+        "  p{:.0}: {}slower were {} of the candidate's calls ({}) and {} of stable's ({}): {}",
+        at.quantile * 100.0,
+        limits.unwrap_or_default(),
+        at.candidate_slow,
+        part(at.candidate_slow, record.candidate.calls),
+        at.stable_slow,
+        part(at.stable_slow, record.stable.calls),
+        number(at.e_value),
+    )
+}
+
+fn passing(record: &Record) -> String {
+    let needed = match record.needed_calls {
+        Some(0) => "that is enough".to_owned(),
+        Some(calls) => format!("about {calls} more calls of the candidate's are needed"),
+        None => "no number of calls like these would do".to_owned(),
+    };
+    format!(
+        "passing: the stage has {} calls of the candidate's, {} at least; each of errors {} and latency {} has to reach {:.0}: {needed}",
+        record.stage_calls,
+        record.min_requests,
+        number(record.errors.pass_e_value),
+        number(record.latency.pass_e_value),
+        record.pass_at,
+    )
+}
+
+/// A part as a percent.
+fn part(of: u64, all: u64) -> String {
+    percent(of as f64 / all.max(1) as f64)
+}
+
+fn percent(part: f64) -> String {
+    format!("{} %", (part * 10_000.0).round() / 100.0)
+}
+
+/// Evidence, which may be tiny or huge.
+fn number(number: f64) -> String {
+    match number {
+        n if n >= 1e6 => format!("{n:.1e}"),
+        n if n >= 10.0 => format!("{n:.0}"),
+        n if n >= 0.01 => format!("{n:.2}"),
+        n => format!("{n:.1e}"),
+    }
+}
+
+fn milliseconds(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1000.0)
+}
+
+fn microseconds(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{us} µs"),
+        _ => format!("{} ms", us / 1000),
+    }
+}
