@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod deadline;
 pub mod filewatch;
+pub mod hooks;
 pub mod judge;
 pub mod listener;
 pub mod mcp;

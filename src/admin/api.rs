@@ -17,7 +17,7 @@ use crate::access::Role;
 use crate::config::Config;
 use crate::control::ControlHandle;
 use crate::model::AdminAddress;
-use crate::notify::Notifiers;
+use crate::notify::{Alarms, Notifiers};
 use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 
@@ -51,6 +51,8 @@ pub struct Deps {
     pub metrics: Metrics,
     /// Who is told of what happens.
     pub notifiers: Notifiers,
+    /// The alerts that they are told of.
+    pub alarms: Alarms,
     /// TLS, where the API speaks it.
     pub tls: Option<Arc<ServerTls>>,
 }

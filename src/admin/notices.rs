@@ -2,8 +2,8 @@
 
 use http::{Response, StatusCode};
 
-use crate::control::{Event, Timestamp};
-use crate::notify::{Answer, Notice, NotifierStatus, TestError};
+use crate::control::{Event, Timestamp, What};
+use crate::notify::{Alarms, Answer, Notice, NotifierStatus, TestError};
 use crate::telemetry::{Kind, Page};
 
 use super::api::{Api, Asked};
@@ -11,7 +11,7 @@ use super::body::author;
 use super::error::Refusal;
 use super::render;
 use super::reply::{Body, json};
-use super::wire::{ActBody, ErrorCode, NotifierBody, NotifierTestBody, NotifiersBody};
+use super::wire::{ActBody, AlertBody, ErrorCode, NotifierBody, NotifierTestBody, NotifiersBody};
 
 /// An event as notifiers are told of it: with the words that the API has for it.
 pub fn notice(event: &Event) -> Notice {
@@ -27,6 +27,54 @@ pub fn notice(event: &Event) -> Notice {
         text: body.message.clone(),
         body: serde_json::to_value(&body).unwrap_or_default(),
     }
+}
+
+/// One sentence on what hooks did and alerts say; nothing on what is told elsewhere.
+pub(super) fn sentence(what: &What) -> String {
+    if let What::RolloutHeld { why, hook, .. } = what {
+        return format!(
+            "the rollout would be switched back for {why}, but there is no way back after {hook}: it \
+             is held until a person decides"
+        );
+    }
+    if let What::AlertFired {
+        alert,
+        when,
+        about,
+        value,
+        limit,
+    } = what
+    {
+        return format!("alert {alert} fires: {when} of {about} is {value}, more than {limit}");
+    }
+    if let What::AlertResolved {
+        alert,
+        when,
+        about,
+        value,
+        ..
+    } = what
+    {
+        return format!("alert {alert} is over: {when} of {about} is {value}");
+    }
+    if let What::HookStarted { hook, point } = what {
+        return format!("hook {hook} runs for {point}");
+    }
+    let What::HookEnded {
+        hook,
+        point,
+        result,
+        why,
+        ..
+    } = what
+    else {
+        return String::new();
+    };
+    let why = why.as_ref().map(|why| format!(": {why}"));
+    format!(
+        "hook {hook}, for {point}: {result}{}",
+        why.unwrap_or_default()
+    )
 }
 
 /// Every notifier.
@@ -109,4 +157,30 @@ pub(super) fn warnings(notifiers: &[NotifierStatus]) -> impl Iterator<Item = Str
         let error = one.error.as_ref()?;
         Some(format!("notifier {} cannot be told: {error}", one.name))
     })
+}
+
+/// Alerts that fire.
+pub(super) fn active(alarms: &Alarms) -> Vec<AlertBody> {
+    let each = alarms.status().into_iter();
+    let active = each.filter_map(|(spec, reading)| {
+        let reading = reading?;
+        Some(AlertBody {
+            when: spec.when.as_str().to_owned(),
+            about: reading.about,
+            value: reading.value,
+            above: spec.limit(),
+            alert: spec.name,
+        })
+    });
+    active.collect()
+}
+
+/// Every alert of the file, as metrics.
+pub(super) fn alerts(alarms: &Alarms, page: &mut Page) {
+    const ACTIVE: &str = "switchback_alert_active";
+    page.family(ACTIVE, Kind::Gauge, "1 while an alert fires, else 0");
+    for (spec, reading) in alarms.status() {
+        let labels = [("alert", spec.name.as_str())];
+        page.sample(ACTIVE, &labels, reading.is_some());
+    }
 }

@@ -36,6 +36,7 @@ pub(super) fn status(api: &Api) -> Response<Body> {
     body.warnings.extend(api.doors.warnings());
     let notifiers = api.deps.notifiers.status();
     body.warnings.extend(notices::warnings(&notifiers));
+    body.alerts = notices::active(&api.deps.alarms);
     if !api.audit.is_healthy() {
         let path = api.audit.keep().path;
         let warning = format!(
@@ -345,6 +346,7 @@ pub(super) fn metrics(api: &Api) -> Response<Body> {
     let page = api.deps.metrics.render(|page| {
         super::metrics::render(&status, lifecycle, page);
         notices::metrics(&api.deps.notifiers.status(), page);
+        notices::alerts(&api.deps.alarms, page);
     });
     reply::whole(
         StatusCode::OK,

@@ -40,6 +40,7 @@ pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
         },
         store: store(&status.store),
         warnings: warnings(status),
+        alerts: Vec::new(),
         routes: routes(status),
     }
 }

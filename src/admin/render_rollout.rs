@@ -6,6 +6,7 @@ use crate::control::{RolloutPhase, RolloutStatus, What};
 use crate::judge::{Record, Verdict};
 use crate::model::{BackendName, Weight};
 
+use super::notices;
 use super::render_contract;
 use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, StageBody, VerdictBody,
@@ -229,6 +230,11 @@ pub(super) fn sentence(what: &What) -> String {
         | What::RolloutGateRefused { .. }
         | What::RolloutSmokePassed { .. }
         | What::RolloutSmokeFailed { .. }) => of_wait(waiting).unwrap_or_default(),
+        What::RolloutHeld { .. }
+        | What::HookStarted { .. }
+        | What::HookEnded { .. }
+        | What::AlertFired { .. }
+        | What::AlertResolved { .. } => notices::sentence(what),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the disk. Whoever wants the process to end tells [`Running`]: readiness turns first, then
 //! workers let what is under way end, and control goes last.
 
+mod alarms;
 mod before;
 mod doors;
 mod errands;

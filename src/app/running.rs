@@ -101,7 +101,7 @@ impl Gateway {
         let shared = shared(opened.snapshots, known, kept, &spec.limits);
         let readiness = Readiness::starting();
         let (stop_control, stopped) = oneshot::channel();
-        let (notifiers, errands) = Errands::start(&opened.handle)?;
+        let (told, errands) = Errands::start(&opened.handle, shared.caps.clone())?;
         let mut running = Running {
             listeners: doors.addresses(),
             admin: admin_listener.address().clone(),
@@ -120,7 +120,8 @@ impl Gateway {
             control: opened.handle,
             readiness,
             metrics: Metrics::new(registry),
-            notifiers,
+            notifiers: told.notifiers,
+            alarms: told.alarms,
             tls: certificates.admin(),
         };
         let parts = ControlParts {

@@ -111,6 +111,8 @@ impl<'a> Checker<'a> {
             self.local(&steps, route.problems());
         }
         self.tellers(spec);
+        self.hooks(spec);
+        self.alerts(spec);
     }
 
     pub(super) fn local(&mut self, section: &[Step], problems: Vec<(String, String)>) {

@@ -60,8 +60,9 @@ impl Fingerprint {
         for secret in spec.admin.tokens.iter().filter_map(TokenSpec::hash) {
             digest.update(secret.hash());
         }
-        let urls = spec.notifiers.values().filter_map(|it| it.url.as_ref());
-        for url in urls {
+        let told = spec.notifiers.values().map(|it| it.url.as_ref());
+        let asked = spec.hooks.values().map(|it| it.url.as_ref());
+        for url in told.chain(asked).flatten() {
             digest.update(url.in_full());
         }
         let digest = digest.finalize();

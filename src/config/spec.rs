@@ -9,9 +9,10 @@ use crate::access::spec::{
     AuditSpec, CertificateGrantSpec, FailuresSpec, MAX_NAMES, Network, TokenSpec, address_problems,
     grant_problems, is_host, is_origin,
 };
+use crate::hooks::spec::HookSpec;
 use crate::listener::spec::ListenerSpec;
-use crate::model::{AdminAddress, BackendName, NotifierName, PlanName, Problems};
-use crate::notify::spec::NotifierSpec;
+use crate::model::{AdminAddress, BackendName, HookName, NotifierName, PlanName, Problems};
+use crate::notify::spec::{AlertSpec, NotifierSpec};
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
 use crate::rollout::spec::PlanSpec;
 use crate::store::spec::StateSpec;
@@ -50,6 +51,13 @@ pub struct ConfigSpec {
     /// Who is told of what happens, at most 64. Default: nobody.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notifiers: BTreeMap<NotifierName, NotifierSpec>,
+    /// Rules about how things are, at most 256. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertSpec>,
+    /// Who is asked, and what is run, along the rollouts of the plans that name it; at most 64.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<HookName, HookSpec>,
 }
 
 /// Where the admin API listens, and who may ask it.

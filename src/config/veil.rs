@@ -22,7 +22,7 @@ const POSTED: &str = "url";
 /// What else a token has.
 const PLAIN: [&str; 4] = ["name", "role", "routes", "expires"];
 /// Sections in which a `url` is as good as a secret.
-const POSTING: [&str; 1] = ["notifiers"];
+const POSTING: [&str; 2] = ["notifiers", "hooks"];
 /// What in these only says where a secret is.
 const SOURCES: [&str; 2] = ["secret_file", "secret_env"];
 /// What stands in for a byte that is not shown.

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::config::{Config, Diagnostics};
+use crate::hooks::Report;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
 use crate::model::RouteName;
@@ -25,6 +26,7 @@ use super::desired::Desired;
 use super::event::Event;
 use super::evidence::Evidence;
 use super::fitness::Told;
+use super::gates::Gates;
 use super::ground::Ground;
 use super::handover::{Handover, Progress};
 use super::keys::KeyRing;
@@ -110,6 +112,8 @@ pub struct Control {
     pub(super) queue: VecDeque<Command>,
     /// Whether another process has the state.
     pub(super) handover: Handover,
+    /// Hooks at work for rollouts.
+    pub(super) gates: Gates,
     pub(super) load: Option<Load>,
     /// Those who asked for a reload while one was under way.
     pub(super) load_again: Askers,
@@ -158,6 +162,7 @@ enum Woken {
     Saved(Saved),
     Loaded(Box<FileRead>),
     Handover(Progress),
+    Hook(Report),
     Tick,
     Command(Box<Command>),
     Stop,
@@ -180,6 +185,7 @@ impl Control {
                 Woken::Saved(saved) => self.saved(saved),
                 Woken::Loaded(read) => self.read(*read),
                 Woken::Handover(progress) => self.handover_goes_on(progress),
+                Woken::Hook(report) => self.hook_ended(report),
                 Woken::Tick => self.tick(),
                 Woken::Command(command) => self.receive(*command),
                 Woken::Stop => break,
@@ -202,6 +208,7 @@ impl Control {
             saved = self.ledger.answer() => Woken::Saved(saved),
             read = read(&mut self.load) => Woken::Loaded(Box::new(read)),
             progress = self.handover.progress() => Woken::Handover(progress),
+            report = self.gates.report() => Woken::Hook(report),
             _ = tick.tick() => Woken::Tick,
             Some(command) = self.commands.recv(), if open => Woken::Command(Box::new(command)),
         }

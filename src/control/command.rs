@@ -12,6 +12,7 @@ use crate::rollout::spec::StageSpec;
 use super::author::Author;
 use super::contract::{Acceptance, ContractReport};
 use super::error::ControlError;
+use super::event::What;
 use super::reload::ReloadReport;
 
 /// New weights for a route.
@@ -169,4 +170,6 @@ pub(super) enum Command {
     Reload(Author, Reply<ReloadReport>),
     HandOver(Reply<()>),
     TakeBack,
+    /// Tells of something that was found out elsewhere.
+    Note(Box<What>),
 }

@@ -7,7 +7,8 @@ use crate::rollout::Event as Step;
 use crate::store::StoreError;
 
 use super::actor::Control;
-use super::change::{Answer, Change};
+use super::author::Author;
+use super::change::{Answer, Change, Draft};
 use super::command::{ActOnRollout, Changed, Command, Reply, RolloutAction};
 use super::error::ControlError;
 
@@ -26,6 +27,12 @@ impl Control {
         match command {
             Command::HandOver(reply) => self.begin_handover(reply),
             Command::TakeBack => self.take_back(),
+            Command::Note(what) => self.tell(Draft {
+                route: None,
+                rollout: None,
+                author: Author::new("alerts", None),
+                what: *what,
+            }),
             Command::Reload(author, reply) => self.ask_for_load(author, reply),
             Command::ActOnRollout(asked, reply) if goes_back(asked.action) => {
                 self.go_back_by_hand(asked, reply);
@@ -78,7 +85,8 @@ impl Control {
             other @ (Command::Reload(..)
             | Command::RevertRoute(..)
             | Command::HandOver(_)
-            | Command::TakeBack) => {
+            | Command::TakeBack
+            | Command::Note(_)) => {
                 self.receive(other);
             }
         }
@@ -149,6 +157,6 @@ pub(super) fn refuse(command: Command, error: ControlError) {
         | Command::RevertRoute(_, reply) => drop(reply.send(Err(error))),
         Command::Reload(_, reply) => drop(reply.send(Err(error))),
         Command::HandOver(reply) => drop(reply.send(Err(error))),
-        Command::TakeBack => {}
+        Command::TakeBack | Command::Note(_) => {}
     }
 }

@@ -18,6 +18,7 @@ use super::change::{Answer, Change, Draft};
 use super::desired::{Desired, RouteState};
 use super::error::ControlError;
 use super::event::{Event, What};
+use super::event_log;
 use super::evidence::Evidence;
 use super::ledger::Saved;
 use super::status::{PendingFile, StoreHealth};
@@ -35,7 +36,7 @@ impl Control {
                 self.submit_file(file, renewal, asked);
             } else if let Some(command) = self.queue.pop_front() {
                 self.receive(command);
-            } else {
+            } else if !self.tend_hooks() {
                 return;
             }
         }
@@ -317,8 +318,9 @@ impl Control {
         }
     }
 
-    fn spread(&self, event: Event) {
-        log(&event);
+    fn spread(&mut self, event: Event) {
+        event_log::write(&event);
+        self.tell_hooks(&event);
         // Without a subscriber there is nobody to tell, which is fine.
         let _ = self.events.send(Arc::new(event));
     }
@@ -335,83 +337,6 @@ fn bring_evidence(old: RouteState, state: &mut RouteState, trial: Option<&TrialU
     run.judge = old.judge;
     if trial == Some(&TrialUse::Stage) {
         run.judge.begin_stage();
-    }
-}
-
-fn log(event: &Event) {
-    let kind = event.what.kind();
-    let who = &event.author.who;
-    let reason = event.author.reason.as_deref();
-    let route = event.route.as_ref().map(tracing::field::display);
-    let rollout = event.rollout.as_ref().map(tracing::field::display);
-    let generation = event.generation.0;
-    match &event.what {
-        What::EndpointHealth {
-            backend,
-            endpoint,
-            to,
-            why,
-            ..
-        } => {
-            tracing::info!(kind, %backend, endpoint, state = to, why, "an endpoint's health has changed");
-        }
-        What::BreakerOpened { backend, times } => {
-            tracing::warn!(kind, %backend, times, "a breaker opened");
-        }
-        What::StoreFailed { error } => {
-            tracing::error!(kind, %error, "the state cannot be written");
-        }
-        What::ConfigRefused { errors, first } => {
-            tracing::error!(kind, who, errors, %first, "the config file was refused");
-        }
-        What::RouteReverted {
-            from,
-            to,
-            actuation_us,
-            ..
-        } => {
-            tracing::warn!(
-                kind, who, reason, route, generation, %from, %to, actuation_us,
-                "a route was reverted"
-            );
-        }
-        What::RolloutSmokeFailed { backend, why } => {
-            tracing::warn!(kind, route, rollout, %backend, why, "a smoke request failed");
-        }
-        What::RolloutReverted {
-            why, actuation_us, ..
-        } => {
-            tracing::warn!(
-                kind, who, reason, route, rollout, generation, %why, actuation_us,
-                "a rollout was reverted"
-            );
-        }
-        What::WeightsChanged { .. }
-        | What::RolloutStarted { .. }
-        | What::RolloutAdvanced { .. }
-        | What::RolloutExtended { .. }
-        | What::RolloutAwaitingApproval { .. }
-        | What::RolloutApproved { .. }
-        | What::RolloutSmokePassed { .. }
-        | What::RolloutAwaitingGate { .. }
-        | What::RolloutGateOpened { .. }
-        | What::RolloutGateRefused { .. }
-        | What::RolloutPaused
-        | What::RolloutResumed
-        | What::RolloutPromoted { .. }
-        | What::RolloutAborted
-        | What::ConfigReloaded { .. }
-        | What::StoreRecovered => {
-            tracing::info!(
-                kind,
-                who,
-                reason,
-                route,
-                rollout,
-                generation,
-                "state changed"
-            );
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::rollout::{self, Plan};
 
 use super::author::Author;
 use super::contract::ContractReport;
+use super::hook_log::HookLog;
 use super::shares::{self, Weights};
 use super::timestamp::Timestamp;
 
@@ -81,6 +82,9 @@ pub(super) struct Run {
     /// What the candidate promised when it started, compared with what stable did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) contract: Option<Arc<ContractReport>>,
+    /// What its hooks did.
+    #[serde(default)]
+    pub(super) hooks: HookLog,
 }
 
 impl Run {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::Record;
 use crate::model::{
-    BackendName, Generation, Percent, PlanName, RevertReason, RolloutId, RouteName, Weight,
+    AlertName, BackendName, Generation, HookName, Percent, PlanName, RevertReason, RolloutId,
+    RouteName, Weight,
 };
 use crate::rollout::{Gate, Plan};
 
@@ -137,6 +138,42 @@ pub enum What {
         /// Number of the stage, from 1.
         stage: u32,
     },
+    /// A rollout would have been switched back, but a hook has made that impossible: it is held until
+    /// a person decides.
+    RolloutHeld {
+        /// Why it would have been.
+        why: RevertReason,
+        /// The hook after which there is no way back.
+        hook: HookName,
+        /// What the judge said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Box<Record>>,
+    },
+    /// A hook's command is begun.
+    HookStarted {
+        /// The hook.
+        hook: HookName,
+        /// The gate that it is run at, or `down`.
+        point: String,
+    },
+    /// A hook at a gate has ended, or a command after a way back.
+    HookEnded {
+        /// The hook.
+        hook: HookName,
+        /// The gate, or `down`.
+        point: String,
+        /// `ok`, `refused` or `failed`.
+        result: String,
+        /// Why, unless it went well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// What a command ended with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// The end of what a command printed, at most 16 KiB.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
+    },
     /// A person paused a rollout.
     RolloutPaused,
     /// A paused rollout goes on.
@@ -180,6 +217,32 @@ pub enum What {
     },
     /// The rollout ended without blame.
     RolloutAborted,
+    /// A rule of the file is broken.
+    AlertFired {
+        /// Its name.
+        alert: AlertName,
+        /// What it looks at.
+        when: String,
+        /// What it is about.
+        about: String,
+        /// What was read.
+        value: String,
+        /// What would be too much.
+        limit: String,
+    },
+    /// It holds again.
+    AlertResolved {
+        /// Its name.
+        alert: AlertName,
+        /// What it looks at.
+        when: String,
+        /// What it is about.
+        about: String,
+        /// What was read.
+        value: String,
+        /// What would be too much.
+        limit: String,
+    },
     /// The config file was read again and is in force.
     ConfigReloaded {
         /// What an operator should know.
@@ -243,8 +306,13 @@ impl What {
             | Self::RolloutAwaitingGate { .. }
             | Self::RolloutGateOpened { .. }
             | Self::RolloutGateRefused { .. }
+            | Self::RolloutHeld { .. }
+            | Self::HookStarted { .. }
+            | Self::HookEnded { .. }
             | Self::RolloutPaused
             | Self::RolloutResumed
+            | Self::AlertFired { .. }
+            | Self::AlertResolved { .. }
             | Self::ConfigReloaded { .. }
             | Self::ConfigRefused { .. }
             | Self::EndpointHealth { .. }
@@ -284,12 +352,17 @@ impl What {
             Self::RolloutAwaitingGate { .. } => "rollout_awaiting_gate",
             Self::RolloutGateOpened { .. } => "rollout_gate_opened",
             Self::RolloutGateRefused { .. } => "rollout_gate_refused",
+            Self::RolloutHeld { .. } => "rollout_held",
+            Self::HookStarted { .. } => "hook_started",
+            Self::HookEnded { .. } => "hook_ended",
             Self::RolloutPaused => "rollout_paused",
             Self::RolloutResumed => "rollout_resumed",
             Self::RolloutPromoted { .. } => "rollout_promoted",
             Self::RolloutReverted { .. } => "rollout_reverted",
             Self::RouteReverted { .. } => "route_reverted",
             Self::RolloutAborted => "rollout_aborted",
+            Self::AlertFired { .. } => "alert_fired",
+            Self::AlertResolved { .. } => "alert_resolved",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::ConfigRefused { .. } => "config_refused",
             Self::EndpointHealth { .. } => "endpoint_health",

@@ -8,7 +8,7 @@ use crate::judge::Judge;
 use crate::listener::spec::ListenerSpec;
 use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName};
 use crate::rollout::spec::{KindSpec, PlanSpec, StageSpec};
-use crate::rollout::{Event as Step, Plan, Refusal, State};
+use crate::rollout::{Event as Step, Phase, Plan, Refusal, State};
 
 use super::adopt;
 use super::author::Author;
@@ -18,6 +18,8 @@ use super::contract::{self, ContractReport};
 use super::desired::{Desired, RouteState, Run};
 use super::error::ControlError;
 use super::event::What;
+use super::gates;
+use super::hook_log::HookLog;
 use super::reload::ReloadReport;
 use super::shares;
 use super::steps::{self, Moment};
@@ -77,6 +79,7 @@ impl Ground<'_> {
         self.check_generation(asked.if_match)?;
         let route = &asked.route;
         let mut state = self.idle_route(route)?.clone();
+        Self::hooks_are_done(&state)?;
         let stable = self.stable_for(asked, &state)?;
         let (plan_name, plan) = self.plan(asked)?;
         let rests = state.rests(plan.max_reverts_per_hour, self.moment.at);
@@ -111,6 +114,7 @@ impl Ground<'_> {
             state: State::new(),
             record: None,
             contract: contract.map(|report| Arc::new(report.kept())),
+            hooks: HookLog::default(),
         }));
         let started = self.step(route, state, Step::Start, &asked.author);
         let mut change = started.map_err(|refusal| ControlError::Invalid(refusal.to_string()))?;
@@ -203,6 +207,21 @@ impl Ground<'_> {
         }
     }
 
+    /// Refuses while commands of the rollout before have to run: two must not migrate at once.
+    fn hooks_are_done(state: &RouteState) -> Result<(), ControlError> {
+        let Some(run) = state.run.as_deref() else {
+            return Ok(());
+        };
+        let went_back = matches!(run.state.phase(), Phase::Reverted { .. } | Phase::Aborted);
+        if run.hooks.is_unfinished(went_back) {
+            return Err(ControlError::Invalid(format!(
+                "the hooks of rollout {} have not ended yet",
+                run.id
+            )));
+        }
+        Ok(())
+    }
+
     fn stable_for(
         &self,
         asked: &StartRollout,
@@ -264,7 +283,10 @@ impl Ground<'_> {
                 (None, with_stages(base, stages)?)
             }
         };
-        let plan = Plan::new(&spec).map_err(|error| ControlError::Invalid(error.to_string()))?;
+        let plan = Plan::new(&spec);
+        let mut plan = plan.map_err(|error| ControlError::Invalid(error.to_string()))?;
+        let hooks = plan.hooks.iter().filter_map(|hook| file.hooks.get(hook));
+        plan.gates = gates::kept(&hooks).into_iter().collect();
         Ok((name, plan))
     }
 }

@@ -16,7 +16,7 @@ use super::command::{
 use super::contract::{AskContract, ContractReport, Inspector};
 use super::error::ControlError;
 use super::estimate::{self, AskEstimate, Estimate};
-use super::event::Event;
+use super::event::{Event, What};
 use super::history;
 use super::past::{self, RolloutFilter, Rollouts};
 use super::reload::ReloadReport;
@@ -114,6 +114,12 @@ impl ControlHandle {
     pub async fn take_back(&self) {
         // Control that has stopped wants nothing back.
         let _ = self.commands.send(Command::TakeBack).await;
+    }
+
+    /// Writes something into the history that is not control's to find out, such as an alert.
+    pub async fn note(&self, what: What) -> Result<(), ControlError> {
+        let noted = self.commands.send(Command::Note(Box::new(what))).await;
+        noted.map_err(|_| ControlError::Stopped)
     }
 
     /// How things are: renewed with every change, and four times a second.

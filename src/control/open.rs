@@ -21,6 +21,7 @@ use super::contract::Inspector;
 use super::desired::Desired;
 use super::error::ControlError;
 use super::fitness::Told;
+use super::gates::Gates;
 use super::handle::ControlHandle;
 use super::handover::Handover;
 use super::keys::KeyRing;
@@ -121,8 +122,7 @@ pub(super) fn assemble<T>(
     (store, mut contents): (Store, Contents),
     start: impl FnOnce(&Blueprint) -> (T, Publisher),
 ) -> Result<(Control, ControlHandle, T), ControlError> {
-    let (started, moment) = start_of_time();
-    let at = moment.at;
+    let (started, moment @ Moment { at, .. }) = start_of_time();
     let (desired, drafts) = under_file(&saved(options, &contents)?, &options.config, moment);
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let config = Arc::new(options.config.clone());
@@ -175,6 +175,7 @@ pub(super) fn assemble<T>(
         told: Told::default(),
         queue: VecDeque::new(),
         handover: Handover::Here,
+        gates: Gates::new(),
         load: None,
         load_again: Vec::new(),
         loaded: None,

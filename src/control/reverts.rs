@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::judge::Verdict;
 use crate::model::{RevertReason, RouteName};
-use crate::rollout::{Event as Step, Refusal};
+use crate::rollout::{Event as Step, Finish, Refusal};
 use crate::stats::{CallKey, Traffic, Turn};
 
 use super::actor::Control;
@@ -31,7 +31,8 @@ impl Control {
             };
             evidence.fold(&mut run.judge, now);
             let time = run.state.stage_time(&run.plan, now);
-            if matches!(run.judge.verdict(time), Verdict::Revert { .. }) {
+            let reverts = matches!(run.judge.verdict(time), Verdict::Revert { .. });
+            if reverts && run.hooks.held.is_none() {
                 condemned.push((route.clone(), evidence.oldest().unwrap_or(seen)));
             }
         }
@@ -120,7 +121,11 @@ impl Control {
             // Only persons are refused anything.
             return;
         };
-        if stepped.goes_back() {
+        if stepped.goes_back() && self.is_irreversible(route) {
+            if let Some(Finish::Reverted { reason }) = stepped.finish {
+                self.hold(route, reason);
+            }
+        } else if stepped.goes_back() {
             self.go_back(
                 route,
                 state,
@@ -138,6 +143,13 @@ impl Control {
             self.submit(change);
         }
         // Else the disk is busy: the same step is due again in a second.
+    }
+
+    /// Whether a hook has made a way back impossible but by hand.
+    fn is_irreversible(&self, route: &RouteName) -> bool {
+        let state = self.desired.routes.get(route);
+        let run = state.and_then(|state| state.run.as_deref());
+        run.is_some_and(|run| run.hooks.is_irreversible())
     }
 
     /// Nothing but the rollout's clock has changed.
@@ -316,6 +328,15 @@ impl Asked {
         Self {
             author,
             reply: Some(reply),
+            seen,
+        }
+    }
+
+    /// By a part of this process; nobody waits.
+    pub(super) fn by_itself(author: Author, seen: Instant) -> Self {
+        Self {
+            author,
+            reply: None,
             seen,
         }
     }

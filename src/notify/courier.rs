@@ -240,7 +240,7 @@ fn judged(posted: Result<Answer, PostError>) -> Attempt {
 }
 
 /// An error with its causes, on one line.
-pub(super) fn in_full(error: &dyn std::error::Error) -> String {
+pub fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -256,7 +256,7 @@ pub(super) fn in_full(error: &dyn std::error::Error) -> String {
 
 /// Half of a wait to one and a half of it, so that gateways that fail together do not come back
 /// together.
-pub(super) fn jittered(wait: Duration) -> Duration {
+pub fn jittered(wait: Duration) -> Duration {
     // Without random bits there is no spread, which is no harm.
     let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
     wait.mul_f64(0.5 + f64::from(draw) / f64::from(u32::MAX))

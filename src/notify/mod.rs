@@ -13,6 +13,8 @@
 //! Deliberately not here: what happens and how it is put into words (whoever makes a [`Notice`]),
 //! and questions that a receiver answers (`hooks`).
 
+mod alarms;
+mod alert_spec;
 mod courier;
 mod notice;
 mod notifiers;
@@ -23,6 +25,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::{Alarms, Reading, Turn};
+pub use courier::{in_full, jittered};
 pub use notice::{Message, Notice};
 pub use notifiers::{NotifierStatus, Notifiers, TestError};
 pub use post::{Answer, PostError, Receiver};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Problems, RouteName, duration_text};
 
+pub use super::alert_spec::{AlertKind, AlertSpec, Level, MAX_ALERTS};
 pub use super::target::{Target, TargetError};
 
 /// Most notifiers of a file.
@@ -23,14 +24,22 @@ pub const EVENTS: &[&str] = &[
     "rollout_extended",
     "rollout_awaiting_approval",
     "rollout_approved",
+    "rollout_smoke_passed",
+    "rollout_smoke_failed",
     "rollout_awaiting_gate",
     "rollout_gate_opened",
     "rollout_gate_refused",
+    "rollout_held",
+    "hook_started",
+    "hook_ended",
     "rollout_paused",
     "rollout_resumed",
     "rollout_promoted",
     "rollout_reverted",
     "rollout_aborted",
+    "route_reverted",
+    "alert_fired",
+    "alert_resolved",
     "config_reloaded",
     "config_refused",
     "endpoint_health",

@@ -66,6 +66,16 @@ impl Caps {
         }
     }
 
+    /// The part of all places for connections that is taken, or at hand of a worker.
+    pub fn connections_taken(&self) -> f64 {
+        taken(&self.shared.connections, self.shared.sizes.connections)
+    }
+
+    /// The same of requests.
+    pub fn requests_taken(&self) -> f64 {
+        taken(&self.shared.requests, self.shared.sizes.requests)
+    }
+
     /// What one worker has of it.
     pub(super) fn of_worker(&self, number: usize) -> OfWorker {
         OfWorker {
@@ -101,6 +111,11 @@ impl Caps {
         *open += 1;
         Some(Guest(Some((Arc::clone(&self.shared), client))))
     }
+}
+
+fn taken(free: &AtomicU64, all: u32) -> f64 {
+    let all = f64::from(all.max(1));
+    1.0 - (free.load(Ordering::Relaxed) as f64 / all).min(1.0)
 }
 
 impl SharedCaps {

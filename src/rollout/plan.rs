@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Terms;
-use crate::model::Percent;
+use crate::model::{HookName, Percent};
 
 use super::gate::Gate;
 use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec, StandbySpec};
@@ -39,6 +39,9 @@ pub struct Plan {
     /// How the candidate proves itself in the stage on standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbySpec>,
+    /// Who keeps its gates and is told of what happens, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookName>,
 }
 
 /// One step of a plan.
@@ -117,6 +120,7 @@ impl Plan {
             gates: BTreeSet::new(),
             refused: spec.refused,
             standby: spec.standby(),
+            hooks: spec.hooks.clone(),
         })
     }
 

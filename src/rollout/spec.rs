@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::spec::JudgeSpec;
-use crate::model::{Percent, duration_text};
+use crate::model::{HookName, Percent, duration_text};
 
 pub use standby::{SmokeSpec, StandbySpec};
 
@@ -67,6 +67,11 @@ pub struct PlanSpec {
     /// it. Default `hold`.
     #[serde(default)]
     pub refused: RefusedSpec,
+    /// The hooks that are asked, run and told along its rollouts, in this order where several keep a
+    /// gate; at most 64. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub hooks: Vec<HookName>,
 }
 
 impl PlanSpec {

@@ -131,6 +131,11 @@ impl State {
         self.phase != Phase::Pending || self.waits.is_leaving()
     }
 
+    /// Whether its clock is stopped.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// What is to be asked of whoever keeps a gate, while the rollout waits for one. It waits on
     /// while it is paused, but no answer counts then.
     pub fn asks(&self) -> Option<Ask> {

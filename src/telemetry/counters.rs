@@ -33,6 +33,10 @@ const KNOWN: &[(&str, &str)] = &[
         "The same that could not be ended, and are left to their servers' own time-outs",
     ),
     (
+        "switchback_hooks_total",
+        "What hooks were asked, run and told, by hook and by how it ended: ok, refused, failed, unwanted",
+    ),
+    (
         "switchback_notices_total",
         "Notices by notifier and by what became of them: sent, failed, dropped",
     ),

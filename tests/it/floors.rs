@@ -13,6 +13,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("tls", &["model", "filewatch"]),
     ("access", &["model"]),
     ("notify", &["model", "tls"]),
+    ("hooks", &["model", "notify"]),
     ("mcp", &["model"]),
     ("stats", &["model"]),
     ("supervise", &["model"]),
@@ -63,6 +64,7 @@ const LAW: &[(&str, &[&str])] = &[
             "tls::spec",
             "access::spec",
             "notify::spec",
+            "hooks::spec",
         ],
     ),
     (
@@ -73,6 +75,7 @@ const LAW: &[(&str, &[&str])] = &[
             "stats",
             "store",
             "notify",
+            "hooks",
             "supervise",
             "listener",
             "upstream",

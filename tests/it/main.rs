@@ -26,6 +26,7 @@
 
 mod addresses;
 mod admin_doors;
+mod alerts;
 mod alone;
 mod asked;
 mod backend_side;
@@ -53,6 +54,7 @@ mod guards;
 mod headers;
 mod holds;
 mod homes;
+mod hooks;
 mod hostile_backend;
 mod hostile_fields;
 mod hostile_framing;

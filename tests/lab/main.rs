@@ -40,6 +40,7 @@ mod crowd;
 mod eras;
 mod hostile;
 mod machine;
+mod migration;
 mod mixed;
 mod process;
 mod restarts;

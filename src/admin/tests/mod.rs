@@ -112,6 +112,7 @@ impl Fixture {
             control: handle,
             readiness: readiness.clone(),
             notifiers: crate::notify::Notifiers::default(),
+            alarms: crate::notify::Alarms::default(),
             metrics: Metrics::new(registry),
             tls: None,
         };

@@ -31,7 +31,7 @@ pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use estimate::{EstimateBody, StageEstimateBody};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
-pub use notify::{NotifierBody, NotifierTestBody, NotifiersBody};
+pub use notify::{AlertBody, NotifierBody, NotifierTestBody, NotifiersBody};
 pub use request::{
     ActBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
 };

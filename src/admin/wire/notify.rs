@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::NotifierName;
+use crate::model::{AlertName, NotifierName};
 
 /// How it stands with one notifier. Counts begin with the process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -57,4 +57,20 @@ pub struct NotifierTestBody {
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// An alert that fires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AlertBody {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub alert: AlertName,
+    /// What it looks at, such as `error_rate`.
+    pub when: String,
+    /// What it is about, such as a route.
+    pub about: String,
+    /// What was read: a part of one, seconds or bytes.
+    pub value: f64,
+    /// What would be too much.
+    pub above: f64,
 }

@@ -9,6 +9,7 @@ use crate::model::{BackendName, Generation, Role, RouteName};
 
 use super::config::ConfigStatusBody;
 use super::fitness::FitnessBody;
+use super::notify::AlertBody;
 use super::rollout::RolloutBody;
 
 /// Everything at a glance.
@@ -31,6 +32,9 @@ pub struct StatusBody {
     /// What an operator should know about, in words: a broken file, a store that cannot be
     /// written, a certificate that expires within a week or was replaced by a broken one.
     pub warnings: Vec<String>,
+    /// Alerts that fire.
+    #[serde(default)]
+    pub alerts: Vec<AlertBody>,
     /// Every route, in the order of the file.
     pub routes: Vec<RouteBody>,
 }
