@@ -17,7 +17,7 @@ use super::render_tools;
 use super::wire::{
     ArmBody, AuthBody, BackendBody, CallersBody, CallsBody, ConfigStatusBody, DiagnosticBody,
     EventBody, JwksBody, Lifecycle, RouteBody, SessionsBody, ShadowBody, StandingBody, StatusBody,
-    StoreBody,
+    StoreBody, WishBody,
 };
 
 pub(super) fn status(status: &Status, lifecycle: Lifecycle) -> StatusBody {
@@ -150,6 +150,10 @@ pub(super) fn route(route: &RouteStatus, generation: Generation) -> RouteBody {
             percent: shadow.percent.into(),
             calls: calls(&shadow.calls),
             recent: calls(&shadow.recent),
+        }),
+        wish: route.wish.as_ref().map(|wish| WishBody {
+            backend: wish.backend.clone(),
+            why: wish.why.clone(),
         }),
         rollout: route.rollout.as_ref().map(render_rollout::rollout),
     }

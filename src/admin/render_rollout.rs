@@ -189,19 +189,6 @@ pub(super) fn sentence(what: &What) -> String {
         What::RolloutPaused => "rollout paused".to_owned(),
         What::RolloutResumed => "rollout resumed".to_owned(),
         What::RolloutPromoted { .. } => "candidate promoted to all of the traffic".to_owned(),
-        What::RouteReverted {
-            from,
-            to,
-            why,
-            actuation_us,
-        } => format!(
-            "route switched back from {from} to {to}: {why}; {to} had new requests within {actuation_us} µs"
-        ),
-        What::RolloutReverted {
-            why, actuation_us, ..
-        } => format!(
-            "rollout switched back: {why}; stable had new requests within {actuation_us} µs"
-        ),
         What::RolloutAborted => "rollout aborted".to_owned(),
         What::ConfigReloaded { .. } => "config file put in force".to_owned(),
         What::ConfigRefused { errors, first } => {
@@ -223,6 +210,9 @@ pub(super) fn sentence(what: &What) -> String {
         }
         What::StoreFailed { error } => format!("the state could not be written: {error}"),
         What::StoreRecovered => "the state is written again".to_owned(),
+        What::RouteReverted { .. } | What::RolloutReverted { .. } => {
+            of_way_back(what).unwrap_or_default()
+        }
         waiting @ (What::RolloutAwaitingApproval { .. }
         | What::RolloutApproved { .. }
         | What::RolloutAwaitingGate { .. }
@@ -258,6 +248,30 @@ fn of_start(what: &What) -> Option<String> {
         "rollout from {stable} to {candidate} started with {percent} % in stage 1 of {stages}{}",
         contract.unwrap_or_default()
     ))
+}
+
+/// One sentence on a way back.
+fn of_way_back(what: &What) -> Option<String> {
+    if let What::RouteReverted {
+        from,
+        to,
+        why,
+        actuation_us,
+    } = what
+    {
+        Some(format!(
+            "route switched back from {from} to {to}: {why}; {to} had new requests within {actuation_us} µs"
+        ))
+    } else if let What::RolloutReverted {
+        why, actuation_us, ..
+    } = what
+    {
+        Some(format!(
+            "rollout switched back: {why}; stable had new requests within {actuation_us} µs"
+        ))
+    } else {
+        None
+    }
 }
 
 /// One sentence on what a rollout waits for, and on the end of that.

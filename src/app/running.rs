@@ -412,11 +412,13 @@ async fn control_thread(parts: ControlParts) {
     } = parts;
     let (end_control, control_ends) = oneshot::channel::<()>();
     let follow = follow_file(deps.control.clone(), watch);
+    let sponsor = control::sponsor(deps.control.clone());
     let keep = upstream::health::keep(conditions);
     let serve = async move {
         let ended = tokio::select! {
             served = admin::serve(admin_listener, deps, async { let _ = stopped.await; }) => served,
             () = follow => Ok(()),
+            () = sponsor => Ok(()),
             () = keep => Ok(()),
             () = tls::keep(sections) => Ok(()),
         };

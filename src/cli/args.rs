@@ -301,6 +301,13 @@ pub(super) struct StartArgs {
     /// Why; kept in the history.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) despite: DespiteArgs,
+}
+
+/// What a start goes ahead in spite of.
+#[derive(Debug, Args)]
+pub(super) struct DespiteArgs {
     /// Start although the backend was reverted a moment ago.
     #[arg(long)]
     pub(super) force: bool,

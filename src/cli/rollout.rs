@@ -58,8 +58,8 @@ async fn start(api: Api, args: StartArgs, output: Output) -> Result<Exit, Failur
         plan: args.plan,
         stages: Some(stages.collect()).filter(|stages: &Vec<_>| !stages.is_empty()),
         reason: args.reason,
-        force: args.force,
-        accept_contract: args.accept_contract,
+        force: args.despite.force,
+        accept_contract: args.despite.accept_contract,
     };
     let path = format!("/v1/routes/{}/rollouts", args.route);
     let tried = format!("start a rollout of {} on route {}", body.to, args.route);

@@ -161,6 +161,13 @@ pub(super) fn route_text(route: &RouteBody) -> String {
             words::percent(bad_percent(&shadow.calls)),
         );
     }
+    if let Some(wish) = &route.wish {
+        let why = wish
+            .why
+            .as_deref()
+            .unwrap_or("its rollout is about to start");
+        let _ = writeln!(text, "  the file asks for {}: {why}", wish.backend);
+    }
     if let Some(rollout) = &route.rollout {
         text.push_str(&rollout::text(rollout, "  "));
     }

@@ -14,7 +14,7 @@ use crate::config::{Config, Diagnostics};
 use crate::hooks::Report;
 use crate::listener::spec::ListenerSpec;
 use crate::mcp::SealKey;
-use crate::model::RouteName;
+use crate::model::{BackendName, RouteName};
 use crate::proxy::snapshot::Blueprint;
 use crate::stats::{Registry, Turn};
 use crate::upstream::Conditions;
@@ -119,6 +119,8 @@ pub struct Control {
     pub(super) load_again: Askers,
     /// A file that was read and waits to be put in force.
     pub(super) loaded: Option<(Arc<Config>, Renewal, Askers)>,
+    /// Why rollouts that the file asks for have not started.
+    pub(super) put_off: BTreeMap<RouteName, (BackendName, String)>,
     pub(super) times: Times,
 }
 
@@ -294,6 +296,7 @@ impl Control {
             census: self.keeper.census(),
             callers: self.scribes[0].counts(),
             published_at: self.published_at,
+            put_off: &self.put_off,
         };
         sitters.draw()
     }

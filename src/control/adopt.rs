@@ -16,6 +16,7 @@ use super::desired::{Desired, RouteState, Run};
 use super::event::What;
 use super::shares::{self, Weights};
 use super::steps::{self, Moment};
+use super::wish;
 
 /// What becomes of everything desired under a file.
 #[derive(Debug, Default)]
@@ -35,7 +36,10 @@ pub(super) fn adopt(desired: &Desired, file: &ConfigSpec) -> Adoption {
     let mut adoption = Adoption::default();
     for spec in &file.routes {
         let state = match desired.routes.get(&spec.name) {
-            Some(old) => adoption.carry_over(spec, old),
+            Some(old) => match wish::sought(spec, old, file) {
+                Some(sought) => adoption.seek((spec, file), old, sought),
+                None => adoption.carry_over(spec, old),
+            },
             None => RouteState {
                 file: spec.split.clone(),
                 now: spec.split.clone(),
@@ -59,6 +63,7 @@ pub(super) fn adopt(desired: &Desired, file: &ConfigSpec) -> Adoption {
 impl Adoption {
     fn carry_over(&mut self, spec: &RouteSpec, old: &RouteState) -> RouteState {
         let mut state = old.clone();
+        state.wish = None;
         state.file.clone_from(&spec.split);
         if let Some(run) = old.running() {
             let mut parts = [&run.stable, &run.candidate].into_iter();
@@ -115,7 +120,7 @@ impl Adoption {
         }
     }
 
-    fn orphan(&mut self, route: &RouteName, run: &Run, why: String) {
+    pub(super) fn orphan(&mut self, route: &RouteName, run: &Run, why: String) {
         self.notes
             .push(format!("rollout {} is aborted: {why}", run.id));
         self.orphans.push((route.clone(), run.id, why));

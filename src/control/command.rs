@@ -172,4 +172,6 @@ pub(super) enum Command {
     TakeBack,
     /// Tells of something that was found out elsewhere.
     Note(Box<What>),
+    /// Why a rollout that the file asks for has not started.
+    PutOff(RouteName, BackendName, String),
 }

@@ -20,7 +20,10 @@ const STARTS_REFUSED: &str = "switchback_rollout_starts_refused_total";
 
 impl Control {
     pub(super) fn receive(&mut self, command: Command) {
-        let is_handover = matches!(command, Command::HandOver(_) | Command::TakeBack);
+        let is_handover = matches!(
+            command,
+            Command::HandOver(_) | Command::TakeBack | Command::PutOff(..)
+        );
         if self.handover.is_on() && !is_handover {
             return refuse(command, self.handed_over());
         }
@@ -33,6 +36,10 @@ impl Control {
                 author: Author::new("alerts", None),
                 what: *what,
             }),
+            Command::PutOff(route, goal, why) => {
+                self.put_off.insert(route, (goal, why));
+                self.show();
+            }
             Command::Reload(author, reply) => self.ask_for_load(author, reply),
             Command::ActOnRollout(asked, reply) if goes_back(asked.action) => {
                 self.go_back_by_hand(asked, reply);
@@ -86,9 +93,8 @@ impl Control {
             | Command::RevertRoute(..)
             | Command::HandOver(_)
             | Command::TakeBack
-            | Command::Note(_)) => {
-                self.receive(other);
-            }
+            | Command::Note(_)
+            | Command::PutOff(..)) => self.receive(other),
         }
     }
 
@@ -128,10 +134,12 @@ impl Control {
 
 /// Counts a start that comes too soon after reverts.
 fn count_refused(error: &ControlError) {
-    let (route, reason) = match error {
-        ControlError::CoolingDown { route, .. } => (route, "cooldown"),
-        ControlError::TooManyReverts { route, .. } => (route, "max_reverts"),
-        _ => return,
+    let (route, reason) = if let ControlError::CoolingDown { route, .. } = error {
+        (route, "cooldown")
+    } else if let ControlError::TooManyReverts { route, .. } = error {
+        (route, "max_reverts")
+    } else {
+        return;
     };
     let route = route.to_string();
     metrics::counter!(STARTS_REFUSED, "route" => route, "reason" => reason).increment(1);
@@ -157,6 +165,6 @@ pub(super) fn refuse(command: Command, error: ControlError) {
         | Command::RevertRoute(_, reply) => drop(reply.send(Err(error))),
         Command::Reload(_, reply) => drop(reply.send(Err(error))),
         Command::HandOver(reply) => drop(reply.send(Err(error))),
-        Command::TakeBack | Command::Note(_) => {}
+        Command::TakeBack | Command::Note(_) | Command::PutOff(..) => {}
     }
 }

@@ -57,6 +57,9 @@ pub(super) struct RouteState {
     /// Backends that were stable or promoted: where a person may go back to.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) trusted: BTreeSet<BackendName>,
+    /// The backend that the file gives the traffic to, while no rollout to it has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) wish: Option<BackendName>,
     /// The rollout that runs, else the latest one.
     #[serde(default)]
     pub(super) run: Option<Box<Run>>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::judge::{StageEstimate, Today, estimate};
 use crate::model::{BackendName, OutcomeSet, PlanName, RouteName};
+use crate::proxy::spec::RouteSpec;
 use crate::rollout::Plan;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
 
@@ -154,7 +155,7 @@ fn plan_of(status: &Status, asked: &AskEstimate) -> Result<(Option<PlanName>, Pl
 fn bad_outcomes(status: &Status, route: &RouteName) -> OutcomeSet {
     let mut routes = status.config.in_force.spec().routes.iter();
     let spec = routes.find(|spec| spec.name == *route);
-    spec.map_or(OutcomeSet::BAD, |spec| spec.bad())
+    spec.map_or(OutcomeSet::BAD, RouteSpec::bad)
 }
 
 fn bad_part(calls: &CallSummary, bad: OutcomeSet) -> f64 {

@@ -58,6 +58,8 @@ impl Ground<'_> {
             to: weights.clone(),
         };
         state.set_weights(weights);
+        // Whoever decides by hand has decided.
+        state.wish = None;
         Ok(Change {
             routes: BTreeMap::from([(route.clone(), state)]),
             drafts: vec![Draft {
@@ -100,6 +102,7 @@ impl Ground<'_> {
         state.seed = number;
         state.reverted.remove(&asked.to);
         state.trusted.insert(stable.clone());
+        state.wish = None;
         state.run = Some(Box::new(Run {
             id,
             stable,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::model::{RolloutId, RouteName};
+use crate::model::{BackendName, RolloutId, RouteName};
 use crate::rollout::Refusal;
 use crate::stats::Registry;
 use crate::store::{Store, StoreReader};
@@ -64,6 +64,12 @@ impl ControlHandle {
         let contract = self.inspector.before_start(&status, &request).await?;
         self.ask(|reply| Command::StartRollout(Box::new((request, contract)), reply))
             .await
+    }
+
+    /// Says why the rollout that the file asks for has not started, for whoever looks at the status.
+    pub(super) fn put_off(&self, route: RouteName, goal: BackendName, why: String) {
+        // Whoever is too busy to hear it is told again at the next attempt.
+        let _ = self.commands.try_send(Command::PutOff(route, goal, why));
     }
 
     /// Compares what two versions promise, by asking both of them now.

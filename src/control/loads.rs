@@ -13,6 +13,7 @@ use super::error::ControlError;
 use super::event::What;
 use super::reload::ReloadReport;
 use super::timestamp::Timestamp;
+use super::wish;
 
 /// Askers that wait for one reload.
 const ASKERS_MAX: usize = 64;
@@ -102,6 +103,10 @@ impl Control {
     pub(super) fn submit_file(&mut self, file: Arc<Config>, renewal: Renewal, asked: Askers) {
         if file.fingerprint() == self.config.fingerprint() {
             self.confirm_file(asked);
+        } else if let cut_off = wish::cut_off(&self.desired, file.spec())
+            && !cut_off.is_empty()
+        {
+            self.refuse_file(file.refuse(cut_off), asked);
         } else {
             let (change, report) = self.ground().reload(file, &author_of(&asked));
             let replies = asked.into_iter().map(|(_, reply)| reply).collect();

@@ -61,6 +61,7 @@ mod reverts;
 mod scribe;
 mod sessions;
 mod shares;
+mod sponsor;
 mod standby;
 mod status;
 mod steps;
@@ -71,6 +72,7 @@ mod tool_record;
 mod tool_spans;
 mod tools;
 mod windows;
+mod wish;
 mod writer;
 
 pub use crate::mcp::contract::{Change, Severity};
@@ -91,10 +93,11 @@ pub use keys::KeysStatus;
 pub use open::{ControlOptions, Opened, open};
 pub use past::{RolloutFilter, Rollouts};
 pub use reload::ReloadReport;
+pub use sponsor::sponsor;
 pub use status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,
     LatencyNumbers, PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers,
-    ShadowStatus, Status, StoreHealth,
+    ShadowStatus, Status, StoreHealth, WishStatus,
 };
 pub use timestamp::Timestamp;
 pub use tool_record::{ToolArm, ToolRecord, ToolsRecord, ToolsSince};

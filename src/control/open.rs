@@ -131,13 +131,9 @@ pub(super) fn assemble<T>(
     let (events, _) = broadcast::channel(EVENTS);
     let picture = first_picture(options, (&desired, &config), &keys, moment);
     let (status, status_reader) = watch::channel(Arc::new(picture));
+    let channels = (command_sender, status_reader);
     let own = (&store, Inspector::new(&options.conditions));
-    let handle = ControlHandle::new(
-        (command_sender, status_reader),
-        &events,
-        own,
-        &options.registry,
-    );
+    let handle = ControlHandle::new(channels, &events, own, &options.registry);
     let mut control = Control {
         desired,
         config,
@@ -179,6 +175,7 @@ pub(super) fn assemble<T>(
         load: None,
         load_again: Vec::new(),
         loaded: None,
+        put_off: BTreeMap::new(),
         times: Times::new(started),
     };
     let cell = begin(&mut control, drafts, start);
@@ -219,6 +216,7 @@ fn first_picture(
         census: &Census::new(),
         callers: &Belonging::new(),
         published_at: moment.at,
+        put_off: &BTreeMap::new(),
     };
     sitters.draw()
 }

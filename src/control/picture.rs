@@ -24,7 +24,7 @@ use super::shares;
 use super::status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,
     PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers, ShadowStatus, Status,
-    StoreHealth,
+    StoreHealth, WishStatus,
 };
 use super::steps::Moment;
 use super::timestamp::Timestamp;
@@ -131,6 +131,7 @@ pub(super) struct Sitters<'a> {
     pub(super) callers: &'a Belonging,
     /// What open sessions may expect is what was published, not what would be now.
     pub(super) published_at: Timestamp,
+    pub(super) put_off: &'a BTreeMap<RouteName, (BackendName, String)>,
 }
 
 impl Sitters<'_> {
@@ -216,11 +217,21 @@ impl Sitters<'_> {
             arms: arms.collect(),
             auth: self.auth(spec),
             shadow: self.shadow(spec),
+            wish: self.wish(&spec.name, state),
             rollout: state
                 .run
                 .as_deref()
                 .map(|run| self.rollout(&spec.name, run)),
         }
+    }
+
+    fn wish(&self, route: &RouteName, state: &RouteState) -> Option<WishStatus> {
+        let backend = state.wish.clone()?;
+        let tried = self.put_off.get(route).filter(|(goal, _)| *goal == backend);
+        Some(WishStatus {
+            why: tried.map(|(_, why)| why.clone()),
+            backend,
+        })
     }
 
     fn standing(&self, spec: &RouteSpec, state: &RouteState, backend: &BackendName) -> ArmStanding {

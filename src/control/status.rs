@@ -97,8 +97,19 @@ pub struct RouteStatus {
     pub auth: Option<AuthStatus>,
     /// Where a share of its calls is mirrored to.
     pub shadow: Option<ShadowStatus>,
+    /// The version that the file asks for, while no rollout to it has started.
+    pub wish: Option<WishStatus>,
     /// The rollout that runs, else the latest one.
     pub rollout: Option<RolloutStatus>,
+}
+
+/// A version that the file asks for and that is to get the traffic by a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WishStatus {
+    /// The backend.
+    pub backend: BackendName,
+    /// Why its rollout could not start when that was tried last.
+    pub why: Option<String>,
 }
 
 /// What the callers of a route show to be let in.

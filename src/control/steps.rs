@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::RolloutId;
+use crate::model::{Percent, RolloutId};
 use crate::rollout::{self, Action, Event, Finish, Note, Refusal, TrialUse};
 
 use super::desired::{RouteState, Run};
@@ -115,28 +115,12 @@ fn told(note: Note, run: &Run) -> What {
             percent,
             verdict: None,
         },
-        Note::WarmupStarted { percent } => What::RolloutStarted {
-            stable: run.stable.clone(),
-            candidate: run.candidate.clone(),
-            plan: run.plan_name.clone(),
-            stages: stages(run),
-            recipe: Some(Arc::new(run.plan.clone())),
-            percent,
-            contract: run.contract.clone(),
-        },
+        Note::WarmupStarted { percent } => begun(run, percent),
         // Without a warm-up before it the first stage is the start.
         Note::StageStarted { stage: 0, percent }
             if run.plan.warmup.is_zero() || run.plan.first() > 0 =>
         {
-            What::RolloutStarted {
-                stable: run.stable.clone(),
-                candidate: run.candidate.clone(),
-                plan: run.plan_name.clone(),
-                stages: stages(run),
-                recipe: Some(Arc::new(run.plan.clone())),
-                percent,
-                contract: run.contract.clone(),
-            }
+            begun(run, percent)
         }
         Note::StageStarted { stage, percent } => What::RolloutAdvanced {
             stage: number(stage),
@@ -177,6 +161,18 @@ fn told(note: Note, run: &Run) -> What {
             actuation_us: 0,
         },
         Note::Aborted => What::RolloutAborted,
+    }
+}
+
+fn begun(run: &Run, percent: Percent) -> What {
+    What::RolloutStarted {
+        stable: run.stable.clone(),
+        candidate: run.candidate.clone(),
+        plan: run.plan_name.clone(),
+        stages: stages(run),
+        recipe: Some(Arc::new(run.plan.clone())),
+        percent,
+        contract: run.contract.clone(),
     }
 }
 

@@ -93,7 +93,7 @@ fn slower(latency: &Latencies, limit: Duration) -> f64 {
 }
 
 fn smallest_error_rate(terms: &Terms, today: Today<'_>, exposed: &[(f64, f64)]) -> Option<f64> {
-    let least = today.error_rate.max(LEAST_RATE).min(1.0);
+    let least = today.error_rate.clamp(LEAST_RATE, 1.0);
     smallest(least, 1.0, |rate| {
         finds_errors(terms, today.error_rate, rate, exposed)
     })

@@ -462,6 +462,10 @@ proptest! {
     }
 }
 
+fn hundredths(margin: f64) -> i64 {
+    (margin * 100.0).round() as i64
+}
+
 #[test]
 fn a_preset_says_what_a_plan_does_not() {
     use super::spec::PresetSpec;
@@ -474,12 +478,12 @@ fn a_preset_says_what_a_plan_does_not() {
     let terms = Terms::new(&spec).unwrap();
 
     let margins = [terms.error_margin, terms.latency_margin, terms.pass_margin];
-    assert_eq!(margins, [2.0, 1.4, 2.0]);
+    assert_eq!(margins.map(hundredths), [200, 140, 200]);
     let strict = Terms::default();
     let margins = [
         strict.error_margin,
         strict.latency_margin,
         strict.pass_margin,
     ];
-    assert_eq!(margins, [1.1, 1.2, 1.5]);
+    assert_eq!(margins.map(hundredths), [110, 120, 150]);
 }

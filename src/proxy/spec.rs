@@ -1,12 +1,14 @@
 //! The `routes`, `limits` and `forwarding` sections of the file.
 
 mod contract;
+mod promote;
 mod retries;
 mod rule;
 mod session;
 mod shield;
 
 pub use contract::{ContractPolicySpec, ContractSpec};
+pub use promote::PromoteSpec;
 pub use retries::RetriesSpec;
 pub use session::{LossSpec, SessionSpec};
 pub use shield::ShieldSpec;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::access::spec::{AuthSpec, MAX_NAMES, Network, address_problems, is_origin};
-use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, duration_text};
+use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, Weight, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
 use crate::split::spec::{SplitSpec, StickySpec, split_problems};
@@ -72,6 +74,12 @@ pub struct RouteSpec {
     /// The plan that a rollout on this route follows when its start names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
+    /// What follows when the file gives the traffic to another backend: `manual`, the new weights at
+    /// once; `auto`, a rollout by `plan` from the backend that has the traffic, which then needs no
+    /// longer be in `split`, but among the `backends`. With `auto`, one backend of `split` has a
+    /// share. Default `manual`.
+    #[serde(default)]
+    pub promote: PromoteSpec,
     /// Which outcomes count against a backend; at least one. Default: `tool_error`,
     /// `protocol_error`, `server_error`, `timeout`, `unreachable` and `broken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +143,22 @@ impl RouteSpec {
         }
     }
 
+    fn promote_problems(&self, problems: &mut Problems) {
+        if self.promote == PromoteSpec::Manual {
+            return;
+        }
+        let with_share = self.split.values().filter(|it| **it != Weight::ZERO);
+        if with_share.count() != 1 {
+            let message = "with `promote: auto` the split names the one backend that is to have the \
+                           traffic: give one a share, and the others 0 or leave them out";
+            problems.add("split", message);
+        }
+        if self.plan.is_none() {
+            let message = "`auto` starts the route's plan, and there is none: add `plan`";
+            problems.add("promote", message);
+        }
+    }
+
     /// What is wrong with this section: the path of a field and a sentence, each. Whether its
     /// backends and its plan exist is told elsewhere.
     pub fn problems(&self) -> Vec<(String, String)> {
@@ -144,6 +168,7 @@ impl RouteSpec {
         self.page_problems(&mut problems);
         self.rule_problems(&mut problems);
         problems.add_all("split", split_problems(&self.split));
+        self.promote_problems(&mut problems);
         if let Some(auth) = &self.auth {
             problems.add_all("auth.jwt", auth.jwt.problems());
         }

@@ -121,6 +121,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Starts of rollouts that were refused because of earlier reverts, by route and reason",
     ),
     (
+        "switchback_rollout_starts_put_off_total",
+        "Attempts to start a rollout that a file asks for which failed, by route",
+    ),
+    (
         "switchback_arms_passed_over_total",
         "Requests that went to another backend of their route because theirs had no fit endpoint",
     ),

@@ -75,11 +75,8 @@ impl House {
 
     fn event(&self, kind: &str) -> Option<Value> {
         let history = self.gateway.admin.get("/v1/history");
-        let events = history["events"].as_array().expect("events").iter();
-        events
-            .filter(|event| event["kind"] == kind)
-            .next_back()
-            .cloned()
+        let mut events = history["events"].as_array().expect("events").iter();
+        events.rfind(|event| event["kind"] == kind).cloned()
     }
 
     fn post(&self, path: &str, body: &Value) -> (u16, Value) {

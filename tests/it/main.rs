@@ -75,6 +75,7 @@ mod notices;
 mod outcomes;
 mod pages;
 mod papers;
+mod promotion;
 mod readings;
 mod records;
 mod rehoming;

@@ -42,7 +42,7 @@ pub use rollout::{
 pub use status::{
     ArmBody, AuthBody, BackendBody, BackendsBody, CallersBody, CallsBody, JwksBody, Lifecycle,
     RouteBody, RoutesBody, SessionsBody, ShadowBody, StandingBody, StatusBody, StoreBody,
-    WeightsReply,
+    WeightsReply, WishBody,
 };
 pub use tools::{
     ToolArmBody, ToolArmRecordBody, ToolBody, ToolRecordBody, ToolsBody, ToolsRecordBody,

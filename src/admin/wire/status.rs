@@ -94,9 +94,24 @@ pub struct RouteBody {
     /// The backend that its calls are mirrored to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowBody>,
+    /// The version that the file asks for, on a route with `promote: auto`, while no rollout to it
+    /// has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<WishBody>,
     /// The rollout that runs, else the latest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutBody>,
+}
+
+/// A version that the file asks for and that gets the traffic by a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WishBody {
+    /// The backend.
+    #[schema(value_type = String, example = "search-v2")]
+    pub backend: BackendName,
+    /// Why its rollout could not start when that was tried last; absent before the first try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// What the callers of a route show to be let in: a signed token.

@@ -12,3 +12,4 @@ mod rig;
 mod rollouts;
 mod tools;
 mod traffic;
+mod wishes;
