@@ -1,4 +1,4 @@
-//! What a caller may do, in three steps.
+//! What a caller may do, in four steps.
 
 use std::fmt;
 
@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Looks at everything but the audit log, and changes nothing.
     Viewer,
+    /// Pushes metrics about calls, on the routes of its scope: what an application needs.
+    Reporter,
     /// Shifts weights and drives rollouts, on the routes of its scope.
     Deployer,
     /// Does everything: also reads the config file again, and the audit log.
@@ -30,12 +32,13 @@ pub enum Role {
 
 impl Role {
     /// Every role, the weakest first.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Deployer, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Reporter, Self::Deployer, Self::Admin];
 
     /// The role's name in the file, in the API and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
+            Self::Reporter => "reporter",
             Self::Deployer => "deployer",
             Self::Admin => "admin",
         }
@@ -55,6 +58,6 @@ mod tests {
     #[test]
     fn a_later_role_is_above_an_earlier_one() {
         assert!(Role::ALL.is_sorted());
-        assert!(Role::Admin > Role::Deployer && Role::Deployer > Role::Viewer);
+        assert!(Role::Admin > Role::Deployer && Role::Deployer > Role::Reporter);
     }
 }

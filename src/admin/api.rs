@@ -219,7 +219,9 @@ impl Api {
                 ),
             ));
         }
-        if needed == Role::Viewer || !caller.is_scoped() {
+        // The route of a push is in its body.
+        let later = endpoint.call == Call::PushMetrics;
+        if needed == Role::Viewer || later || !caller.is_scoped() {
             return Ok(());
         }
         let route = self.route_of(endpoint, asked).await?;
@@ -259,7 +261,11 @@ impl Api {
             Takes::Json(_) => {
                 body::require_type(&head.headers, &["application/json"])?;
                 let body = body::read(body).await?;
-                record.changes(endpoint, &self.deps.control.status(), &body);
+                // Values are evidence like the calls they are about: they come by the thousand, and are
+                // written down with the judge's.
+                if endpoint.call != Call::PushMetrics {
+                    record.changes(endpoint, &self.deps.control.status(), &body);
+                }
                 change::call(self, endpoint.call, asked, &body).await
             }
             Takes::File => {
@@ -305,6 +311,7 @@ impl Api {
             | Call::RevertRoute
             | Call::StartRollout
             | Call::Act(_)
+            | Call::PushMetrics
             | Call::Reload
             | Call::Check
             | Call::TestNotifier => Err(not_found()),

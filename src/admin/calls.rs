@@ -27,6 +27,7 @@ pub(super) enum Call {
     Events,
     Notifiers,
     TestNotifier,
+    PushMetrics,
     Reload,
     Check,
     Config,

@@ -22,7 +22,7 @@ use super::wire::{
     ActBody, ErrorCode, ReloadBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody,
     WeightsBody, WeightsReply,
 };
-use super::{notices, render, render_rollout};
+use super::{notices, pushes, render, render_rollout};
 
 /// Does what a call with a body of JSON asks for.
 pub(super) async fn call(
@@ -37,6 +37,7 @@ pub(super) async fn call(
         Call::StartRollout => start_rollout(api, asked, parse(body)?).await,
         Call::Act(action) => act(api, asked, action, &parse(body)?).await,
         Call::Reload => reload(api, asked, &parse(body)?).await,
+        Call::PushMetrics => pushes::push(api, asked, parse(body)?).await,
         Call::TestNotifier => notices::test(api, asked, &parse(body)?).await,
         Call::Status
         | Call::Routes

@@ -7,9 +7,10 @@ pub(super) use super::calls::Call;
 pub(super) use super::shapes::{Gives, Needs, Shape, Takes, shape};
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
-    ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, ReloadBody, RevertBody,
-    RolloutAction, RolloutBody, RolloutVerdictBody, RolloutsBody, RouteBody, RoutesBody,
-    StartRolloutBody, StatusBody, ToolsBody, WebhookBody, WeightsBody, WeightsReply, WhyBody,
+    ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, PushBody, PushedBody,
+    ReloadBody, RevertBody, RolloutAction, RolloutBody, RolloutVerdictBody, RolloutsBody,
+    RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody, WeightsBody,
+    WeightsReply, WhyBody,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -318,6 +319,23 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         RolloutAction::Revert,
         "Switch back: stable takes all, open sessions are re-homed",
     ),
+    Endpoint {
+        verb: Verb::Post,
+        needs: Needs::Role(Role::Reporter),
+        takes: Takes::Json(shape::<PushBody>()),
+        refuses: &[
+            ErrorCode::NotFound,
+            ErrorCode::OutOfScope,
+            ErrorCode::Conflict,
+            ErrorCode::Unavailable,
+        ],
+        ..get(
+            "/v1/metrics",
+            Call::PushMetrics,
+            "Tell the judge what applications found out about calls, all of it or nothing",
+            Gives::Json(shape::<PushedBody>()),
+        )
+    },
     get(
         "/v1/history",
         Call::History,

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::config::{Diagnostics, Render};
-use crate::control::ControlError;
+use crate::control::{ControlError, ValueProblem};
 
 use super::reply::{Body, json};
 use super::wire::{ErrorBody, ErrorCode, ErrorReply};
@@ -164,6 +164,7 @@ impl From<ControlError> for Refusal {
             ControlError::Uncompared { .. } | ControlError::Conflict { .. } => {
                 Self::new(ErrorCode::Conflict, message).hint("look at the route and ask again")
             }
+            ControlError::Values(problems) => Self::values(message, &problems),
             ControlError::Config(diagnostics) => Self::config(&diagnostics),
             ControlError::Store(cause) => {
                 let code = if cause.is_full() {
@@ -185,6 +186,16 @@ impl From<ControlError> for Refusal {
 }
 
 impl Refusal {
+    /// A push of metrics with values that cannot be taken in.
+    fn values(message: String, problems: &[ValueProblem]) -> Self {
+        let each = problems
+            .iter()
+            .map(|problem| json!({"index": problem.index, "problem": problem.wrong.to_string()}));
+        Self::new(ErrorCode::Invalid, message)
+            .hint("leave out what `values` in the details lists, and push the rest")
+            .details(json!({"values": each.collect::<Vec<_>>()}))
+    }
+
     /// A config file with errors; all of them are in the details.
     fn config(diagnostics: &Diagnostics) -> Self {
         let list = render::diagnostics(diagnostics);

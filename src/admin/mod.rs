@@ -32,6 +32,7 @@ mod metrics;
 mod notices;
 mod openapi;
 mod peer;
+mod pushes;
 mod query;
 mod read;
 mod readiness;

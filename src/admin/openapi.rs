@@ -85,6 +85,9 @@ fn whom(needs: Needs) -> String {
             "For anybody on a loopback listener, else for viewers and above.".to_owned()
         }
         Needs::Role(Role::Viewer) => "For viewers and above.".to_owned(),
+        Needs::Role(Role::Reporter) => {
+            "For reporters and deployers, on the routes of their scope, and admins.".to_owned()
+        }
         Needs::Role(Role::Deployer) => {
             "For deployers, on the routes of their scope, and admins.".to_owned()
         }

@@ -8,6 +8,7 @@ use crate::model::{BackendName, Weight};
 
 use super::notices;
 use super::render_contract;
+use super::render_why;
 use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, StageBody, VerdictBody,
 };
@@ -147,7 +148,7 @@ fn checks(record: &Record) -> Vec<CheckBody> {
         format!("p{percent:.0} {} to {}", at.candidate_slow, at.stable_slow)
     });
     let slow: Vec<_> = quantiles.collect();
-    vec![
+    let own = [
         CheckBody {
             name: "errors".to_owned(),
             evidence: errors.e_value,
@@ -169,7 +170,16 @@ fn checks(record: &Record) -> Vec<CheckBody> {
             margin: latency.margin,
             message: format!("slow calls, candidate to stable: {}", slow.join(", ")),
         },
-    ]
+    ];
+    let pushed = record.metrics.iter().map(|metric| CheckBody {
+        name: format!("metric:{}", metric.name),
+        evidence: metric.e_value,
+        // Metrics that are pushed hold no stage up.
+        pass_evidence: 1.0,
+        margin: metric.margin,
+        message: render_why::metric(metric),
+    });
+    own.into_iter().chain(pushed).collect()
 }
 
 /// One sentence on what happened.

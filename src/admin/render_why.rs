@@ -1,7 +1,7 @@
 //! Why a rollout stands as it does: the record behind it, in sentences.
 
 use crate::control::{Event, RolloutStatus};
-use crate::judge::{QuantileRecord, Record, Verdict};
+use crate::judge::{MetricArmRecord, MetricRecord, QuantileRecord, Record, Verdict};
 
 use super::wire::{EventBody, WhyBody};
 use super::{render, render_rollout};
@@ -61,12 +61,11 @@ fn ended(rollout: &RolloutStatus, event: &Event) -> String {
 
 fn judged(record: &Record) -> Vec<String> {
     let mut lines = vec![format!(
-        "verdict: {}; evidence against the candidate {} of {:.0} that revert: half of errors' {} and half of latency's {}",
+        "verdict: {}; evidence against the candidate {} of {:.0} that revert: {}",
         record.verdict,
         number(record.e_value),
         record.revert_at,
-        number(record.errors.e_value),
-        number(record.latency.e_value),
+        parts(record),
     )];
     lines.push(errors(record));
     lines.push(format!(
@@ -81,6 +80,8 @@ fn judged(record: &Record) -> Vec<String> {
             .iter()
             .map(|at| quantile(record, at)),
     );
+    let pushed = record.metrics.iter();
+    lines.extend(pushed.map(|metric| format!("metric {}: {}", metric.name, self::metric(metric))));
     if record.connect_failures > 0 {
         lines.push(format!(
             "connections: the candidate could not be reached for {} calls in a row",
@@ -91,6 +92,47 @@ fn judged(record: &Record) -> Vec<String> {
         lines.push(passing(record));
     }
     lines
+}
+
+/// What the evidence is made of.
+fn parts(record: &Record) -> String {
+    let (errors, latency) = (&record.errors, &record.latency);
+    let (errors, latency) = (number(errors.e_value), number(latency.e_value));
+    if record.metrics.is_empty() {
+        return format!("half of errors' {errors} and half of latency's {latency}");
+    }
+    let sum: f64 = record.metrics.iter().map(|metric| metric.e_value).sum();
+    let mean = number(sum / record.metrics.len() as f64);
+    format!("0.45 of errors' {errors}, 0.45 of latency's {latency} and 0.1 of the metrics' {mean}")
+}
+
+/// One sentence on a metric that is pushed.
+pub(super) fn metric(metric: &MetricRecord) -> String {
+    let arm = |arm: &MetricArmRecord| {
+        let mean = arm.mean.map(|mean| format!(", {} on average", plain(mean)));
+        format!(
+            "{} values{}, {} bad",
+            arm.values,
+            mean.unwrap_or_default(),
+            arm.bad
+        )
+    };
+    format!(
+        "evidence {}, tolerated up to {} times stable's; candidate {}; stable {}",
+        number(metric.e_value),
+        metric.margin,
+        arm(&metric.candidate),
+        arm(&metric.stable),
+    )
+}
+
+/// A number of any size, to three digits.
+fn plain(number: f64) -> String {
+    match number.abs() {
+        n if n >= 100.0 => format!("{number:.0}"),
+        n if n >= 0.01 || n == 0.0 => format!("{number:.2}"),
+        _ => format!("{number:.1e}"),
+    }
 }
 
 fn errors(record: &Record) -> String {

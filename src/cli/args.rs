@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::http::Origin;
+use super::metrics::MetricsVerb;
 use super::token::Given;
 use crate::admin::wire::RolloutState;
 use crate::model::duration_text;
@@ -127,6 +128,9 @@ pub(super) enum Verb {
     /// See who is told of what happens, and try it.
     #[command(subcommand)]
     Notify(NotifyVerb),
+    /// Tell the judge what applications found out about calls.
+    #[command(subcommand)]
+    Metrics(MetricsVerb),
     /// Make tokens for the admin API.
     #[command(subcommand)]
     Token(TokenVerb),

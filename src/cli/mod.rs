@@ -18,6 +18,7 @@ mod failure;
 mod history;
 mod http;
 mod local;
+mod metrics;
 mod notify;
 mod output;
 mod rollout;

@@ -10,8 +10,8 @@ use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::{
-    audit, backend, contract, demo, history, local, notify, rollout, secure, state, status, token,
-    tools, why,
+    audit, backend, contract, demo, history, local, metrics, notify, rollout, secure, state,
+    status, token, tools, why,
 };
 
 /// Does what the command line says and returns how it went.
@@ -63,6 +63,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Shift(args) => asking(status::shift(api, args, output)),
         Verb::Rollout(verb) => asking(rollout::run(api, verb, output)),
         Verb::Notify(verb) => asking(notify::run(api, verb, output)),
+        Verb::Metrics(verb) => asking(metrics::run(api, verb, output)),
         Verb::Why { rollout } => asking(why::show(api, rollout, output)),
         Verb::History(args) => asking(history::list(api, args, output)),
     }

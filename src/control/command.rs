@@ -13,6 +13,7 @@ use super::author::Author;
 use super::contract::{Acceptance, ContractReport};
 use super::error::ControlError;
 use super::event::What;
+use super::metrics::{PushMetrics, Pushed};
 use super::reload::ReloadReport;
 
 /// New weights for a route.
@@ -167,6 +168,7 @@ pub(super) enum Command {
     StartRollout(Box<(StartRollout, Option<ContractReport>)>, Reply<Changed>),
     ActOnRollout(ActOnRollout, Reply<Changed>),
     RevertRoute(RevertRoute, Reply<Changed>),
+    PushMetrics(PushMetrics, Reply<Pushed>),
     Reload(Author, Reply<ReloadReport>),
     HandOver(Reply<()>),
     TakeBack,

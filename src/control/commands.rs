@@ -45,6 +45,7 @@ impl Control {
                 self.go_back_by_hand(asked, reply);
             }
             Command::RevertRoute(asked, reply) => self.revert_route(asked, reply),
+            Command::PushMetrics(asked, reply) => self.take_in_metrics(&asked, reply),
             command @ (Command::SetWeights(..)
             | Command::StartRollout(..)
             | Command::ActOnRollout(..)) => self.take_in_turn(command),
@@ -91,6 +92,7 @@ impl Control {
             // What waits for nothing has not waited for its turn.
             other @ (Command::Reload(..)
             | Command::RevertRoute(..)
+            | Command::PushMetrics(..)
             | Command::HandOver(_)
             | Command::TakeBack
             | Command::Note(_)
@@ -163,6 +165,7 @@ pub(super) fn refuse(command: Command, error: ControlError) {
         | Command::StartRollout(_, reply)
         | Command::ActOnRollout(_, reply)
         | Command::RevertRoute(_, reply) => drop(reply.send(Err(error))),
+        Command::PushMetrics(_, reply) => drop(reply.send(Err(error))),
         Command::Reload(_, reply) => drop(reply.send(Err(error))),
         Command::HandOver(reply) => drop(reply.send(Err(error))),
         Command::TakeBack | Command::Note(_) | Command::PutOff(..) => {}

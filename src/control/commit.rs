@@ -261,8 +261,11 @@ impl Control {
                 (None, None) => TrialUse::Warmup,
             };
             let bad = spec.bad();
-            let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake));
-            if let Some(limit) = run.plan.terms.max_latency_p99 {
+            let terms = &run.plan.terms;
+            let asks = !terms.metrics.is_empty();
+            let assigned = asks.then(|| evidence.note_requests(self.workers));
+            let trial = Trial::new(self.workers, bad, Arc::clone(&self.wake)).noting(assigned);
+            if let Some(limit) = terms.max_latency_p99 {
                 trial.set_late(limit);
             }
             let share = run.state.percent(&run.plan).fraction();

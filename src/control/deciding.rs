@@ -38,6 +38,8 @@ impl Incidents {
     /// Those that speak for a revert of this reason, oldest first.
     pub(super) fn behind(&self, reason: RevertReason) -> Vec<DecidingOutcome> {
         let kind = match reason {
+            // No call went wrong as far as the gateway can see.
+            RevertReason::MetricDegraded => return Vec::new(),
             RevertReason::LatencyDegraded => &self.slow,
             RevertReason::ErrorRateHigh
             | RevertReason::HealthCheckFailed

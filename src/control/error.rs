@@ -10,6 +10,7 @@ use crate::store::StoreError;
 
 use super::command::RolloutAction;
 use super::contract::ContractReport;
+use super::metrics::ValueProblem;
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -134,10 +135,20 @@ pub enum ControlError {
         /// Why, and what to do.
         why: String,
     },
+    /// Some values of a push are not what can be judged; none of them was taken in.
+    #[error("{} cannot be taken in, so nothing was", of_values(.0.len()))]
+    Values(Vec<ValueProblem>),
     /// Too many commands wait already.
     #[error("control is busy: too many commands wait")]
     Busy,
     /// Control has stopped.
     #[error("control has stopped")]
     Stopped,
+}
+
+fn of_values(count: usize) -> String {
+    match count {
+        1 => "one value of the push".to_owned(),
+        count => format!("{count} values of the push"),
+    }
 }

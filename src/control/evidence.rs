@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::judge::{Baseline, Batch, DecidingOutcome, Judge, Limits, Share};
 use crate::model::{RevertReason, Role};
 use crate::rollout::TrialUse;
-use crate::stats::{ArmCounts, BadCall, LIMITS, Latencies, Trial};
+use crate::stats::{ArmCounts, Assigned, BadCall, CallId, LIMITS, Latencies, Trial};
 
 use super::deciding::Incidents;
 use super::windows::{Slow, Windows};
@@ -43,6 +43,8 @@ pub(super) struct Evidence {
     /// When the oldest of what was folded last was recorded.
     oldest: Option<Instant>,
     incidents: Incidents,
+    /// Where requests went, where the plan has metrics that are pushed.
+    assigned: Option<Arc<Assigned>>,
 }
 
 /// One trial, and how far it has been read.
@@ -75,7 +77,21 @@ impl Evidence {
             scratch: Vec::new(),
             oldest: None,
             incidents: Incidents::default(),
+            assigned: None,
         }
+    }
+
+    /// From now on it is noted where requests go, for as long as the rollout runs.
+    pub(super) fn note_requests(&mut self, workers: usize) -> Arc<Assigned> {
+        let assigned = self
+            .assigned
+            .get_or_insert_with(|| Arc::new(Assigned::new(workers)));
+        Arc::clone(assigned)
+    }
+
+    /// Where a request went, as far as that is known.
+    pub(super) fn role_of(&self, request: &CallId) -> Option<Role> {
+        self.assigned.as_ref()?.role_of(request)
     }
 
     /// From now on requests are assigned so.

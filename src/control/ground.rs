@@ -108,7 +108,7 @@ impl Ground<'_> {
             stable,
             candidate: asked.to.clone(),
             plan_name,
-            judge: Judge::new(plan.terms, plan.planned()),
+            judge: Judge::new(plan.terms.clone(), plan.planned()),
             plan,
             before: state.now.clone(),
             author: asked.author.clone(),

@@ -18,6 +18,7 @@ use super::error::ControlError;
 use super::estimate::{self, AskEstimate, Estimate};
 use super::event::{Event, What};
 use super::history;
+use super::metrics::{PushMetrics, Pushed};
 use super::past::{self, RolloutFilter, Rollouts};
 use super::reload::ReloadReport;
 use super::status::{RolloutStatus, Status};
@@ -102,6 +103,11 @@ impl ControlHandle {
     /// a revert.
     pub async fn revert_route(&self, request: RevertRoute) -> Result<Changed, ControlError> {
         self.ask(|reply| Command::RevertRoute(request, reply)).await
+    }
+
+    /// Tells the judge what applications found out about calls. Nothing of it waits for the disk.
+    pub async fn push_metrics(&self, request: PushMetrics) -> Result<Pushed, ControlError> {
+        self.ask(|reply| Command::PushMetrics(request, reply)).await
     }
 
     /// Reads the config file again and puts it in force when it has no errors.

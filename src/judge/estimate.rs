@@ -17,7 +17,6 @@ use super::keys::Culprits;
 use super::pass::{self, Usual};
 use super::terms::Terms;
 use super::thresholds::QUANTILES;
-use super::trial::{ERRORS_WEIGHT, LATENCY_WEIGHT};
 
 /// How far below its mean the fifth of a normal number is that four of five exceed.
 const UNLUCKY: f64 = 0.8416;
@@ -108,7 +107,7 @@ fn smallest_slowdown(terms: &Terms, today: Today<'_>, exposed: &[(f64, f64)]) ->
             wealth(1.0, rates, exposed)
         });
         let latency = each.sum::<f64>() / limits.len() as f64;
-        latency >= terms.revert_threshold() / LATENCY_WEIGHT
+        latency >= terms.revert_threshold() / terms.weights().latency
     })
 }
 
@@ -138,7 +137,7 @@ fn finds_errors(terms: &Terms, stable: f64, candidate: f64, exposed: &[(f64, f64
     }
     let ratio = wealth(terms.error_margin, [stable, candidate], exposed);
     let floor = wealth_over_floor(terms.error_floor, failures, calls);
-    ratio.min(floor) >= terms.revert_threshold() / ERRORS_WEIGHT
+    ratio.min(floor) >= terms.revert_threshold() / terms.weights().errors
 }
 
 /// What the bets on "worse than stable" come to at these rates of events, in the unlucky fifth.

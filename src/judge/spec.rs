@@ -1,10 +1,14 @@
 //! The `judge` part of a plan.
 
+mod metrics;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::duration_text;
+
+pub use metrics::{MetricKindSpec, MetricSpec, WorseSpec};
 
 /// How much worse a candidate may be, and how sure the judge must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -28,6 +32,9 @@ pub struct JudgeSpec {
     pub max_connect_failures: u32,
     /// Limits that the candidate may not break, whatever stable does.
     pub guards: GuardsSpec,
+    /// Metrics that applications push and that are judged, too; at most 8. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricSpec>,
 }
 
 impl Default for JudgeSpec {
@@ -41,6 +48,7 @@ impl Default for JudgeSpec {
             min_requests: 50,
             max_connect_failures: 5,
             guards: GuardsSpec::default(),
+            metrics: Vec::new(),
         }
     }
 }
@@ -98,6 +106,7 @@ impl JudgeSpec {
             problems.push(("min_requests".to_owned(), message));
         }
         problems.extend(self.guards.problems());
+        problems.extend(metrics::problems(&self.metrics));
         problems
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Metric;
 use super::spec::{JudgeSpec, default_window};
 
 /// How much worse a candidate may be and how sure the judge must be; valid by construction.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
     /// Highest probability of reverting a tolerable candidate over a whole rollout.
     pub alpha: f64,
@@ -36,6 +37,23 @@ pub struct Terms {
     /// Time after which the guards begin anew.
     #[serde(default = "default_window")]
     pub guard_window: Duration,
+    /// Metrics that applications push.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
+}
+
+/// What each check's e-value counts for. They add up to one, which keeps `alpha` whole.
+///
+/// Nothing is set aside for watching a candidate with all of the traffic: without a stable arm
+/// beside it no test keeps its promise, so that share would be spent on nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CheckWeights {
+    /// Of the error check.
+    pub errors: f64,
+    /// Of the latency check.
+    pub latency: f64,
+    /// Of all pushed metrics together, spread evenly over them.
+    pub metrics: f64,
 }
 
 /// Why a plan's `judge` part is not usable: every problem, each with the path of its field.
@@ -80,12 +98,24 @@ impl Terms {
             max_error_rate: spec.guards.max_error_rate,
             max_latency_p99: spec.guards.max_latency_p99,
             guard_window: spec.guards.window,
+            metrics: spec.metrics.iter().map(Metric::new).collect(),
         }
     }
 
     /// Whether there are limits that the candidate may not break whatever stable does.
     pub fn has_guards(&self) -> bool {
         self.max_error_rate.is_some() || self.max_latency_p99.is_some()
+    }
+
+    /// What each check counts for: pushed metrics only where the plan names some.
+    pub fn weights(&self) -> CheckWeights {
+        let metrics = if self.metrics.is_empty() { 0.0 } else { 0.1 };
+        let half = (1.0 - metrics) / 2.0;
+        CheckWeights {
+            errors: half,
+            latency: half,
+            metrics,
+        }
     }
 
     /// The e-value at which a rollout is reverted.

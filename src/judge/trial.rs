@@ -1,5 +1,7 @@
 //! The judge of one rollout.
 
+mod records;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,22 +10,15 @@ use crate::model::{Outcome, RevertReason, Role};
 use crate::stats::{ArmCounts, BadCall};
 
 use super::bets::{Bets, Evidence, Labels};
-use super::guards::{ConnectGuard, Guard, GuardEvidence, GuardRecord, Guards};
+use super::guards::{ConnectGuard, Guard, GuardEvidence, Guards};
 use super::keys::{Culprits, Heard, RecentKeys};
+use super::metrics::{Metrics, Observation};
 use super::pass::{Pass, StageEvidence};
 use super::share::Share;
 use super::terms::Terms;
 use super::thresholds::{Limits, QUANTILES};
-use super::verdict::{
-    ArmRecord, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime, Verdict,
-};
+use super::verdict::{ArmRecord, HoldReason, StageTime, Verdict};
 
-/// What each check's e-value counts for. They add up to one, which keeps `alpha` whole.
-///
-/// Nothing is set aside for watching a candidate with all of the traffic: without a stable arm
-/// beside it no test keeps its promise, so that share would be spent on nothing.
-pub(super) const ERRORS_WEIGHT: f64 = 0.5;
-pub(super) const LATENCY_WEIGHT: f64 = 0.5;
 /// How long a moment is, in milliseconds: slow calls that are told of within one are hardly more
 /// than one event.
 const MOMENT_MS: u128 = 50;
@@ -89,6 +84,9 @@ pub struct Judge {
     /// There where the plan has limits for them.
     #[serde(default)]
     guards: Option<Box<Guards>>,
+    /// There where the plan has metrics that applications push.
+    #[serde(default)]
+    metrics: Option<Box<Metrics>>,
     /// The guard that decided.
     #[serde(default)]
     broken: Option<Guard>,
@@ -106,8 +104,10 @@ pub struct Judge {
 impl Judge {
     /// A judge for a rollout whose stages take at least `planned` together.
     pub fn new(terms: Terms, planned: Duration) -> Self {
+        let metrics = &terms.metrics;
+        let metrics = (!metrics.is_empty()).then(|| Box::new(Metrics::new(metrics)));
         Self {
-            terms,
+            metrics,
             planned,
             bets: Bets::new(),
             pass: Pass::new(),
@@ -129,6 +129,7 @@ impl Judge {
             age: Duration::ZERO,
             judged: Duration::ZERO,
             seen: None,
+            terms,
         }
     }
 
@@ -141,6 +142,9 @@ impl Judge {
     /// that the candidate is worse stays.
     pub fn begin_stage(&mut self) {
         self.pass = Pass::new();
+        if let Some(metrics) = &mut self.metrics {
+            metrics.close(&self.terms.metrics);
+        }
     }
 
     /// Notes the limits that calls are held against from now on, so that records show them.
@@ -160,10 +164,24 @@ impl Judge {
         self.conclude();
     }
 
+    /// Takes in what applications pushed about calls of both arms. It is weighed by and by.
+    pub fn observe(&mut self, observations: &[Observation]) {
+        let Some(metrics) = &mut self.metrics else {
+            return;
+        };
+        for observed in observations {
+            metrics.observe(&self.terms.metrics, observed, self.age);
+        }
+    }
+
     /// Takes in a batch of evidence. Call it with [`Batch::tick`] when nothing happens.
     pub fn weigh(&mut self, batch: &Batch<'_>) {
         let before = self.judged;
-        self.judged = self.judged.saturating_add(self.pass_time(batch.now));
+        let since = self.pass_time(batch.now);
+        self.judged = self.judged.saturating_add(since);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.pass(&self.terms.metrics, since);
+        }
         self.restart_bets(before);
         self.watch_connections(batch);
         let told = self.hear(batch);
@@ -185,30 +203,6 @@ impl Judge {
         self.conclude();
     }
 
-    /// The verdict on everything taken in so far, with its numbers.
-    pub fn rule(&self, time: StageTime) -> Record {
-        Record {
-            verdict: self.verdict(time),
-            e_value: self.e_value(),
-            revert_at: self.terms.revert_threshold(),
-            pass_at: self.terms.pass_threshold(),
-            share: self.share,
-            errors: self.errors_record(),
-            latency: self.latency_record(),
-            stable: self.stable,
-            candidate: self.candidate,
-            stage_calls: self.pass.calls().candidate,
-            min_requests: self.terms.min_requests,
-            needed_calls: self.pass.needed(&self.terms, self.share),
-            repeated: self.repeated,
-            untold: self.dropped.saturating_add(self.keys.overflowed()),
-            connect_failures: self.guard.failures,
-            guards: self.guard_records(),
-            broken: self.broken,
-            deciding: Vec::new(),
-        }
-    }
-
     /// The verdict alone.
     pub fn verdict(&self, time: StageTime) -> Verdict {
         if let Some(reason) = self.reverted {
@@ -216,7 +210,7 @@ impl Judge {
         }
         let because = if self.pass.calls().candidate < self.terms.min_requests {
             HoldReason::NoData
-        } else if self.errors() >= self.terms.revert_threshold() / ERRORS_WEIGHT {
+        } else if self.errors() >= self.terms.revert_threshold() / self.terms.weights().errors {
             HoldReason::FewCallers
         } else if self.pass.shown() {
             return Verdict::Advance;
@@ -252,7 +246,13 @@ impl Judge {
         if self.e_value() < self.terms.revert_threshold() {
             return None;
         }
-        if LATENCY_WEIGHT * self.latency() >= ERRORS_WEIGHT * self.trusted_errors() {
+        let weights = self.terms.weights();
+        let errors = weights.errors * self.trusted_errors();
+        let latency = weights.latency * self.latency();
+        if weights.metrics * self.pushed() > errors.max(latency) {
+            return Some(RevertReason::MetricDegraded);
+        }
+        if latency >= errors {
             return Some(RevertReason::LatencyDegraded);
         }
         if self.unreachable * 2 > self.candidate.bad {
@@ -262,7 +262,16 @@ impl Judge {
     }
 
     fn e_value(&self) -> f64 {
-        ERRORS_WEIGHT * self.trusted_errors() + LATENCY_WEIGHT * self.latency()
+        let weights = self.terms.weights();
+        weights.errors * self.trusted_errors()
+            + weights.latency * self.latency()
+            + weights.metrics * self.pushed()
+    }
+
+    /// Of the metrics that applications push; nothing where the plan has none.
+    fn pushed(&self) -> f64 {
+        let metrics = self.metrics.as_ref();
+        metrics.map_or(0.0, |metrics| metrics.e_value(&self.terms.metrics))
     }
 
     /// Both "fails too often beside stable" and "fails often enough to matter" must be shown.
@@ -299,7 +308,11 @@ impl Judge {
         let seconds = self.judged.as_secs() - before.as_secs();
         if seconds > 0 {
             let planned = self.planned.as_secs().max(1);
-            self.bets.restart(seconds as f64 / planned as f64);
+            let part = seconds as f64 / planned as f64;
+            self.bets.restart(part);
+            if let Some(metrics) = &mut self.metrics {
+                metrics.restart(part);
+            }
         }
     }
 
@@ -316,14 +329,6 @@ impl Judge {
             self.guard.failures = self.guard.failures.saturating_add(1);
             self.guard.callers.add(call.key);
         }
-    }
-
-    fn guard_records(&self) -> Vec<GuardRecord> {
-        let guards = self.guards.as_ref();
-        let limits = guards.map(|guards| guards.records(&self.terms, self.planned));
-        let mut records = limits.unwrap_or_default();
-        records.extend(self.guard.record(&self.terms));
-        records
     }
 
     fn watch_limits(&mut self, batch: &Batch<'_>, told: Told, good: u64) {
@@ -426,44 +431,6 @@ impl Judge {
             bad: told.counted,
             good: self.good(batch, told),
             slow: std::array::from_fn(|slot| slow_at(batch, slot)),
-        }
-    }
-
-    fn errors_record(&self) -> ErrorsRecord {
-        ErrorsRecord {
-            e_value: self.errors(),
-            ratio_e_value: self.bets.ratio(),
-            floor_e_value: self.bets.floor(),
-            margin: self.terms.error_margin,
-            floor: self.terms.error_floor,
-            callers: self.culprits.found(),
-            pass_e_value: self.pass.errors(),
-        }
-    }
-
-    fn latency_record(&self) -> LatencyRecord {
-        let mut quantiles = [QuantileRecord::default(); QUANTILES.len()];
-        let limit = |role, slot: usize| {
-            let limits = self.limits.as_ref()?.of(role);
-            limits.get(slot).map(Duration::as_secs_f64)
-        };
-        let checks = QUANTILES.iter().zip(self.bets.slow()).zip(&self.slow);
-        let slots = quantiles.iter_mut().enumerate();
-        for ((slot, record), ((quantile, e_value), slow)) in slots.zip(checks) {
-            *record = QuantileRecord {
-                quantile: *quantile,
-                e_value,
-                stable_limit_seconds: limit(Role::Stable, slot),
-                candidate_limit_seconds: limit(Role::Candidate, slot),
-                stable_slow: slow.stable,
-                candidate_slow: slow.candidate,
-            };
-        }
-        LatencyRecord {
-            e_value: self.latency(),
-            margin: self.terms.latency_margin,
-            quantiles,
-            pass_e_value: self.pass.latency(),
         }
     }
 }

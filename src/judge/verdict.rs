@@ -8,6 +8,7 @@ use crate::model::RevertReason;
 
 use super::deciding::DecidingOutcome;
 use super::guards::{Guard, GuardRecord};
+use super::metrics::MetricRecord;
 use super::thresholds::QUANTILES;
 
 /// What the judge says about the candidate.
@@ -98,6 +99,9 @@ pub struct Record {
     pub errors: ErrorsRecord,
     /// The latency check.
     pub latency: LatencyRecord,
+    /// The checks of metrics that applications push.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricRecord>,
     /// Stable's calls.
     pub stable: ArmRecord,
     /// The candidate's calls.

@@ -18,7 +18,8 @@ pub use admin_address::{AdminAddress, AdminAddressError};
 pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
 pub use name::{
-    AlertName, BackendName, HookName, NameError, NotifierName, PlanName, RouteName, TokenName,
+    AlertName, BackendName, HookName, MetricName, NameError, NotifierName, PlanName, RouteName,
+    TokenName,
 };
 pub use outcome::{Outcome, OutcomeSet};
 pub use problems::Problems;

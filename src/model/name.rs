@@ -139,6 +139,10 @@ name! {
     RouteName
 }
 name! {
+    /// Name of a metric that applications push: what the judge weighs beside errors and latency.
+    MetricName
+}
+name! {
     /// Name of a plan: the recipe of a rollout.
     PlanName
 }

@@ -12,6 +12,8 @@ pub enum RevertReason {
     ErrorRateHigh,
     /// The candidate answers more slowly than was agreed.
     LatencyDegraded,
+    /// A metric that applications push is worse with the candidate than was agreed.
+    MetricDegraded,
     /// The candidate could not be reached, or failed its health checks.
     HealthCheckFailed,
     /// The candidate's circuit breaker opened.
@@ -30,6 +32,7 @@ impl RevertReason {
         match self {
             Self::ErrorRateHigh => "error_rate_high",
             Self::LatencyDegraded => "latency_degraded",
+            Self::MetricDegraded => "metric_degraded",
             Self::HealthCheckFailed => "health_check_failed",
             Self::CircuitBreaker => "circuit_breaker",
             Self::Inconclusive => "inconclusive",

@@ -50,10 +50,7 @@ pub(super) async fn send(
     behind::tell(worker, (decided, subject), &request);
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
-    let part = part.map(|part| Part {
-        id: id_of(request.headers()),
-        ..part
-    });
+    let part = part.map(|part| part.called(id_of(request.headers())));
     let late = subject.late.as_ref().map(|coming| &coming.body);
     let call = begin(worker, (decided, pace), part)?;
     let call = call.with_twin(twin).told_by(late);

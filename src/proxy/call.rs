@@ -157,6 +157,15 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// The same with the id that the caller gave it, which is noted where it went.
+    #[must_use]
+    pub(super) fn called(self, id: Option<CallId>) -> Self {
+        if let Some(id) = &id {
+            self.trial.assign(self.worker, id, self.role);
+        }
+        Self { id, ..self }
+    }
+
     /// Whose call it is.
     pub(super) fn about(&self) -> About {
         About {

@@ -7,6 +7,7 @@
 //!
 //! Deliberately not here: names of metrics (`telemetry`) and what a number means (`judge`).
 
+mod assigned;
 mod calls;
 mod counter;
 mod earlier;
@@ -23,6 +24,7 @@ mod trial;
 mod turn;
 mod window;
 
+pub use assigned::Assigned;
 pub use calls::{CallStats, CallSummary};
 pub use counter::{Counter, Gauge};
 pub use earlier::EarlierTools;

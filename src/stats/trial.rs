@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use crate::model::{Outcome, OutcomeSet, Role};
 
+use super::assigned::Assigned;
 use super::counter::Counter;
-use super::incident::{Incident, Wrong};
+use super::incident::{CallId, Incident, Wrong};
 use super::window::{TrialWindow, WINDOWS, WindowCounts, WindowNumber};
 
 /// How many slowness limits an arm has; the judge says what each means.
@@ -118,6 +119,8 @@ pub struct Trial {
     dropped: AtomicU64,
     /// What went wrong of late: bad and slow calls, by [`Role::index`].
     incidents: [[ArrayQueue<Incident>; 2]; 2],
+    /// Where each of the latest requests went, if anybody wants to know.
+    assigned: Option<Arc<Assigned>>,
     /// The moment that `unseen_us` counts from.
     began: Instant,
     /// When the oldest of what control has been woken for and has not looked at was recorded, in
@@ -139,9 +142,23 @@ impl Trial {
             bad: ArrayQueue::new(QUEUE),
             dropped: AtomicU64::new(0),
             incidents: std::array::from_fn(|_| std::array::from_fn(|_| ArrayQueue::new(INCIDENTS))),
+            assigned: None,
             began: Instant::now(),
             unseen_us: AtomicU64::new(0),
             wake,
+        }
+    }
+
+    /// The same, with a place to note where requests went.
+    #[must_use]
+    pub fn noting(self, assigned: Option<Arc<Assigned>>) -> Self {
+        Self { assigned, ..self }
+    }
+
+    /// Worker: a request with this id goes to `role`.
+    pub fn assign(&self, worker: usize, id: &CallId, role: Role) {
+        if let Some(assigned) = &self.assigned {
+            assigned.note(worker, id, role);
         }
     }
 

@@ -33,6 +33,14 @@ const KNOWN: &[(&str, &str)] = &[
         "The same that could not be ended, and are left to their servers' own time-outs",
     ),
     (
+        "switchback_pushed_values_total",
+        "Values of metrics that applications pushed, by route, metric and whether a judge waits for them: counted, unjudged",
+    ),
+    (
+        "switchback_pushed_values_refused_total",
+        "Values for which a push was refused, by route and by what is wrong: metric, backend, request, value",
+    ),
+    (
         "switchback_hooks_total",
         "What hooks were asked, run and told, by hook and by how it ended: ok, refused, failed, unwanted",
     ),

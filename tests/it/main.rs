@@ -76,6 +76,7 @@ mod outcomes;
 mod pages;
 mod papers;
 mod promotion;
+mod pushed;
 mod readings;
 mod records;
 mod rehoming;

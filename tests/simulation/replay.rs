@@ -133,7 +133,7 @@ pub(crate) fn replay(bench: &Bench, scenario: &Scenario, rate: u64, replication:
         bench,
         weights,
         bad_us: bench.bad_latency_us(scenario),
-        judge: Judge::new(terms, planned),
+        judge: Judge::new(terms.clone(), planned),
         gatherer: Gatherer::new(terms),
         second: -(bench.rollout.warmup_s as i64),
         stage: None,

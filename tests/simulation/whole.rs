@@ -73,7 +73,7 @@ fn drive(bench: &Bench, candidate: Candidate, seed: u64) -> Story {
         bench,
         candidate,
         rng: Rng::new(seed),
-        judge: Judge::new(plan.terms, plan.planned()),
+        judge: Judge::new(plan.terms.clone(), plan.planned()),
         plan,
         state: State::new(),
         gatherer: Gatherer::new(Terms::default()),

@@ -42,8 +42,8 @@ pub struct TokenSpec {
     )]
     #[schemars(with = "Option<String>")]
     pub sha256: Option<Secret>,
-    /// The routes that a deployer may change, at most 256: names, in which `*` stands for any
-    /// run of characters. Default: all.
+    /// The routes that a deployer may change, or a reporter push metrics of, at most 256: names, in
+    /// which `*` stands for any run of characters. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub routes: Vec<Scope>,
@@ -83,8 +83,8 @@ pub struct CertificateGrantSpec {
     pub name: String,
     /// What it lets them do.
     pub role: Role,
-    /// The routes that a deployer may change, at most 256: names, in which `*` stands for any
-    /// run of characters. Default: all.
+    /// The routes that a deployer may change, or a reporter push metrics of, at most 256: names, in
+    /// which `*` stands for any run of characters. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub routes: Vec<Scope>,
@@ -106,9 +106,10 @@ fn check_scope(role: Role, routes: &[Scope], problems: &mut Problems) {
     if routes.len() > SCOPES_MAX {
         problems.add("routes", format!("a scope has at most {SCOPES_MAX} routes"));
     }
-    if role != Role::Deployer && !routes.is_empty() {
+    let is_bounded = matches!(role, Role::Reporter | Role::Deployer);
+    if !is_bounded && !routes.is_empty() {
         let message = format!(
-            "`routes` bounds what a deployer may change; the role `{role}` has no such bound"
+            "`routes` bounds what reporters and deployers may do; the role `{role}` has no such bound"
         );
         problems.add("routes", message);
     }

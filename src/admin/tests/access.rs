@@ -14,6 +14,7 @@ use super::{CONFIG, Fixture};
 
 pub(super) const VIEWER: &str = "viewer-0123456789abcdef";
 pub(super) const DEPLOYER: &str = "deployer-0123456789abcdef";
+const REPORTER: &str = "reporter-0123456789abcdef";
 const STRANGER: &str = "stranger-0123456789abcdef";
 pub(super) const ADMIN: &str = "admin-0123456789abcdef";
 const EXPIRED: &str = "expired-0123456789abcdef";
@@ -26,6 +27,7 @@ admin:
   failures: {{ per_address: 100000, total: 1000000 }}
   tokens:
     - {{ name: vera, role: viewer, secret: {VIEWER} }}
+    - {{ name: rita, role: reporter, secret: {REPORTER}, routes: [sea*] }}
     - {{ name: dora, role: deployer, secret: {DEPLOYER}, routes: [sea*] }}
     - {{ name: dirk, role: deployer, secret: {STRANGER}, routes: [other] }}
     - {{ name: adam, role: admin, secret: {ADMIN} }}
@@ -58,8 +60,9 @@ const NOT_LET_IN: &[(&str, &[&str])] = &[
     ("expired", &["Bearer expired-0123456789abcdef"]),
 ];
 
-const KNOWN: [(&str, Role); 4] = [
+const KNOWN: [(&str, Role); 5] = [
     (VIEWER, Role::Viewer),
+    (REPORTER, Role::Reporter),
     (DEPLOYER, Role::Deployer),
     (STRANGER, Role::Deployer),
     (ADMIN, Role::Admin),
@@ -68,6 +71,8 @@ const KNOWN: [(&str, Role); 4] = [
 const METHODS: [&str; 8] = [
     "GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE",
 ];
+
+const PUSH: &str = r#"{"route": "search", "values": [{"metric": "liked", "backend": "search-v2", "value": true}]}"#;
 
 /// A call of this endpoint that is fine but for who makes it.
 fn fine(endpoint: &Endpoint, rollout: &str) -> (String, &'static str) {
@@ -81,6 +86,7 @@ fn fine(endpoint: &Endpoint, rollout: &str) -> (String, &'static str) {
         Call::SetWeights => r#"{"weights": {"search-v2": 0}}"#,
         Call::RevertRoute => r#"{"to": "search-v1"}"#,
         Call::StartRollout => r#"{"to": "search-v2", "force": true}"#,
+        Call::PushMetrics => PUSH,
         _ => "",
     };
     (path, body)
@@ -160,7 +166,8 @@ async fn every_call_is_for_those_whose_role_and_scope_allow_it() {
             let (path, body) = fine(endpoint, &id);
             let verb = endpoint.verb.as_str();
             let about = format!("{verb} {path} as {role} {token}");
-            let changes_a_route = endpoint.needs == Needs::Role(Role::Deployer);
+            let scoped = [Role::Reporter, Role::Deployer].map(Needs::Role);
+            let changes_a_route = scoped.contains(&endpoint.needs);
             let needed = match endpoint.needs {
                 Needs::Nothing | Needs::ViewerFromAfar => Role::Viewer,
                 Needs::Role(role) => role,

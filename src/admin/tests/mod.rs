@@ -45,6 +45,7 @@ routes:
     split: { search-v1: 1 }
 plans:
   careful: { stages: [{ percent: 5, for: 5m }, { percent: 50, for: 5m }] }
+  asked: { stages: [{ percent: 5, for: 5m }], judge: { metrics: [{ name: liked, kind: yes_no }] } }
 "#;
 
 /// A running API.

@@ -14,6 +14,7 @@ mod error;
 mod estimate;
 mod event;
 mod fitness;
+mod metrics;
 mod notify;
 mod request;
 mod rollout;
@@ -31,6 +32,7 @@ pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use estimate::{EstimateBody, StageEstimateBody};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
+pub use metrics::{MetricValueBody, PushBody, PushedBody, ValueBody};
 pub use notify::{AlertBody, NotifierBody, NotifierTestBody, NotifiersBody};
 pub use request::{
     ActBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,

@@ -216,11 +216,12 @@ pub enum DecisionBody {
 /// One metric's test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckBody {
-    /// The metric: `errors` or `latency`.
+    /// The metric: `errors`, `latency`, or `metric:` and the name of one that is pushed.
     pub name: String,
     /// How strongly it speaks against the candidate, over the whole rollout.
     pub evidence: f64,
-    /// How strongly it speaks for the candidate, in this stage; at `pass_at` it has passed.
+    /// How strongly it speaks for the candidate, in this stage; at `pass_at` it has passed. Pushed
+    /// metrics hold no stage up, and always have 1.
     pub pass_evidence: f64,
     /// The candidate may be this many times as bad as stable.
     pub margin: f64,
