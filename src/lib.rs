@@ -5,6 +5,7 @@
 pub mod access;
 pub mod admin;
 pub mod app;
+pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 
 use crate::control::{
-    self, Acceptance, ActOnRollout, Changed, Cooldown, Recipe, RevertRoute, SetWeights,
-    StartRollout, Status,
+    self, Acceptance, ActOnRollout, Changed, Cooldown, Punctuality, Recipe, RevertRoute,
+    SetWeights, StartRollout, Status,
 };
 use crate::model::{BackendName, Generation, Percent, RouteName, Weight};
 use crate::rollout::spec::StageSpec;
@@ -152,6 +152,11 @@ async fn start_rollout(
             Acceptance::Accept
         } else {
             Acceptance::ByPolicy
+        },
+        punctuality: if body.ignore_schedule {
+            Punctuality::Ignore
+        } else {
+            Punctuality::Respect
         },
         author: author(asked, body.reason.as_deref())?,
     };

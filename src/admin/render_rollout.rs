@@ -6,12 +6,10 @@ use crate::control::{RolloutPhase, RolloutStatus, What};
 use crate::judge::{Record, Verdict};
 use crate::model::{BackendName, Weight};
 
-use super::notices;
-use super::render_contract;
-use super::render_why;
 use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, StageBody, VerdictBody,
 };
+use super::{notices, render_contract, render_gate, render_why};
 
 pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
     let plan = rollout.plan.iter();
@@ -29,6 +27,7 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         candidate: rollout.candidate.clone(),
         plan: rollout.plan_name.clone(),
         state: state(rollout.phase),
+        gate: rollout.gate.as_ref().map(render_gate::gate),
         percent: rollout.percent.into(),
         stage: rollout.stage,
         stages: stages.collect(),
@@ -77,7 +76,9 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::Extended => format!("{at}, which goes on until there is enough evidence"),
         RolloutPhase::Paused => format!("{at}, paused"),
         RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
-        RolloutPhase::AwaitingGate => format!("{at}, which waits before a gate"),
+        RolloutPhase::AwaitingGate => {
+            format!("{at}, which {}", render_gate::waits(rollout.gate.as_ref()))
+        }
         RolloutPhase::Baking => format!("{at}, the last one before it is promoted"),
         RolloutPhase::Standby => {
             format!("{candidate} is on standby, until it is known to be healthy")
@@ -188,6 +189,7 @@ pub(super) fn sentence(what: &What) -> String {
         What::WeightsChanged { from, to } => {
             format!("weights {} became {}", split(from), split(to))
         }
+        What::WeightsSkipped { why } => format!("weights were left out: {why}"),
         What::RolloutStarted { .. } => of_start(what).unwrap_or_default(),
         What::RolloutAdvanced {
             stage,
@@ -228,6 +230,8 @@ pub(super) fn sentence(what: &What) -> String {
         | What::RolloutAwaitingGate { .. }
         | What::RolloutGateOpened { .. }
         | What::RolloutGateRefused { .. }
+        | What::RolloutAwaitingWindow { .. }
+        | What::RolloutWindowWaived { .. }
         | What::RolloutSmokePassed { .. }
         | What::RolloutSmokeFailed { .. }) => of_wait(waiting).unwrap_or_default(),
         What::RolloutHeld { .. }
@@ -296,6 +300,8 @@ fn of_wait(what: &What) -> Option<String> {
         Some(format!("{gate} of stage {stage} opened"))
     } else if let What::RolloutGateRefused { gate, stage } = what {
         Some(format!("{gate} of stage {stage} refused"))
+    } else if let Some(sentence) = render_gate::sentence(what) {
+        Some(sentence)
     } else if let What::RolloutSmokePassed { backend, requests } = what {
         Some(format!(
             "{backend} answered {requests} smoke requests as it has to"

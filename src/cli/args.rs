@@ -319,6 +319,9 @@ pub(super) struct DespiteArgs {
     /// gate; kept in the history.
     #[arg(long)]
     pub(super) accept_contract: bool,
+    /// Wait for no window of the plan's schedule, now or later: for emergencies; kept in the history.
+    #[arg(long)]
+    pub(super) ignore_schedule: bool,
 }
 
 /// A rollout to act on.

@@ -60,6 +60,7 @@ async fn start(api: Api, args: StartArgs, output: Output) -> Result<Exit, Failur
         reason: args.reason,
         force: args.despite.force,
         accept_contract: args.despite.accept_contract,
+        ignore_schedule: args.despite.ignore_schedule,
     };
     let path = format!("/v1/routes/{}/rollouts", args.route);
     let tried = format!("start a rollout of {} on route {}", body.to, args.route);

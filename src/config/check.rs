@@ -113,6 +113,7 @@ impl<'a> Checker<'a> {
         self.tellers(spec);
         self.hooks(spec);
         self.alerts(spec);
+        self.windows(spec);
     }
 
     pub(super) fn local(&mut self, section: &[Step], problems: Vec<(String, String)>) {

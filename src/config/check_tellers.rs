@@ -98,7 +98,7 @@ impl Checker<'_> {
         problems
     }
 
-    fn most(&mut self, section: &str, count: usize, most: usize) {
+    pub(super) fn most(&mut self, section: &str, count: usize, most: usize) {
         if count > most {
             let message = format!("`{section}` has {count} entries, but there are at most {most}");
             self.value(section, Problem::new(Code::InvalidValue, message));

@@ -9,6 +9,7 @@
 
 mod check;
 mod check_admin;
+mod check_calendar;
 mod check_rules;
 mod check_tellers;
 mod diagnostic;

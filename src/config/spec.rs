@@ -9,9 +9,12 @@ use crate::access::spec::{
     AuditSpec, CertificateGrantSpec, FailuresSpec, MAX_NAMES, Network, TokenSpec, address_problems,
     grant_problems, is_host, is_origin,
 };
+use crate::calendar::spec::WindowSpec;
 use crate::hooks::spec::HookSpec;
 use crate::listener::spec::ListenerSpec;
-use crate::model::{AdminAddress, BackendName, HookName, NotifierName, PlanName, Problems};
+use crate::model::{
+    AdminAddress, BackendName, HookName, NotifierName, PlanName, Problems, WindowName,
+};
 use crate::notify::spec::{AlertSpec, NotifierSpec};
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
 use crate::rollout::spec::PlanSpec;
@@ -58,6 +61,10 @@ pub struct ConfigSpec {
     /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hooks: BTreeMap<HookName, HookSpec>,
+    /// Times that come round, in which the rollouts of the plans that name them may begin their
+    /// stages, or may not; at most 64. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub windows: BTreeMap<WindowName, WindowSpec>,
 }
 
 /// Where the admin API listens, and who may ask it.

@@ -38,6 +38,7 @@ use super::sessions::Keeper;
 use super::standby::Standbys;
 use super::status::{PendingFile, Status};
 use super::steps::Moment;
+use super::timed::Timetable;
 use super::timestamp::Timestamp;
 use super::tool_spans::ToolSpans;
 
@@ -114,6 +115,8 @@ pub struct Control {
     pub(super) handover: Handover,
     /// Hooks at work for rollouts.
     pub(super) gates: Gates,
+    /// When weights come into force next.
+    pub(super) timetable: Timetable,
     pub(super) load: Option<Load>,
     /// Those who asked for a reload while one was under way.
     pub(super) load_again: Askers,
@@ -238,6 +241,7 @@ impl Control {
         if now.saturating_duration_since(self.times.second) >= SECOND {
             self.times.second = now;
             self.second(now);
+            self.keep_time();
             self.tell_fitness();
         }
         self.measure_turns();

@@ -59,6 +59,8 @@ pub struct StartRollout {
     pub cooldown: Cooldown,
     /// What an unfit contract means.
     pub contract: Acceptance,
+    /// What the plan's schedule means.
+    pub punctuality: Punctuality,
     /// Who asks, and why.
     pub author: Author,
 }
@@ -82,6 +84,15 @@ pub enum Cooldown {
     Respect,
     /// Start all the same.
     Override,
+}
+
+/// What a plan's schedule means to a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Punctuality {
+    /// It begins its stages when the schedule allows.
+    Respect,
+    /// It waits for no window: an emergency.
+    Ignore,
 }
 
 /// Something to do to a running rollout.

@@ -105,6 +105,9 @@ impl Control {
         let route = route.ok_or(ControlError::UnknownRollout {
             rollout: asked.rollout,
         })?;
+        if let Some(planned) = self.ground().let_pass(route, asked) {
+            return planned;
+        }
         let step = match asked.action {
             RolloutAction::Pause => Step::Pause,
             RolloutAction::Resume => Step::Resume,

@@ -206,6 +206,7 @@ impl Control {
         if let Some(file) = change.file {
             trials.extend(self.judged_anew(&file));
             self.config = file;
+            self.timetable.clear();
             self.keys.adopt(&self.config);
             self.loaded_at = Timestamp::now();
             self.refusal = None;

@@ -423,7 +423,7 @@ fn inspection(spec: &RouteSpec, folder: &Path) -> Result<Inspection, String> {
 #[cfg(test)]
 mod tests {
     use crate::control::author::Author;
-    use crate::control::command::{Cooldown, Recipe};
+    use crate::control::command::{Cooldown, Punctuality, Recipe};
 
     use super::*;
 
@@ -455,6 +455,7 @@ mod tests {
             if_match: None,
             cooldown: Cooldown::Respect,
             contract,
+            punctuality: Punctuality::Respect,
             author: Author::new("ann", None),
         };
         admit(Some(&spec), (&asked, &"v1".parse().unwrap()), report)

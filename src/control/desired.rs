@@ -11,6 +11,7 @@ use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteN
 use crate::rollout::{self, Plan};
 
 use super::author::Author;
+use super::calendar::CalendarLog;
 use super::contract::ContractReport;
 use super::hook_log::HookLog;
 use super::shares::{self, Weights};
@@ -60,6 +61,9 @@ pub(super) struct RouteState {
     /// The backend that the file gives the traffic to, while no rollout to it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wish: Option<BackendName>,
+    /// Up to when its timed weights have been looked at; `None` before it had any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) timed: Option<Timestamp>,
     /// The rollout that runs, else the latest one.
     #[serde(default)]
     pub(super) run: Option<Box<Run>>,
@@ -88,6 +92,9 @@ pub(super) struct Run {
     /// What its hooks did.
     #[serde(default)]
     pub(super) hooks: HookLog,
+    /// What the calendar did.
+    #[serde(default)]
+    pub(super) calendar: CalendarLog,
 }
 
 impl Run {

@@ -11,7 +11,7 @@ use crate::rollout::Plan;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
 
 use super::author::Author;
-use super::command::{Cooldown, Recipe, StartRollout};
+use super::command::{Cooldown, Punctuality, Recipe, StartRollout};
 use super::contract::Acceptance;
 use super::desired::Desired;
 use super::error::ControlError;
@@ -148,6 +148,7 @@ fn plan_of(status: &Status, asked: &AskEstimate) -> Result<(Option<PlanName>, Pl
         if_match: None,
         cooldown: Cooldown::Override,
         contract: Acceptance::Accept,
+        punctuality: Punctuality::Ignore,
         author: Author::new("estimate", None),
     })
 }

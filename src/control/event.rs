@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::Record;
 use crate::model::{
     AlertName, BackendName, Generation, HookName, Percent, PlanName, RevertReason, RolloutId,
-    RouteName, Weight,
+    RouteName, Weight, WindowName,
 };
 use crate::rollout::{Gate, Plan};
 
@@ -54,6 +54,11 @@ pub enum What {
         from: BTreeMap<BackendName, Weight>,
         /// What they are.
         to: BTreeMap<BackendName, Weight>,
+    },
+    /// The time of a route's weights has come, but they were left out.
+    WeightsSkipped {
+        /// Why.
+        why: String,
     },
     /// A rollout was started.
     RolloutStarted {
@@ -137,6 +142,28 @@ pub enum What {
         gate: Gate,
         /// Number of the stage, from 1.
         stage: u32,
+    },
+    /// A rollout waits before a gate for its plan's schedule.
+    RolloutAwaitingWindow {
+        /// The gate.
+        gate: Gate,
+        /// Number of the stage, from 1.
+        stage: u32,
+        /// When it may go on, as the windows are now; absent when that is not in sight.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opens_at: Option<Timestamp>,
+        /// The freeze window that it is in; absent where no start window is open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        freeze: Option<WindowName>,
+    },
+    /// A person let a rollout go on outside its windows.
+    RolloutWindowWaived {
+        /// The gate; absent where that was said at the start, for all of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gate: Option<Gate>,
+        /// Number of the stage, from 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<u32>,
     },
     /// A rollout would have been switched back, but a hook has made that impossible: it is held until
     /// a person decides.
@@ -298,6 +325,7 @@ impl What {
                 Some(ToolsSince::Rollout)
             }
             Self::WeightsChanged { .. }
+            | Self::WeightsSkipped { .. }
             | Self::RolloutStarted { .. }
             | Self::RolloutApproved { .. }
             | Self::RouteReverted { .. }
@@ -306,6 +334,8 @@ impl What {
             | Self::RolloutAwaitingGate { .. }
             | Self::RolloutGateOpened { .. }
             | Self::RolloutGateRefused { .. }
+            | Self::RolloutAwaitingWindow { .. }
+            | Self::RolloutWindowWaived { .. }
             | Self::RolloutHeld { .. }
             | Self::HookStarted { .. }
             | Self::HookEnded { .. }
@@ -342,6 +372,7 @@ impl What {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::WeightsChanged { .. } => "weights_changed",
+            Self::WeightsSkipped { .. } => "weights_skipped",
             Self::RolloutStarted { .. } => "rollout_started",
             Self::RolloutAdvanced { .. } => "rollout_advanced",
             Self::RolloutExtended { .. } => "rollout_extended",
@@ -352,6 +383,8 @@ impl What {
             Self::RolloutAwaitingGate { .. } => "rollout_awaiting_gate",
             Self::RolloutGateOpened { .. } => "rollout_gate_opened",
             Self::RolloutGateRefused { .. } => "rollout_gate_refused",
+            Self::RolloutAwaitingWindow { .. } => "rollout_awaiting_window",
+            Self::RolloutWindowWaived { .. } => "rollout_window_waived",
             Self::RolloutHeld { .. } => "rollout_held",
             Self::HookStarted { .. } => "hook_started",
             Self::HookEnded { .. } => "hook_ended",

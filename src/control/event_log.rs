@@ -31,6 +31,9 @@ pub(super) fn write(event: &Event) {
                 "a rollout was reverted"
             );
         }
+        What::WeightsSkipped { why } => {
+            tracing::warn!(kind, who, reason, route, why, "timed weights were left out");
+        }
         What::WeightsChanged { .. }
         | What::RolloutStarted { .. }
         | What::RolloutAdvanced { .. }
@@ -41,6 +44,8 @@ pub(super) fn write(event: &Event) {
         | What::RolloutAwaitingGate { .. }
         | What::RolloutGateOpened { .. }
         | What::RolloutGateRefused { .. }
+        | What::RolloutAwaitingWindow { .. }
+        | What::RolloutWindowWaived { .. }
         | What::RolloutPaused
         | What::RolloutResumed
         | What::RolloutPromoted { .. }

@@ -15,6 +15,7 @@ use crate::rollout::{Answer, Ask, Event as Step, Gate, Phase};
 
 use super::actor::Control;
 use super::author::Author;
+use super::calendar::{Kept, Rests};
 use super::change::{Change, Draft};
 use super::desired::{RouteState, Run};
 use super::errands::{About, points};
@@ -22,7 +23,7 @@ use super::event::{Event, What};
 use super::hook_log::{HookLog, Turn, follows};
 use super::reverts::Asked;
 use super::status::StoreHealth;
-use super::steps::{self, Stepped};
+use super::steps;
 
 /// Reports that wait to be heard; hooks wait with more.
 const REPORTS: usize = 64;
@@ -38,6 +39,8 @@ pub(super) struct Gates {
     at_work: BTreeMap<RouteName, Work>,
     /// Commands that this process has written down as begun and not begun yet.
     prepared: BTreeMap<RouteName, (RolloutId, Turn)>,
+    /// Gates that the calendar was found to close a moment ago.
+    pub(super) resting: Rests,
     number: u64,
 }
 
@@ -77,6 +80,7 @@ impl Gates {
             waiting: VecDeque::new(),
             at_work: BTreeMap::new(),
             prepared: BTreeMap::new(),
+            resting: Rests::default(),
             number: 0,
         }
     }
@@ -134,17 +138,23 @@ impl Control {
             self.hear_hook(&report);
             return true;
         }
-        let with_hooks = |state: &RouteState| {
+        let is_kept = |state: &RouteState| {
             let run = state.run.as_ref();
-            run.is_some_and(|run| !run.plan.hooks.is_empty())
+            run.is_some_and(|run| !run.plan.hooks.is_empty() || run.state.asks().is_some())
         };
         let routes = self.desired.routes.iter();
-        let routes = routes.filter(|(_, state)| with_hooks(state));
+        let routes = routes.filter(|(_, state)| is_kept(state));
         let routes: Vec<RouteName> = routes.map(|(route, _)| route.clone()).collect();
         routes.iter().any(|route| self.tend(route))
     }
 
     fn tend(&mut self, route: &RouteName) -> bool {
+        match self.keep_to_calendar(route) {
+            Kept::Free => {}
+            // A hook at work goes on, and what it says is kept.
+            Kept::Held => return false,
+            Kept::Noted => return true,
+        }
         let Some(run) = self.run_of(route) else {
             return false;
         };
@@ -160,7 +170,9 @@ impl Control {
             Next::Wait => false,
             Next::Open(ask) => {
                 let answer = Answer::Opened;
-                let author = Author::new("hooks", None);
+                let hooks = self.run_of(route).map_or(0, |run| run.plan.hooks.len());
+                let who = if hooks == 0 { "plan" } else { "hooks" };
+                let author = Author::new(who, None);
                 self.step_with(route, None, Some(Step::Gate { ask, answer }), &author)
             }
             Next::Turn(turn) => self.take_turn(route, rollout, turn),
@@ -168,7 +180,7 @@ impl Control {
         }
     }
 
-    fn run_of(&self, route: &RouteName) -> Option<&Run> {
+    pub(super) fn run_of(&self, route: &RouteName) -> Option<&Run> {
         self.desired.routes.get(route)?.run.as_deref()
     }
 
@@ -349,21 +361,8 @@ impl Control {
         what: Option<What>,
         by: impl FnOnce(&mut HookLog),
     ) -> bool {
-        let Some(mut state) = self.desired.routes.get(route).cloned() else {
-            return false;
-        };
-        let Some(run) = state.run.as_deref_mut() else {
-            return false;
-        };
-        by(&mut run.hooks);
-        let stepped = Stepped {
-            rollout: Some(run.id),
-            whats: what.into_iter().collect(),
-            ..Stepped::default()
-        };
         let author = Author::new("hooks", None);
-        self.submit(Change::of_step(route, state, stepped, &author));
-        true
+        self.write_down(route, what, |run| by(&mut run.hooks), &author)
     }
 
     /// Writes down how a hook ended and takes the step that follows, both in one change.

@@ -12,8 +12,9 @@ use crate::rollout::{Event as Step, Phase, Plan, Refusal, State};
 
 use super::adopt;
 use super::author::Author;
+use super::calendar::{self, CalendarLog};
 use super::change::{Change, Draft};
-use super::command::{ActOnRollout, Cooldown, Recipe, SetWeights, StartRollout};
+use super::command::{ActOnRollout, Cooldown, Punctuality, Recipe, SetWeights, StartRollout};
 use super::contract::{self, ContractReport};
 use super::desired::{Desired, RouteState, Run};
 use super::error::ControlError;
@@ -99,6 +100,11 @@ impl Ground<'_> {
         let contract = contract::admit(spec, (asked, &stable), contract)?;
         let number = self.desired.last_rollout.saturating_add(1);
         let id = RolloutId(number);
+        let ignores = asked.punctuality == Punctuality::Ignore && !plan.schedule.is_empty();
+        let waived = ignores.then_some(What::RolloutWindowWaived {
+            gate: None,
+            stage: None,
+        });
         state.seed = number;
         state.reverted.remove(&asked.to);
         state.trusted.insert(stable.clone());
@@ -118,10 +124,17 @@ impl Ground<'_> {
             record: None,
             contract: contract.map(|report| Arc::new(report.kept())),
             hooks: HookLog::default(),
+            calendar: CalendarLog::new(asked.punctuality),
         }));
         let started = self.step(route, state, Step::Start, &asked.author);
         let mut change = started.map_err(|refusal| ControlError::Invalid(refusal.to_string()))?;
         change.last_rollout = Some(number);
+        change.drafts.extend(waived.map(|what| Draft {
+            route: Some(route.clone()),
+            rollout: Some(id),
+            author: asked.author.clone(),
+            what,
+        }));
         Ok((change, id))
     }
 
@@ -290,6 +303,8 @@ impl Ground<'_> {
         let mut plan = plan.map_err(|error| ControlError::Invalid(error.to_string()))?;
         let hooks = plan.hooks.iter().filter_map(|hook| file.hooks.get(hook));
         plan.gates = gates::kept(&hooks).into_iter().collect();
+        let of_schedule = calendar::gates_of(&plan).collect::<Vec<_>>();
+        plan.gates.extend(of_schedule);
         Ok((name, plan))
     }
 }

@@ -26,6 +26,7 @@ mod actor;
 mod adopt;
 mod author;
 mod blueprint;
+mod calendar;
 mod certificates;
 mod change;
 mod command;
@@ -68,6 +69,7 @@ mod status;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod timestamp;
 mod tool_record;
 mod tool_spans;
@@ -79,10 +81,11 @@ mod writer;
 pub use crate::mcp::contract::{Change, Severity};
 pub use actor::Control;
 pub use author::Author;
+pub use calendar::Closed;
 pub use certificates::Certificates;
 pub use command::{
-    ActOnRollout, Changed, Cooldown, HistoryFilter, Recipe, RevertRoute, RolloutAction, SetWeights,
-    StartRollout,
+    ActOnRollout, Changed, Cooldown, HistoryFilter, Punctuality, Recipe, RevertRoute,
+    RolloutAction, SetWeights, StartRollout,
 };
 pub use contract::{Acceptance, AskContract, ContractReport, ContractResult};
 pub use error::ControlError;
@@ -98,8 +101,8 @@ pub use reload::ReloadReport;
 pub use sponsor::sponsor;
 pub use status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,
-    LatencyNumbers, PendingFile, RolloutPhase, RolloutStatus, RouteStatus, SessionNumbers,
-    ShadowStatus, Status, StoreHealth, WishStatus,
+    GateStatus, LatencyNumbers, PendingFile, RolloutPhase, RolloutStatus, RouteStatus,
+    SessionNumbers, ShadowStatus, Status, StoreHealth, WishStatus,
 };
 pub use timestamp::Timestamp;
 pub use tool_record::{ToolArm, ToolRecord, ToolsRecord, ToolsSince};

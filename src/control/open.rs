@@ -32,6 +32,7 @@ use super::sessions::Keeper;
 use super::standby::Standbys;
 use super::status::{Status, StoreHealth};
 use super::steps::Moment;
+use super::timed::Timetable;
 use super::timestamp::Timestamp;
 
 /// Commands that may wait for the actor.
@@ -172,6 +173,7 @@ pub(super) fn assemble<T>(
         queue: VecDeque::new(),
         handover: Handover::Here,
         gates: Gates::new(),
+        timetable: Timetable::new(),
         load: None,
         load_again: Vec::new(),
         loaded: None,

@@ -227,6 +227,7 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
         plan_name: plan,
         plan: recipe,
         phase,
+        gate: None,
         stage: None,
         percent,
         stage_elapsed: Duration::ZERO,

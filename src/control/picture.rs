@@ -13,6 +13,7 @@ use crate::rollout::Phase;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
 use crate::upstream::Conditions;
 
+use super::calendar;
 use super::certificates::Certificates;
 use super::desired::{Desired, RouteState, Run};
 use super::drains;
@@ -353,6 +354,7 @@ impl Sitters<'_> {
             plan_name: run.plan_name.clone(),
             plan: Some(Arc::new(run.plan.clone())),
             phase: phase(run, view.paused, view.phase),
+            gate: calendar::gate(&self.config.spec().windows, run, self.moment.at),
             stage: stage.and_then(|number| u32::try_from(number).ok()),
             percent: view.percent,
             stage_elapsed: view.elapsed,

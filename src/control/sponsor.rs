@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::model::{BackendName, RouteName};
 
 use super::author::Author;
-use super::command::{Cooldown, Recipe, StartRollout};
+use super::command::{Cooldown, Punctuality, Recipe, StartRollout};
 use super::contract::Acceptance;
 use super::handle::ControlHandle;
 use super::status::Status;
@@ -96,6 +96,7 @@ async fn start(
         if_match: None,
         cooldown: Cooldown::Respect,
         contract: Acceptance::ByPolicy,
+        punctuality: Punctuality::Respect,
         author: Author::new("file", Some("the file asks for it")),
     };
     let started = handle.start_rollout(request).await;

@@ -15,6 +15,7 @@ use crate::stats::CallSummary;
 use crate::tls::SectionFacts;
 
 use super::author::Author;
+use super::calendar::Closed;
 use super::contract::ContractReport;
 use super::estimate::Mark;
 use super::fitness::FitnessStatus;
@@ -281,6 +282,8 @@ pub struct RolloutStatus {
     pub plan: Option<Arc<Plan>>,
     /// How it stands.
     pub phase: RolloutPhase,
+    /// The gate that it waits before.
+    pub gate: Option<GateStatus>,
     /// Number of the present stage, from 1; `None` in the warm-up and after the end.
     pub stage: Option<u32>,
     /// The candidate's share of new traffic.
@@ -302,6 +305,18 @@ pub struct RolloutStatus {
     pub verdict: Option<Arc<Record>>,
     /// What the candidate promised when it started, compared with what stable did.
     pub contract: Option<Arc<ContractReport>>,
+}
+
+/// A gate that a rollout waits before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateStatus {
+    /// The gate's name.
+    pub gate: &'static str,
+    /// Number of a stage, from 1: of the one to enter before `confirm_start` and `pre_stage`, of the
+    /// one to leave before the others.
+    pub stage: u32,
+    /// Why its schedule holds it up, if that does.
+    pub closed: Option<Closed>,
 }
 
 /// How a rollout stands.

@@ -19,7 +19,7 @@ pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
 pub use name::{
     AlertName, BackendName, HookName, MetricName, NameError, NotifierName, PlanName, RouteName,
-    TokenName,
+    TokenName, WindowName,
 };
 pub use outcome::{Outcome, OutcomeSet};
 pub use problems::Problems;

@@ -162,6 +162,10 @@ name! {
     /// Name of an alert.
     AlertName
 }
+name! {
+    /// Name of a window: a time in which rollouts may begin their stages, or may not.
+    WindowName
+}
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ const MAX_NAMES: usize = 256;
 /// the file know nothing of `control`; a test compares the two.
 pub const EVENTS: &[&str] = &[
     "weights_changed",
+    "weights_skipped",
     "rollout_started",
     "rollout_advanced",
     "rollout_extended",
@@ -29,6 +30,8 @@ pub const EVENTS: &[&str] = &[
     "rollout_awaiting_gate",
     "rollout_gate_opened",
     "rollout_gate_refused",
+    "rollout_awaiting_window",
+    "rollout_window_waived",
     "rollout_held",
     "hook_started",
     "hook_ended",

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::access::spec::{AuthSpec, MAX_NAMES, Network, address_problems, is_origin};
+use crate::calendar::spec::{MAX_TIMED, TimedSplitSpec};
 use crate::model::{Outcome, OutcomeSet, PlanName, Problems, RouteName, Weight, duration_text};
 use crate::routing::spec::MatchSpec;
 use crate::shadow::spec::ShadowSpec;
@@ -58,6 +59,10 @@ pub struct RouteSpec {
     pub protocol: ProtocolSpec,
     /// Relative shares by backend; at least one backend.
     pub split: SplitSpec,
+    /// Weights that come into force at times, at most 32 entries. One whose time comes while a rollout
+    /// runs is left out. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<TimedSplitSpec>,
     /// Where the key that pins a caller to a backend comes from; the first source that the
     /// request has; at most 16. MCP sessions are always pinned. MCP requests without sessions
     /// (2026-07-28) that have none of these go by `principal`, then `client-address`. Default:
@@ -157,6 +162,10 @@ impl RouteSpec {
             let message = "`auto` starts the route's plan, and there is none: add `plan`";
             problems.add("promote", message);
         }
+        if !self.schedule.is_empty() {
+            let message = "with `promote: auto` rollouts alone change the weights: leave it out";
+            problems.add("schedule", message);
+        }
     }
 
     /// What is wrong with this section: the path of a field and a sentence, each. Whether its
@@ -169,6 +178,13 @@ impl RouteSpec {
         self.rule_problems(&mut problems);
         problems.add_all("split", split_problems(&self.split));
         self.promote_problems(&mut problems);
+        problems.number("schedule", self.schedule.len(), 0..=MAX_TIMED);
+        for (index, entry) in self.schedule.iter().enumerate() {
+            problems.add_all(
+                &format!("schedule[{index}].split"),
+                split_problems(&entry.split),
+            );
+        }
         if let Some(auth) = &self.auth {
             problems.add_all("auth.jwt", auth.jwt.problems());
         }

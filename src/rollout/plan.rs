@@ -9,7 +9,7 @@ use crate::judge::Terms;
 use crate::model::{HookName, Percent};
 
 use super::gate::Gate;
-use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec, StandbySpec};
+use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec, ScheduleSpec, StandbySpec};
 
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Plan {
     /// Who keeps its gates and is told of what happens, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookName>,
+    /// When a stage may begin, and the candidate be promoted.
+    #[serde(default, skip_serializing_if = "ScheduleSpec::is_empty")]
+    pub schedule: ScheduleSpec,
 }
 
 /// One step of a plan.
@@ -121,6 +124,7 @@ impl Plan {
             refused: spec.refused,
             standby: spec.standby(),
             hooks: spec.hooks.clone(),
+            schedule: spec.schedule.clone(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The `plans` section of the file.
 
+mod schedule;
 mod standby;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::spec::JudgeSpec;
 use crate::model::{HookName, Percent, duration_text};
 
+pub use schedule::ScheduleSpec;
 pub use standby::{SmokeSpec, StandbySpec};
 
 /// The recipe of a rollout: stages the candidate climbs while the judge agrees.
@@ -72,6 +74,9 @@ pub struct PlanSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub hooks: Vec<HookName>,
+    /// When its rollouts may begin a stage, and be promoted. Default: at any time.
+    #[serde(default, skip_serializing_if = "ScheduleSpec::is_empty")]
+    pub schedule: ScheduleSpec,
 }
 
 impl PlanSpec {
@@ -88,6 +93,8 @@ impl PlanSpec {
         }
         let standby = self.standby.iter().flat_map(StandbySpec::problems);
         problems.extend(standby.map(|(path, message)| (format!("standby.{path}"), message)));
+        let schedule = self.schedule.problems().into_iter();
+        problems.extend(schedule.map(|(path, message)| (format!("schedule.{path}"), message)));
         let judge = self.judge.problems().into_iter();
         problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
         problems

@@ -84,6 +84,7 @@ mod reload;
 mod retries;
 mod rollouts;
 mod rules;
+mod schedules;
 mod seconds;
 mod service;
 mod sessions;

@@ -38,8 +38,8 @@ pub use request::{
     ActBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
 };
 pub use rollout::{
-    ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, RolloutsBody, StageBody,
-    VerdictBody,
+    ArmEvidenceBody, CheckBody, ClosedBody, DecisionBody, GateBody, RolloutBody, RolloutState,
+    RolloutsBody, StageBody, VerdictBody,
 };
 pub use status::{
     ArmBody, AuthBody, BackendBody, BackendsBody, CallersBody, CallsBody, JwksBody, Lifecycle,

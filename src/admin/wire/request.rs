@@ -69,6 +69,10 @@ pub struct StartRolloutBody {
     /// where the route's `contract` is a gate; kept in the history.
     #[serde(default)]
     pub accept_contract: bool,
+    /// Wait for no window of the plan's schedule, neither at the start nor later: for emergencies; kept
+    /// in the history.
+    #[serde(default)]
+    pub ignore_schedule: bool,
 }
 
 /// One stage to climb.

@@ -37,6 +37,9 @@ pub struct RolloutBody {
     pub plan: Option<PlanName>,
     /// How it stands.
     pub state: RolloutState,
+    /// The gate that it waits before; absent where it waits for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateBody>,
     /// The candidate's share of new traffic now.
     pub percent: f64,
     /// Number of the present stage, from 1; absent in the warm-up and after the end.
@@ -72,6 +75,30 @@ pub struct RolloutBody {
     /// routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<ContractBody>,
+}
+
+/// A gate that a rollout waits before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GateBody {
+    /// `confirm_start`, `pre_stage`, `confirm_advance` or `pre_promote`.
+    pub gate: String,
+    /// Number of a stage, from 1: of the one to enter before `confirm_start` and `pre_stage`, of the
+    /// one to leave before the others.
+    pub stage: u32,
+    /// How the plan's schedule holds it up; absent where that does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ClosedBody>,
+}
+
+/// How a plan's schedule holds a rollout up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClosedBody {
+    /// When it may go on, as the windows are now; absent when that is not in sight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<String>,
+    /// The freeze window that it is in; absent where no start window is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<String>,
 }
 
 /// How a rollout stands.

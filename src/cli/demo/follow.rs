@@ -70,6 +70,7 @@ pub(super) async fn start_rollout(api: &Api) -> Result<(), Failure> {
         reason: Some("the demo ships v2".to_owned()),
         force: false,
         accept_contract: false,
+        ignore_schedule: false,
     };
     let path = format!("/v1/routes/{ROUTE}/rollouts");
     api.send::<RolloutBody>(Method::POST, &path, &body)

@@ -10,6 +10,7 @@ mod reloads;
 mod reverts;
 mod rig;
 mod rollouts;
+mod timed;
 mod tools;
 mod traffic;
 mod wishes;

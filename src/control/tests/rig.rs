@@ -13,7 +13,8 @@ use crate::control::Certificates;
 use crate::control::open::{ControlOptions, assemble};
 use crate::control::{
     Acceptance, ActOnRollout, Author, Changed, ControlError, ControlHandle, Cooldown, Event,
-    HistoryFilter, Recipe, RolloutAction, RolloutStatus, SetWeights, StartRollout, Status, What,
+    HistoryFilter, Punctuality, Recipe, RolloutAction, RolloutStatus, SetWeights, StartRollout,
+    Status, What,
 };
 use crate::model::{BackendName, Generation, Outcome, Role, RolloutId, RouteName, Weight};
 use crate::proxy::snapshot::{Blueprint, RouteBlueprint};
@@ -211,6 +212,7 @@ impl Rig {
             if_match: None,
             cooldown,
             contract: Acceptance::ByPolicy,
+            punctuality: Punctuality::Respect,
             author: author(),
         };
         let started = self.handle.start_rollout(request).await?;
