@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use crate::control::{RolloutPhase, RolloutStatus, What};
 use crate::judge::{Record, Verdict};
 use crate::model::{BackendName, Weight};
+use crate::rollout::ShadowReport;
 
 use super::wire::{
-    ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, StageBody, VerdictBody,
+    ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, ShadowReportBody,
+    StageBody, VerdictBody,
 };
 use super::{notices, render_contract, render_gate, render_why};
 
@@ -41,6 +43,7 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         message: standing(rollout),
         verdict: rollout.verdict.as_deref().map(verdict),
         contract: rollout.contract.as_deref().map(render_contract::contract),
+        shadow: rollout.shadow.as_ref().map(shadow),
     }
 }
 
@@ -54,6 +57,7 @@ pub(super) fn state(phase: RolloutPhase) -> RolloutState {
         RolloutPhase::AwaitingGate => RolloutState::AwaitingGate,
         RolloutPhase::Baking => RolloutState::Baking,
         RolloutPhase::Standby => RolloutState::Standby,
+        RolloutPhase::Shadowing => RolloutState::Shadowing,
         RolloutPhase::Promoted => RolloutState::Promoted,
         RolloutPhase::Reverted => RolloutState::Reverted,
         RolloutPhase::Aborted => RolloutState::Aborted,
@@ -83,6 +87,16 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::Standby => {
             format!("{candidate} is on standby, until it is known to be healthy")
         }
+        RolloutPhase::Shadowing => {
+            let so_far = rollout
+                .shadow
+                .as_ref()
+                .map(|report| format!(": {}", of_shadow(report)));
+            format!(
+                "{candidate} gets copies of calls and no traffic{}",
+                so_far.unwrap_or_default()
+            )
+        }
         // In the past tense: a shift or the file may have given the traffic to others since.
         RolloutPhase::Promoted => format!("{candidate} was given all of the traffic"),
         RolloutPhase::Aborted => "ended before the candidate was promoted".to_owned(),
@@ -93,6 +107,41 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
             format!("switched back to {stable}: {reason}")
         }
     }
+}
+
+fn shadow(report: &ShadowReport) -> ShadowReportBody {
+    ShadowReportBody {
+        finding: report.finding().as_str().to_owned(),
+        summary: of_shadow(report),
+        compared: report.compared(),
+        difference: report.difference(),
+        slowdown: report.slowdown(),
+        report: report.clone(),
+    }
+}
+
+/// One sentence on what copies came to.
+pub(super) fn of_shadow(report: &ShadowReport) -> String {
+    let times = report.call_p95_seconds.zip(report.copy_p95_seconds);
+    let times = times.map(|(call, copy)| {
+        format!(
+            "; at p95 they took {:.1} ms and the calls {:.1} ms, {} times that at most",
+            copy * 1000.0,
+            call * 1000.0,
+            report.max_slowdown
+        )
+    });
+    format!(
+        "{} of {} copies differ, {} % at most ({} by status, {} by outcome, {} without an answer); {} are needed{}",
+        report.different(),
+        report.compared(),
+        report.max_difference,
+        report.status,
+        report.outcome,
+        report.unanswered,
+        report.min_compared,
+        times.unwrap_or_default()
+    )
 }
 
 pub(super) fn verdict(record: &Record) -> VerdictBody {

@@ -13,6 +13,11 @@ pub(super) fn why(rollout: &RolloutStatus, events: &[Event]) -> WhyBody {
     if let Some(event) = decided {
         lines.push(ended(rollout, event));
     }
+    if let Some(report) = &rollout.shadow {
+        let finding = report.finding().as_str();
+        let line = render_rollout::of_shadow(report);
+        lines.push(format!("shadow: {finding}: {line}"));
+    }
     match rollout.verdict.as_deref() {
         Some(record) => lines.extend(judged(record)),
         None => lines.push("the judge has said nothing of it".to_owned()),

@@ -139,6 +139,7 @@ fn exit_of(state: RolloutState) -> Exit {
         | RolloutState::AwaitingGate
         | RolloutState::Baking
         | RolloutState::Standby
+        | RolloutState::Shadowing
         | RolloutState::Aborted => Exit::Error,
     }
 }

@@ -35,6 +35,7 @@ use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
 use super::scribe::Scribe;
 use super::sessions::Keeper;
+use super::shadowing::Shadowings;
 use super::standby::Standbys;
 use super::status::{PendingFile, Status};
 use super::steps::Moment;
@@ -105,6 +106,8 @@ pub struct Control {
     pub(super) readings: Readings,
     /// What is known of candidates on standby.
     pub(super) standbys: Standbys,
+    /// What copies of calls to candidates in the shadow have come to.
+    pub(super) shadowings: Shadowings,
     /// What is known of the endpoints.
     pub(super) conditions: Arc<Conditions>,
     /// What was told of them.

@@ -16,15 +16,17 @@ use super::desired::{Desired, RouteState};
 use super::drains;
 use super::evidence::{Assignment, Evidence};
 use super::keys::KeyRing;
+use super::shadowing::{self, Shadowings};
 use super::timestamp::Timestamp;
 
 /// What the data wing is to run by.
 pub(super) fn draw(
     (desired, at): (&Desired, Timestamp),
     (file, listeners, keys): (&ConfigSpec, &[ListenerSpec], &KeyRing),
-    (evidence, turns): (
+    (evidence, turns, shadowings): (
         &BTreeMap<RouteName, Evidence>,
         &BTreeMap<RouteName, Arc<Turn>>,
+        &Shadowings,
     ),
     (seal_keys, tls): (Vec<SealKey>, &Arc<BackendTls>),
 ) -> Blueprint {
@@ -34,6 +36,7 @@ pub(super) fn draw(
         let auth = spec.auth.as_ref();
         drawn.keys = auth.and_then(|auth| keys.cell(&auth.jwt.jwks));
         drawn.turn = turns.get(&spec.name).cloned();
+        drawn.mirror_trial = shadowings.trial_of(&spec.name);
         Some(drawn)
     });
     Blueprint {
@@ -74,10 +77,14 @@ fn draw_route(
         })
     });
     RouteBlueprint {
-        spec: spec.clone(),
+        spec: RouteSpec {
+            shadow: shadowing::in_force(spec, state),
+            ..spec.clone()
+        },
         seed: state.seed,
         arms: arms.collect(),
         trial,
+        mirror_trial: None,
         turn: None,
         keys: None,
     }

@@ -216,6 +216,7 @@ impl Control {
             self.certificates.adopt(renewal);
         }
         self.begin_trials(&trials);
+        self.begin_shadowings();
         self.publish();
         for event in events {
             self.ledger.last_sequence = event.sequence;
@@ -281,7 +282,7 @@ impl Control {
         blueprint::draw(
             (&self.desired, self.published_at),
             (file, &self.listeners, &self.keys),
-            (&self.evidence, &self.turns),
+            (&self.evidence, &self.turns, &self.shadowings),
             (self.seal_keys(), self.certificates.backends()),
         )
     }
@@ -339,6 +340,7 @@ fn bring_evidence(old: RouteState, state: &mut RouteState, trial: Option<&TrialU
         return;
     }
     run.judge = old.judge;
+    run.shadow = old.shadow;
     if trial == Some(&TrialUse::Stage) {
         run.judge.begin_stage();
     }

@@ -46,6 +46,7 @@ impl Incidents {
             | RevertReason::CircuitBreaker
             | RevertReason::Inconclusive
             | RevertReason::GateRefused
+            | RevertReason::ShadowDiverged
             | RevertReason::Manual => &self.bad,
         };
         let mut all: Vec<&Incident> = kind.iter().flatten().collect();

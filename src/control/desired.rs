@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::{Judge, Record};
 use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
-use crate::rollout::{self, Plan};
+use crate::rollout::{self, Plan, ShadowReport};
 
 use super::author::Author;
 use super::calendar::CalendarLog;
@@ -89,6 +89,9 @@ pub(super) struct Run {
     /// What the candidate promised when it started, compared with what stable did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) contract: Option<Arc<ContractReport>>,
+    /// What copies of calls came to, in the stage in the shadow and after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shadow: Option<ShadowReport>,
     /// What its hooks did.
     #[serde(default)]
     pub(super) hooks: HookLog,

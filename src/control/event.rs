@@ -10,7 +10,7 @@ use crate::model::{
     AlertName, BackendName, Generation, HookName, Percent, PlanName, RevertReason, RolloutId,
     RouteName, Weight, WindowName,
 };
-use crate::rollout::{Gate, Plan};
+use crate::rollout::{Gate, Plan, ShadowReport};
 
 use super::author::Author;
 use super::contract::ContractReport;
@@ -91,6 +91,9 @@ pub enum What {
         /// What the judge said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Box<Record>>,
+        /// What copies of calls came to, after the stage in the shadow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shadow: Option<Box<ShadowReport>>,
     },
     /// A stage's time is over, its evidence is not conclusive, and it goes on.
     RolloutExtended {
@@ -227,6 +230,9 @@ pub enum What {
         /// What the judge said: the record that decided, or, for a revert by a person, the latest.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Box<Record>>,
+        /// What copies of calls came to before it had any traffic.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shadow: Option<Box<ShadowReport>>,
         /// From the moment that a worker recorded the deciding outcome, or the command came, to
         /// the moment that new requests went to stable, in µs.
         actuation_us: u64,
@@ -358,6 +364,14 @@ impl What {
             self,
             Self::RolloutPromoted { .. } | Self::RolloutReverted { .. } | Self::RolloutAborted
         )
+    }
+
+    /// What copies of calls came to, where it tells of them.
+    pub fn shadow(&self) -> Option<&ShadowReport> {
+        if let Self::RolloutReverted { shadow, .. } | Self::RolloutAdvanced { shadow, .. } = self {
+            return shadow.as_deref();
+        }
+        None
     }
 
     /// How long it took until new requests went to stable, in µs; `None` where none did for it.

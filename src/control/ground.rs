@@ -85,6 +85,7 @@ impl Ground<'_> {
         Self::hooks_are_done(&state)?;
         let stable = self.stable_for(asked, &state)?;
         let (plan_name, plan) = self.plan(asked)?;
+        self.can_shadow(route, &plan)?;
         let rests = state.rests(plan.max_reverts_per_hour, self.moment.at);
         if let Some((reverts, left)) = rests
             && asked.cooldown == Cooldown::Respect
@@ -123,6 +124,7 @@ impl Ground<'_> {
             state: State::new(),
             record: None,
             contract: contract.map(|report| Arc::new(report.kept())),
+            shadow: None,
             hooks: HookLog::default(),
             calendar: CalendarLog::new(asked.punctuality),
         }));
@@ -233,6 +235,19 @@ impl Ground<'_> {
             return Err(ControlError::Invalid(format!(
                 "the hooks of rollout {} have not ended yet",
                 run.id
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses a plan with a stage in the shadow on a route whose calls are never copied.
+    fn can_shadow(&self, route: &RouteName, plan: &Plan) -> Result<(), ControlError> {
+        let mut routes = self.config.spec().routes.iter();
+        let spec = routes.find(|spec| spec.name == *route);
+        let is_rule = spec.is_some_and(|spec| spec.matches.mcp.is_some());
+        if plan.shadow.is_some() && is_rule {
+            return Err(ControlError::Invalid(format!(
+                "calls of route `{route}` are not copied, since it has `match.mcp`: use a plan without `shadow` there"
             )));
         }
         Ok(())

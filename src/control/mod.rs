@@ -62,6 +62,7 @@ mod reload;
 mod reverts;
 mod scribe;
 mod sessions;
+mod shadowing;
 mod shares;
 mod sponsor;
 mod standby;

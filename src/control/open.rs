@@ -29,6 +29,7 @@ use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
 use super::scribe::{Belonging, Scribe};
 use super::sessions::Keeper;
+use super::shadowing::Shadowings;
 use super::standby::Standbys;
 use super::status::{Status, StoreHealth};
 use super::steps::Moment;
@@ -168,6 +169,7 @@ pub(super) fn assemble<T>(
         started_at: at,
         readings: Readings::default(),
         standbys: Standbys::default(),
+        shadowings: Shadowings::default(),
         conditions: Arc::clone(&options.conditions),
         told: Told::default(),
         queue: VecDeque::new(),
@@ -230,6 +232,7 @@ fn begin<T>(
     start: impl FnOnce(&Blueprint) -> (T, Publisher),
 ) -> T {
     control.begin_trials(&BTreeMap::new());
+    control.begin_shadowings();
     control.tools_from_now(&BTreeMap::new());
     control.is_publishing();
     let (cell, publisher) = start(&control.blueprint());

@@ -210,6 +210,7 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
         return None;
     };
     let ended_at = end.as_ref().map(|end| end.at);
+    let shadow = end.as_ref().and_then(|end| end.what.shadow().cloned());
     let (phase, percent, revert_reason, verdict) = match end.map(|end| end.what) {
         Some(What::RolloutPromoted { verdict }) => {
             (RolloutPhase::Promoted, Percent::HUNDRED, None, verdict)
@@ -238,5 +239,6 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
         revert_reason,
         verdict: verdict.map(|record| Arc::new(*record)),
         contract,
+        shadow,
     })
 }

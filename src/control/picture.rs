@@ -21,6 +21,7 @@ use super::estimate::Mark;
 use super::fitness;
 use super::keys::KeyRing;
 use super::scribe::Belonging;
+use super::shadowing;
 use super::shares;
 use super::status::{
     ArmStanding, ArmStatus, AuthStatus, BackendStatus, CallNumbers, CallerNumbers, ConfigStatus,
@@ -217,7 +218,7 @@ impl Sitters<'_> {
             },
             arms: arms.collect(),
             auth: self.auth(spec),
-            shadow: self.shadow(spec),
+            shadow: self.shadow(spec, state),
             wish: self.wish(&spec.name, state),
             rollout: state
                 .run
@@ -316,8 +317,8 @@ impl Sitters<'_> {
         })
     }
 
-    fn shadow(&self, spec: &RouteSpec) -> Option<ShadowStatus> {
-        let shadow = spec.shadow.as_ref()?;
+    fn shadow(&self, spec: &RouteSpec, state: &RouteState) -> Option<ShadowStatus> {
+        let shadow = shadowing::in_force(spec, state)?;
         let (calls, recent) = self.numbers(&spec.name, &shadow.backend, Traffic::Shadow);
         Some(ShadowStatus {
             backend: shadow.backend.clone(),
@@ -365,6 +366,7 @@ impl Sitters<'_> {
             revert_reason: view.reason,
             verdict: run.record.clone().map(Arc::new),
             contract: run.contract.clone(),
+            shadow: run.shadow.clone(),
         }
     }
 }
@@ -383,6 +385,7 @@ fn phase(run: &Run, paused: bool, in_stage: &str) -> RolloutPhase {
             "awaiting_gate" => RolloutPhase::AwaitingGate,
             "baking" => RolloutPhase::Baking,
             "standby" => RolloutPhase::Standby,
+            "shadowing" => RolloutPhase::Shadowing,
             _ => RolloutPhase::Running,
         },
     }

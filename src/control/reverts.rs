@@ -63,7 +63,7 @@ impl Control {
         let each = self.evidence.iter();
         let routes = each.map(|(route, it)| (route.clone(), it.oldest().unwrap_or(seen)));
         for (route, decided) in routes.collect::<Vec<_>>() {
-            if !self.look_at_standby(&route, seen) {
+            if !self.look_at_standby(&route, seen) && !self.look_at_shadow(&route, seen) {
                 self.hear_judge(&route, decided);
             }
         }
@@ -245,6 +245,7 @@ impl Control {
         self.desired.routes.insert(route.clone(), state);
         self.desired.generation = self.desired.generation.next();
         self.evidence.remove(route);
+        self.shadowings.forget(route);
         self.begin_turn(route, asked.seen);
         self.publish();
         let taken_us = u64::try_from(asked.seen.elapsed().as_micros()).unwrap_or(u64::MAX);

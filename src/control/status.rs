@@ -10,7 +10,7 @@ use crate::model::{
     BackendName, Generation, Outcome, Percent, PlanName, RevertReason, Role, RolloutId, RouteName,
     Weight,
 };
-use crate::rollout::Plan;
+use crate::rollout::{Plan, ShadowReport};
 use crate::stats::CallSummary;
 use crate::tls::SectionFacts;
 
@@ -305,6 +305,8 @@ pub struct RolloutStatus {
     pub verdict: Option<Arc<Record>>,
     /// What the candidate promised when it started, compared with what stable did.
     pub contract: Option<Arc<ContractReport>>,
+    /// What copies of calls came to before it had any traffic.
+    pub shadow: Option<ShadowReport>,
 }
 
 /// A gate that a rollout waits before.
@@ -338,6 +340,8 @@ pub enum RolloutPhase {
     Baking,
     /// Without traffic: the candidate has to be healthy and to answer smoke requests.
     Standby,
+    /// Without traffic: the candidate has to answer copies of calls like stable.
+    Shadowing,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back.
@@ -363,6 +367,7 @@ impl RolloutPhase {
             Self::AwaitingGate => "awaiting_gate",
             Self::Baking => "baking",
             Self::Standby => "standby",
+            Self::Shadowing => "shadowing",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",

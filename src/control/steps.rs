@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Percent, RolloutId};
-use crate::rollout::{self, Action, Event, Finish, Note, Refusal, TrialUse};
+use crate::rollout::{
+    self, Action, Event, Finish, Note, Refusal, ShadowReport, StageRole, TrialUse,
+};
 
 use super::desired::{RouteState, Run};
 use super::event::What;
@@ -114,6 +116,7 @@ fn told(note: Note, run: &Run) -> What {
             stages: stages(run),
             percent,
             verdict: None,
+            shadow: of_shadow(run, run.plan.first()),
         },
         Note::WarmupStarted { percent } => begun(run, percent),
         // Without a warm-up before it the first stage is the start.
@@ -127,6 +130,7 @@ fn told(note: Note, run: &Run) -> What {
             stages: stages(run),
             percent,
             verdict: verdict(),
+            shadow: of_shadow(run, stage),
         },
         Note::Extended { stage } => What::RolloutExtended {
             stage: number(stage),
@@ -158,6 +162,7 @@ fn told(note: Note, run: &Run) -> What {
             to: Some(run.stable.clone()),
             lasted_seconds: Some(Timestamp::now().since(run.started_at).as_secs()),
             verdict: verdict(),
+            shadow: run.shadow.clone().map(Box::new),
             actuation_us: 0,
         },
         Note::Aborted => What::RolloutAborted,
@@ -174,6 +179,13 @@ fn begun(run: &Run, percent: Percent) -> What {
         percent,
         contract: run.contract.clone(),
     }
+}
+
+/// What copies came to, when this is the stage after the one in the shadow.
+fn of_shadow(run: &Run, stage: usize) -> Option<Box<ShadowReport>> {
+    let before = run.plan.stage(stage.checked_sub(1)?)?;
+    let report = run.shadow.clone().map(Box::new);
+    report.filter(|_| before.role == StageRole::Shadow)
 }
 
 fn stages(run: &Run) -> u32 {

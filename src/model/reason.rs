@@ -22,6 +22,9 @@ pub enum RevertReason {
     Inconclusive,
     /// A gate refused to let the rollout go on, and the plan says to revert then.
     GateRefused,
+    /// Copies of calls were answered too differently from the calls themselves, before the candidate
+    /// had any traffic.
+    ShadowDiverged,
     /// A person, or a person's pipeline, asked for it.
     Manual,
 }
@@ -37,6 +40,7 @@ impl RevertReason {
             Self::CircuitBreaker => "circuit_breaker",
             Self::Inconclusive => "inconclusive",
             Self::GateRefused => "gate_refused",
+            Self::ShadowDiverged => "shadow_diverged",
             Self::Manual => "manual",
         }
     }

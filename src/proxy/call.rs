@@ -319,7 +319,7 @@ impl Call {
             watched.end(outcome, latency);
         }
         if let Some(twin) = &self.twin {
-            twin.ended(outcome);
+            twin.ended(outcome, latency);
         }
     }
 }

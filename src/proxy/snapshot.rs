@@ -17,7 +17,7 @@ use crate::model::{BackendName, Generation, OutcomeSet, Role, RouteName, Weight}
 use crate::routing::{RouteTable, Rule};
 use crate::shadow::spec::ShadowSpec;
 use crate::split::{Arm, Keys, Split};
-use crate::stats::{Trial, Turn};
+use crate::stats::{MirrorTrial, Trial, Turn};
 use crate::tls::BackendTls;
 use crate::upstream::spec::BackendSpec;
 use crate::upstream::{IntakeBounds, Patience};
@@ -65,6 +65,8 @@ pub struct RouteBlueprint {
     pub arms: Vec<ArmBlueprint>,
     /// The evidence to gather while a rollout runs.
     pub trial: Option<TrialBlueprint>,
+    /// Where the route's mirror counts for a rollout whose candidate gets copies alone.
+    pub mirror_trial: Option<Arc<MirrorTrial>>,
     /// The way back that its latest rollout is on, while nobody knows how long it took.
     pub turn: Option<Arc<Turn>>,
     /// Where the keys are that callers' tokens are checked with; without any, no token is good.
@@ -166,6 +168,7 @@ pub(super) struct Route {
     pub(super) trial: Option<Arc<Trial>>,
     pub(super) turn: Option<Arc<Turn>>,
     pub(super) shadow: Option<(ShadowSpec, BackendSpec)>,
+    pub(super) mirror_trial: Option<Arc<MirrorTrial>>,
     /// The arm whose word on its tools is taken: stable's, else the heaviest one's.
     pub(super) trusted: usize,
     pub(super) patience: Patience,
@@ -309,6 +312,7 @@ impl Route {
                 .map(|trial| Arc::clone(&trial.trial)),
             turn: blueprint.turn.clone(),
             shadow,
+            mirror_trial: blueprint.mirror_trial.clone(),
             trusted,
             patience: patience_of(spec),
             intake: intake_of(spec, &whole.limits),

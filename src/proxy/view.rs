@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::model::{Role, RouteName};
 use crate::routing::{Closeness, Rule};
-use crate::shadow::{Mirror, MirrorOptions};
+use crate::shadow::{Mirror, MirrorOptions, Tried};
 use crate::stats::{CallKey, CallStats, GateKey, GateStats, SessionStats, ToolCounts, Traffic};
 use crate::tls::BackendTls;
 use crate::upstream::Endpoint;
@@ -216,6 +216,10 @@ fn mirror_of(worker: &Worker, route: &Route, tls: &BackendTls) -> Option<Rc<Mirr
             .of_backend(&spec.backend, backend, tls.get(&spec.backend)),
         calls: shared.registry.calls(worker.number(), &key),
         stats: shared.registry.mirror(&route.name),
+        tried: route.mirror_trial.clone().map(|trial| Tried {
+            trial,
+            worker: worker.number(),
+        }),
         budget: shared.shadows.budget(&route.name),
         sessions: Arc::clone(&shared.shadows.sessions),
         deadlines: worker.deadlines().clone(),

@@ -274,11 +274,19 @@ impl Walk<'_> {
                     self.revert(RevertReason::HealthCheckFailed);
                 }
             }
+            // Time alone ends nothing: what the copies came to is reported.
+            StageRole::Shadow => {}
         }
     }
 
     fn progress_judged(&mut self, index: usize, stage: Stage) {
-        match self.wish() {
+        let wish = self.wish();
+        self.follow(wish, index, stage);
+    }
+
+    /// Does what a stage whose time is over should do.
+    fn follow(&mut self, wish: Wish, index: usize, stage: Stage) {
+        match wish {
             Wish::Leave if stage.approve => self.await_approval(index),
             Wish::Leave => self.meet(Gate::ConfirmAdvance),
             Wish::Revert => self.revert(RevertReason::Inconclusive),
@@ -289,15 +297,50 @@ impl Walk<'_> {
     }
 
     fn hear_report(&mut self, report: Report) {
-        if self.started().is_err() || !self.state.is_unused(self.plan) {
-            return;
+        match self.state.role(self.plan) {
+            Some(StageRole::Standby) => self.hear_of_standby(report),
+            Some(StageRole::Shadow) => self.hear_of_shadow(report),
+            Some(StageRole::Climb | StageRole::Bake) | None => {}
         }
+    }
+
+    fn hear_of_standby(&mut self, report: Report) {
         match report {
             Report::Failed(reason) => self.revert(reason),
             Report::Ready if !self.state.paused && !self.state.waits.is_leaving() => {
                 self.meet(Gate::ConfirmAdvance);
             }
             Report::Ready | Report::NotYet => self.progress(),
+        }
+    }
+
+    /// Nothing is concluded from copies before the stage's time is over.
+    fn hear_of_shadow(&mut self, report: Report) {
+        let Phase::Stage { index } = self.state.phase else {
+            return;
+        };
+        let stage = self.plan.stage(index).copied();
+        let Some(stage) = stage.filter(|stage| self.state.elapsed >= stage.duration) else {
+            return;
+        };
+        let waits_for_it = !self.state.paused && !self.state.waits.is_leaving();
+        match report {
+            Report::Failed(reason) => self.revert(reason),
+            Report::Ready if waits_for_it => self.meet(Gate::ConfirmAdvance),
+            Report::NotYet if waits_for_it => {
+                self.follow(self.without_conclusion(), index, stage);
+            }
+            Report::Ready | Report::NotYet => {}
+        }
+    }
+
+    /// What the plan says about a stage whose time is over without a conclusion.
+    fn without_conclusion(&self) -> Wish {
+        match self.plan.inconclusive {
+            InconclusiveSpec::Extend => Wish::Stay,
+            InconclusiveSpec::Hold => Wish::Ask,
+            InconclusiveSpec::Advance => Wish::Leave,
+            InconclusiveSpec::Revert => Wish::Revert,
         }
     }
 
@@ -318,12 +361,7 @@ impl Walk<'_> {
             },
             Some(Verdict::Hold {
                 because: HoldReason::Gathering | HoldReason::Inconclusive,
-            }) => match self.plan.inconclusive {
-                InconclusiveSpec::Extend => Wish::Stay,
-                InconclusiveSpec::Hold => Wish::Ask,
-                InconclusiveSpec::Advance => Wish::Leave,
-                InconclusiveSpec::Revert => Wish::Revert,
-            },
+            }) => self.without_conclusion(),
         }
     }
 

@@ -14,6 +14,7 @@ mod event;
 mod gate;
 mod machine;
 mod plan;
+mod shadow_report;
 pub mod spec;
 mod state;
 
@@ -24,4 +25,5 @@ pub use event::{Action, Event, Finish, Note, Refusal, Report, TrialUse};
 pub use gate::{Answer, Ask, Gate};
 pub use machine::{Step, step};
 pub use plan::{Plan, PlanError, Stage, StageRole};
+pub use shadow_report::{QUANTILE as SHADOW_QUANTILE, ShadowFinding, ShadowReport};
 pub use state::{Phase, State, View};

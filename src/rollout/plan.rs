@@ -9,7 +9,9 @@ use crate::judge::Terms;
 use crate::model::{HookName, Percent};
 
 use super::gate::Gate;
-use super::spec::{InconclusiveSpec, PlanSpec, RefusedSpec, ScheduleSpec, StandbySpec};
+use super::spec::{
+    InconclusiveSpec, PlanSpec, RefusedSpec, ScheduleSpec, ShadowingSpec, StandbySpec,
+};
 
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Plan {
     /// How the candidate proves itself in the stage on standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbySpec>,
+    /// How the candidate has to answer copies in the stage in the shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowingSpec>,
     /// Who keeps its gates and is told of what happens, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookName>,
@@ -73,15 +78,26 @@ pub enum StageRole {
     Bake,
     /// The candidate gets no traffic and has to be healthy and to answer smoke requests.
     Standby,
+    /// The candidate gets copies of calls, and has to answer them like stable answers the calls.
+    Shadow,
 }
 
 impl StageRole {
+    /// Whether the candidate has traffic and is judged.
+    pub fn is_judged(self) -> bool {
+        match self {
+            Self::Climb | Self::Bake => true,
+            Self::Standby | Self::Shadow => false,
+        }
+    }
+
     /// The role's name in API and log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Climb => "climb",
             Self::Bake => "bake",
             Self::Standby => "standby",
+            Self::Shadow => "shadow",
         }
     }
 }
@@ -123,6 +139,7 @@ impl Plan {
             gates: BTreeSet::new(),
             refused: spec.refused,
             standby: spec.standby(),
+            shadow: spec.shadow.clone(),
             hooks: spec.hooks.clone(),
             schedule: spec.schedule.clone(),
         })
@@ -140,10 +157,8 @@ impl Plan {
 
     /// Whether the candidate is judged at a stage.
     pub fn is_judged(&self, index: usize) -> bool {
-        match self.stage(index).map(|stage| stage.role) {
-            Some(StageRole::Climb | StageRole::Bake) => true,
-            Some(StageRole::Standby) | None => false,
-        }
+        let stage = self.stage(index);
+        stage.is_some_and(|stage| stage.role.is_judged())
     }
 
     /// Place of the first stage that gives the candidate traffic.
@@ -153,9 +168,10 @@ impl Plan {
         first.unwrap_or_default()
     }
 
-    /// The least time that all stages take together, over which the judge spreads its bets.
+    /// The least time that all judged stages take together, over which the judge spreads its bets.
     pub fn planned(&self) -> Duration {
-        self.stages.iter().fold(Duration::ZERO, |sum, stage| {
+        let judged = self.stages.iter().filter(|stage| stage.role.is_judged());
+        judged.fold(Duration::ZERO, |sum, stage| {
             sum.saturating_add(stage.duration)
         })
     }
@@ -169,13 +185,19 @@ fn lower(spec: &PlanSpec) -> Vec<Stage> {
         approve: false,
         role: StageRole::Standby,
     });
+    let shadow = spec.shadow.as_ref().map(|shadow| Stage {
+        percent: Percent::ZERO,
+        duration: shadow.duration,
+        approve: false,
+        role: StageRole::Shadow,
+    });
     let climbs = spec.climbs().iter().map(|stage| Stage {
         percent: stage.percent,
         duration: stage.duration,
         approve: stage.approve,
         role: StageRole::Climb,
     });
-    let mut stages: Vec<_> = standby.into_iter().chain(climbs).collect();
+    let mut stages: Vec<_> = standby.into_iter().chain(shadow).chain(climbs).collect();
     let whole = spec.whole();
     let duration = whole.map_or(spec.bake(), |stage| stage.duration);
     let approve = whole.is_some_and(|stage| stage.approve);

@@ -1,6 +1,7 @@
 //! The `plans` section of the file.
 
 mod schedule;
+mod shadow;
 mod standby;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::judge::spec::JudgeSpec;
 use crate::model::{HookName, Percent, duration_text};
 
 pub use schedule::ScheduleSpec;
+pub use shadow::ShadowingSpec;
 pub use standby::{SmokeSpec, StandbySpec};
 
 /// The recipe of a rollout: stages the candidate climbs while the judge agrees.
@@ -41,6 +43,10 @@ pub struct PlanSpec {
     /// `blue_green` plan by being healthy for 10s.
     #[serde(default)]
     pub standby: Option<StandbySpec>,
+    /// Copies of calls that the candidate has to answer like stable before it gets any traffic, and
+    /// after it was on standby. Default: none.
+    #[serde(default)]
+    pub shadow: Option<ShadowingSpec>,
     /// Time after the start that is not judged, so that a cold candidate is not blamed; one that
     /// cannot be reached is reverted all the same. Default 0s.
     #[serde(default, with = "duration_text")]
@@ -95,6 +101,8 @@ impl PlanSpec {
         problems.extend(standby.map(|(path, message)| (format!("standby.{path}"), message)));
         let schedule = self.schedule.problems().into_iter();
         problems.extend(schedule.map(|(path, message)| (format!("schedule.{path}"), message)));
+        let shadow = self.shadow.iter().flat_map(ShadowingSpec::problems);
+        problems.extend(shadow.map(|(path, message)| (format!("shadow.{path}"), message)));
         let judge = self.judge.problems().into_iter();
         problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
         problems

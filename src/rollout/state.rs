@@ -75,7 +75,7 @@ pub(super) enum Waits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`,
-    /// `awaiting_gate`, `baking`, `standby`, `promoted`, `reverted` or `aborted`.
+    /// `awaiting_gate`, `baking`, `standby`, `shadowing`, `promoted`, `reverted` or `aborted`.
     pub phase: &'static str,
     /// Whether a person stopped the clock.
     pub paused: bool,
@@ -164,14 +164,22 @@ impl State {
         matches!(self.phase, Phase::Stage { index } if plan.is_judged(index))
     }
 
-    /// Whether it is at a stage that gives the candidate no traffic.
-    pub(super) fn is_unused(&self, plan: &Plan) -> bool {
-        matches!(self.phase, Phase::Stage { index } if !plan.is_judged(index))
+    /// What the stage that it is at is for.
+    pub(super) fn role(&self, plan: &Plan) -> Option<StageRole> {
+        let Phase::Stage { index } = self.phase else {
+            return None;
+        };
+        plan.stage(index).map(|stage| stage.role)
     }
 
     /// Whether the candidate has yet to prove itself on standby.
     pub fn is_on_standby(&self, plan: &Plan) -> bool {
-        self.is_unused(plan) && !self.waits.is_leaving()
+        self.role(plan) == Some(StageRole::Standby) && !self.waits.is_leaving()
+    }
+
+    /// Whether the candidate gets copies of calls, which goes on until the next stage begins.
+    pub fn is_in_shadow(&self, plan: &Plan) -> bool {
+        self.role(plan) == Some(StageRole::Shadow)
     }
 
     /// The candidate's share of new traffic.
@@ -229,6 +237,7 @@ impl State {
         match (self.waits, role) {
             (Waits::Time, Some(StageRole::Bake)) => "baking",
             (Waits::Time, Some(StageRole::Standby)) => "standby",
+            (Waits::Time, Some(StageRole::Shadow)) => "shadowing",
             (waits, _) => waits.as_str(),
         }
     }

@@ -17,6 +17,7 @@ mod baking;
 mod crashes;
 mod every_state;
 mod gates;
+mod shadowing;
 
 const PASS: Event = Event::Verdict(Verdict::Advance);
 const HIGH_ERRORS: RevertReason = RevertReason::ErrorRateHigh;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::deadline::Deadlines;
 use crate::mcp::SessionTable;
 use crate::model::{Outcome, Percent};
-use crate::stats::{CallStats, MirrorDrop, MirrorStats};
+use crate::stats::{CallStats, MirrorDrop, MirrorStats, MirrorTrial};
 use crate::upstream::{Copy, Endpoint};
 
 use super::budget::{Budget, Permit};
@@ -30,6 +30,8 @@ pub struct MirrorOptions {
     pub calls: Arc<CallStats>,
     /// Where all workers count what became of copies.
     pub stats: Arc<MirrorStats>,
+    /// Where that is counted for a rollout, too.
+    pub tried: Option<Tried>,
     /// What the copies of all workers hold.
     pub budget: Arc<Budget>,
     /// The callers' sessions at shadows, of all workers.
@@ -38,6 +40,15 @@ pub struct MirrorOptions {
     pub deadlines: Deadlines,
     /// When the worker began.
     pub began: Instant,
+}
+
+/// The rollout that copies are for: its counts, and whose they are written by.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The counts.
+    pub trial: Arc<MirrorTrial>,
+    /// The number of this worker.
+    pub worker: usize,
 }
 
 /// A route's mirror on one worker.
@@ -58,6 +69,14 @@ impl Mirror {
             || ((draw >> 11) as f64) < self.parts.spec.percent.fraction() * (1u64 << 53) as f64
     }
 
+    /// A copy was not sent, or not to its end.
+    fn drop_one(&self, why: MirrorDrop) {
+        self.parts.stats.drop_one(why);
+        if let Some(tried) = &self.parts.tried {
+            tried.trial.drop_one(why);
+        }
+    }
+
     /// Begins a copy of a call whose body has `length` bytes, if that is known. The body is
     /// collected through the [`Copy`]; the [`Twin`] is told how the real call goes.
     pub fn begin(
@@ -67,14 +86,14 @@ impl Mirror {
         draw: u64,
     ) -> Option<(Copy, Twin)> {
         let Some(endpoint) = self.pick(draw) else {
-            self.parts.stats.drop_one(MirrorDrop::Unfit);
+            self.drop_one(MirrorDrop::Unfit);
             return None;
         };
         let held = length.map_or(self.parts.spec.max_body_bytes, |length| {
             usize::try_from(length).unwrap_or(usize::MAX)
         });
         if held > self.parts.spec.max_body_bytes {
-            self.parts.stats.drop_one(MirrorDrop::TooLong);
+            self.drop_one(MirrorDrop::TooLong);
             return None;
         }
         let bounds = (self.parts.spec.max_in_flight, self.parts.spec.max_bytes);
@@ -82,9 +101,9 @@ impl Mirror {
             .parts
             .budget
             .take(held, bounds)
-            .map_err(|why| self.parts.stats.drop_one(why))
+            .map_err(|why| self.drop_one(why))
             .ok()?;
-        let pair = Pair::new(&self.parts.stats);
+        let pair = Pair::new(&self.parts.stats, self.parts.tried.as_ref());
         let twin = pair.twin();
         let mirror = Rc::clone(self);
         let cap_bytes = self.parts.spec.max_body_bytes;
@@ -94,8 +113,8 @@ impl Mirror {
                     async move { mirror.run((endpoint, original), pieces, pair, permit).await },
                 );
             }
-            None if length.is_none() => mirror.parts.stats.drop_one(MirrorDrop::TooLong),
-            None => mirror.parts.stats.drop_one(MirrorDrop::Broken),
+            None if length.is_none() => mirror.drop_one(MirrorDrop::TooLong),
+            None => mirror.drop_one(MirrorDrop::Broken),
         });
         Some((copy, twin))
     }
@@ -123,13 +142,14 @@ impl Mirror {
         let (status, outcome) = match ended {
             Ok(Ok(ended)) => ended,
             Ok(Err(why)) => {
-                self.parts.stats.drop_one(why);
+                self.drop_one(why);
                 (0, Outcome::Unreachable)
             }
             Err(_) => (0, Outcome::Timeout),
         };
-        self.parts.calls.end(outcome, began.elapsed());
-        pair.copy_ended(status, outcome);
+        let took = began.elapsed();
+        self.parts.calls.end(outcome, took);
+        pair.copy_ended(status, outcome, took);
     }
 
     /// Seconds since the worker began.

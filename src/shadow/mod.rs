@@ -15,6 +15,6 @@ pub mod spec;
 
 pub use budget::{Budget, Shadows};
 pub use copy::Original;
-pub use mirror::{Mirror, MirrorOptions};
+pub use mirror::{Mirror, MirrorOptions, Tried};
 pub use pair::Twin;
 pub use session::RealSession;

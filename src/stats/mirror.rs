@@ -52,13 +52,21 @@ pub enum Comparison {
     Status,
     /// The same status and another outcome.
     Outcome,
-    /// One of them had no answer: a caller that left, a copy that timed out.
+    /// The call had an answer, and its copy had none.
+    Unanswered,
+    /// The call tells nothing: its caller left, or it had no answer.
     None,
 }
 
 impl Comparison {
     /// Every comparison.
-    pub const ALL: [Self; 4] = [Self::Same, Self::Status, Self::Outcome, Self::None];
+    pub const ALL: [Self; 5] = [
+        Self::Same,
+        Self::Status,
+        Self::Outcome,
+        Self::Unanswered,
+        Self::None,
+    ];
 
     /// The comparison's name in API and metrics.
     pub fn as_str(self) -> &'static str {
@@ -66,6 +74,7 @@ impl Comparison {
             Self::Same => "same",
             Self::Status => "status",
             Self::Outcome => "outcome",
+            Self::Unanswered => "unanswered",
             Self::None => "none",
         }
     }

@@ -107,7 +107,7 @@ const LAW: &[(&str, &[&str])] = &[
             "config",
             "judge",
             "notify",
-            "rollout::spec",
+            "rollout",
             "upstream",
         ],
     ),

@@ -89,6 +89,7 @@ mod seconds;
 mod service;
 mod sessions;
 mod shadow;
+mod shadow_first;
 mod shielding;
 mod split;
 mod sse_asked;

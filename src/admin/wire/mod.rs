@@ -39,7 +39,7 @@ pub use request::{
 };
 pub use rollout::{
     ArmEvidenceBody, CheckBody, ClosedBody, DecisionBody, GateBody, RolloutBody, RolloutState,
-    RolloutsBody, StageBody, VerdictBody,
+    RolloutsBody, ShadowReportBody, StageBody, VerdictBody,
 };
 pub use status::{
     ArmBody, AuthBody, BackendBody, BackendsBody, CallersBody, CallsBody, JwksBody, Lifecycle,

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::ContractBody;
 use crate::judge::{DecidingOutcome, Guard, GuardRecord};
 use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
+use crate::rollout::ShadowReport;
 
 /// Rollouts, latest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -75,6 +76,29 @@ pub struct RolloutBody {
     /// routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<ContractBody>,
+    /// What copies of calls came to before it had any traffic; only of a plan with `shadow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowReportBody>,
+}
+
+/// What copies of calls came to, before the candidate had any traffic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ShadowReportBody {
+    /// What it says of the candidate: `too_few`, `alike`, `different` or `slow`.
+    pub finding: String,
+    /// One sentence with the numbers.
+    pub summary: String,
+    /// Copies that were compared.
+    pub compared: u64,
+    /// The percent of them that differ.
+    pub difference: f64,
+    /// How many times as long as the calls the copies take, at the 95th percentile; absent while
+    /// too few are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<f64>,
+    /// The counts and the limits, as they are kept in the history.
+    #[serde(flatten)]
+    pub report: ShadowReport,
 }
 
 /// A gate that a rollout waits before.
@@ -121,6 +145,8 @@ pub enum RolloutState {
     Baking,
     /// Without traffic: the candidate has to be healthy and to answer smoke requests.
     Standby,
+    /// Without traffic: the candidate has to answer copies of calls like stable.
+    Shadowing,
     /// Ended: the candidate has all of the traffic.
     Promoted,
     /// Ended: switched back to stable, with a reason.
@@ -131,7 +157,7 @@ pub enum RolloutState {
 
 impl RolloutState {
     /// Every state.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Warmup,
         Self::Running,
         Self::Extended,
@@ -140,6 +166,7 @@ impl RolloutState {
         Self::AwaitingGate,
         Self::Baking,
         Self::Standby,
+        Self::Shadowing,
         Self::Promoted,
         Self::Reverted,
         Self::Aborted,
@@ -161,6 +188,7 @@ impl RolloutState {
             Self::AwaitingGate => "awaiting_gate",
             Self::Baking => "baking",
             Self::Standby => "standby",
+            Self::Shadowing => "shadowing",
             Self::Promoted => "promoted",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",
@@ -177,7 +205,8 @@ pub struct StageBody {
     pub for_seconds: f64,
     /// Whether a person must approve the next stage.
     pub approve: bool,
-    /// What it is for: `climb`, `bake` before the promotion, or `standby` without traffic.
+    /// What it is for: `climb`, `bake` before the promotion, or without traffic `standby` and
+    /// `shadow`.
     #[serde(default)]
     pub role: String,
 }

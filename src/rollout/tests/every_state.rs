@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::*;
 use crate::rollout::event::Report;
 use crate::rollout::gate::{Answer, Ask, Gate};
-use crate::rollout::spec::{KindSpec, RefusedSpec, StandbySpec};
+use crate::rollout::spec::{KindSpec, RefusedSpec, ShadowingSpec, StandbySpec};
 
 /// Seconds after which every time of the plans is over.
 const LATE: u64 = 4;
@@ -64,7 +64,16 @@ fn kinds() -> Vec<PlanSpec> {
     });
     let mut proved = warm.clone();
     proved.standby.clone_from(&switched.standby);
-    vec![plain, warm, baked, whole, switched, proved]
+    let mut mirrored = plain.clone();
+    mirrored.shadow = Some(ShadowingSpec {
+        duration: at(1),
+        ..ShadowingSpec::default()
+    });
+    let mut shadowed = proved.clone();
+    shadowed.shadow.clone_from(&mirrored.shadow);
+    vec![
+        plain, warm, baked, whole, switched, proved, mirrored, shadowed,
+    ]
 }
 
 /// Everything that can happen to a rollout in this state.
@@ -128,12 +137,14 @@ fn helps(state: &State, event: Event) -> bool {
 }
 
 /// Whether an event may give the candidate more traffic.
-fn may_grow(event: Event) -> bool {
+fn may_grow(plan: &Plan, event: Event) -> bool {
     match event {
         Event::Start | Event::Tick | Event::Approve | Event::Promote => true,
         Event::Verdict(verdict) => !matches!(verdict, Verdict::Revert { .. }),
         Event::Gate { answer, .. } => answer == Answer::Opened,
-        Event::Report(report) => report == Report::Ready,
+        Event::Report(Report::Ready) => true,
+        Event::Report(Report::NotYet) => plan.inconclusive == InconclusiveSpec::Advance,
+        Event::Report(Report::Failed(_)) => false,
         Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone => {
             false
         }
@@ -148,7 +159,7 @@ fn check(plan: &Plan, before: &State, event: Event, next: &crate::rollout::machi
     let (had, has) = (before.percent(plan), after.percent(plan));
     assert_eq!(set.last().copied().unwrap_or(had), has, "{}", tell());
     assert!(set.len() <= 1, "one share a step: {}", tell());
-    assert!(has <= had || may_grow(event), "{}", tell());
+    assert!(has <= had || may_grow(plan, event), "{}", tell());
     assert!(
         has <= had || !before.paused || event == Event::Promote,
         "{}",
