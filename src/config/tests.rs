@@ -387,3 +387,15 @@ fn a_mistake_far_along_a_line_is_told_without_drawing_the_line() {
     );
     assert!(drawn.len() < 5_000, "{} bytes", drawn.len());
 }
+
+#[test]
+fn statuses_are_numbers_or_text_in_yaml_too() {
+    let health = "['http://a:1'], health: { statuses: [204, '300-301', 404] }";
+    let text = REST.replace("['http://a:1']", health);
+
+    let config = yaml(&text, &Told::default()).unwrap();
+
+    let health = config.spec().backends.values().next().unwrap();
+    let statuses = &health.health.as_ref().unwrap().statuses;
+    assert_eq!(statuses.len(), 3);
+}

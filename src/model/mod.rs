@@ -8,6 +8,7 @@ pub mod duration_text;
 mod id;
 mod limit;
 mod name;
+pub mod number_or_text;
 mod outcome;
 mod problems;
 mod reason;

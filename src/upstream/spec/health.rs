@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::{Percent, Problems, duration_text};
+use crate::model::{Percent, Problems, duration_text, number_or_text};
 
 use super::HostSpec;
 
@@ -100,17 +100,9 @@ pub enum CheckMethod {
 }
 
 /// Statuses from one to another, both included: `204` or `200-399`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "StatusText", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct StatusRange(RangeInclusive<u16>);
-
-/// A status as people write it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum StatusText {
-    Number(u16),
-    Text(String),
-}
 
 impl StatusRange {
     /// Whether a status is in it.
@@ -135,14 +127,9 @@ impl FromStr for StatusRange {
     }
 }
 
-impl TryFrom<StatusText> for StatusRange {
-    type Error = String;
-
-    fn try_from(text: StatusText) -> Result<Self, String> {
-        match text {
-            StatusText::Number(status) => status.to_string().parse(),
-            StatusText::Text(text) => text.parse(),
-        }
+impl<'de> Deserialize<'de> for StatusRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number_or_text::read(deserializer)
     }
 }
 
