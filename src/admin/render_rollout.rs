@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use crate::control::{RolloutPhase, RolloutStatus, What};
 use crate::judge::{Record, Verdict};
 use crate::model::{BackendName, Weight};
-use crate::rollout::ShadowReport;
+use crate::rollout::{EndpointState, ShadowReport};
 
 use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, ShadowReportBody,
     StageBody, VerdictBody,
 };
 use super::{notices, render_contract, render_gate, render_why};
+
+/// Most endpoints that a sentence tells of.
+const MOST_TOLD: usize = 3;
 
 pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
     let plan = rollout.plan.iter();
@@ -21,6 +24,7 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         for_seconds: stage.duration.as_secs_f64(),
         approve: stage.approve,
         role: stage.role.as_str().to_owned(),
+        endpoints: stage.endpoints.map(|part| part.taken),
     });
     RolloutBody {
         id: rollout.id,
@@ -44,6 +48,7 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         verdict: rollout.verdict.as_deref().map(verdict),
         contract: rollout.contract.as_deref().map(render_contract::contract),
         shadow: rollout.shadow.as_ref().map(shadow),
+        rolling: rollout.rolling.clone(),
     }
 }
 
@@ -55,6 +60,7 @@ pub(super) fn state(phase: RolloutPhase) -> RolloutState {
         RolloutPhase::Paused => RolloutState::Paused,
         RolloutPhase::AwaitingApproval => RolloutState::AwaitingApproval,
         RolloutPhase::AwaitingGate => RolloutState::AwaitingGate,
+        RolloutPhase::AwaitingHealth => RolloutState::AwaitingHealth,
         RolloutPhase::Baking => RolloutState::Baking,
         RolloutPhase::Standby => RolloutState::Standby,
         RolloutPhase::Shadowing => RolloutState::Shadowing,
@@ -83,6 +89,7 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::AwaitingGate => {
             format!("{at}, which {}", render_gate::waits(rollout.gate.as_ref()))
         }
+        RolloutPhase::AwaitingHealth => format!("{at}; {}", of_health(rollout)),
         RolloutPhase::Baking => format!("{at}, the last one before it is promoted"),
         RolloutPhase::Standby => {
             format!("{candidate} is on standby, until it is known to be healthy")
@@ -118,6 +125,28 @@ fn shadow(report: &ShadowReport) -> ShadowReportBody {
         slowdown: report.slowdown(),
         report: report.clone(),
     }
+}
+
+/// A part of a sentence on the endpoints that are waited for.
+fn of_health(rollout: &RolloutStatus) -> String {
+    let endpoints = rollout.rolling.iter().flat_map(|it| &it.endpoints);
+    let waiting = endpoints.filter(|known| known.state == EndpointState::Waiting);
+    let each = waiting.take(MOST_TOLD).map(|known| {
+        let failure = known
+            .failure
+            .as_deref()
+            .map(|why| format!(", the latest failed: {why}"));
+        let failure = failure.unwrap_or_default();
+        format!(
+            "{} has passed {} in a row{failure}",
+            known.endpoint, known.passed
+        )
+    });
+    let each: Vec<_> = each.collect();
+    if each.is_empty() {
+        return "waits for health checks".to_owned();
+    }
+    format!("waits for health checks: {}", each.join("; "))
 }
 
 /// One sentence on what copies came to.
@@ -276,6 +305,8 @@ pub(super) fn sentence(what: &What) -> String {
         }
         waiting @ (What::RolloutAwaitingApproval { .. }
         | What::RolloutApproved { .. }
+        | What::RolloutAwaitingHealth { .. }
+        | What::RolloutEndpointFailed { .. }
         | What::RolloutAwaitingGate { .. }
         | What::RolloutGateOpened { .. }
         | What::RolloutGateRefused { .. }
@@ -343,6 +374,19 @@ fn of_wait(what: &What) -> Option<String> {
         Some(format!("stage {stage} waits for an approval"))
     } else if let What::RolloutApproved { stage } = what {
         Some(format!("stage {stage} was approved"))
+    } else if let What::RolloutAwaitingHealth { stage } = what {
+        Some(format!(
+            "stage {stage} waits until its endpoints are healthy"
+        ))
+    } else if let What::RolloutEndpointFailed {
+        backend,
+        endpoint,
+        why,
+    } = what
+    {
+        Some(format!(
+            "endpoint {endpoint} of {backend} takes no traffic: {why}"
+        ))
     } else if let What::RolloutAwaitingGate { gate, stage } = what {
         Some(format!("rollout waits before {gate} of stage {stage}"))
     } else if let What::RolloutGateOpened { gate, stage } = what {

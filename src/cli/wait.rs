@@ -137,6 +137,7 @@ fn exit_of(state: RolloutState) -> Exit {
         | RolloutState::Paused
         | RolloutState::AwaitingApproval
         | RolloutState::AwaitingGate
+        | RolloutState::AwaitingHealth
         | RolloutState::Baking
         | RolloutState::Standby
         | RolloutState::Shadowing

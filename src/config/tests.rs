@@ -389,13 +389,22 @@ fn a_mistake_far_along_a_line_is_told_without_drawing_the_line() {
 }
 
 #[test]
-fn statuses_are_numbers_or_text_in_yaml_too() {
-    let health = "['http://a:1'], health: { statuses: [204, '300-301', 404] }";
-    let text = REST.replace("['http://a:1']", health);
+fn what_may_be_a_number_or_text_is_read_as_either_in_yaml() {
+    let text = format!(
+        "{}plans: {{ roll: {{ kind: rolling, rolling: {{ batch: 2 }} }}, \
+         part: {{ kind: rolling, rolling: {{ batch: 25% }} }} }}\n",
+        REST.replace(
+            "['http://a:1']",
+            "['http://a:1'], health: { statuses: [204, '300-301', 404] }"
+        )
+    );
 
     let config = yaml(&text, &Told::default()).unwrap();
 
     let health = config.spec().backends.values().next().unwrap();
     let statuses = &health.health.as_ref().unwrap().statuses;
     assert_eq!(statuses.len(), 3);
+    let batches = config.spec().plans.values();
+    let batches = batches.map(|plan| plan.rolling.as_ref().unwrap().batch.to_string());
+    assert_eq!(batches.collect::<Vec<_>>(), ["25%", "2"]);
 }

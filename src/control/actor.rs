@@ -33,6 +33,7 @@ use super::keys::KeyRing;
 use super::ledger::{Ledger, Saved};
 use super::picture::{Readings, Sitters};
 use super::reload::ReloadReport;
+use super::rolling::Rollings;
 use super::scribe::Scribe;
 use super::sessions::Keeper;
 use super::shadowing::Shadowings;
@@ -106,6 +107,8 @@ pub struct Control {
     pub(super) readings: Readings,
     /// What is known of candidates on standby.
     pub(super) standbys: Standbys,
+    /// The endpoints of candidates that take over in batches.
+    pub(super) rollings: Rollings,
     /// What copies of calls to candidates in the shadow have come to.
     pub(super) shadowings: Shadowings,
     /// What is known of the endpoints.

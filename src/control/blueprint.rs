@@ -16,6 +16,7 @@ use super::desired::{Desired, RouteState};
 use super::drains;
 use super::evidence::{Assignment, Evidence};
 use super::keys::KeyRing;
+use super::rolling;
 use super::shadowing::{self, Shadowings};
 use super::timestamp::Timestamp;
 
@@ -32,7 +33,7 @@ pub(super) fn draw(
 ) -> Blueprint {
     let routes = file.routes.iter().filter_map(|spec| {
         let state = desired.routes.get(&spec.name)?;
-        let mut drawn = draw_route(spec, (state, at), evidence.get(&spec.name));
+        let mut drawn = draw_route((spec, file), (state, at), evidence.get(&spec.name));
         let auth = spec.auth.as_ref();
         drawn.keys = auth.and_then(|auth| keys.cell(&auth.jwt.jwks));
         drawn.turn = turns.get(&spec.name).cloned();
@@ -59,7 +60,7 @@ fn as_now(had: &ListenerSpec, file: &ConfigSpec) -> ListenerSpec {
 }
 
 fn draw_route(
-    spec: &RouteSpec,
+    (spec, file): (&RouteSpec, &ConfigSpec),
     (state, at): (&RouteState, Timestamp),
     evidence: Option<&Evidence>,
 ) -> RouteBlueprint {
@@ -67,6 +68,10 @@ fn draw_route(
         backend: backend.clone(),
         weight: *weight,
         standing: drains::standing(spec, state, backend, at),
+        takers: file
+            .backends
+            .get(backend)
+            .and_then(|of| rolling::takers(state, backend, of)),
     });
     let trial = evidence.and_then(|evidence| {
         let run = state.running()?;

@@ -341,6 +341,7 @@ fn bring_evidence(old: RouteState, state: &mut RouteState, trial: Option<&TrialU
     }
     run.judge = old.judge;
     run.shadow = old.shadow;
+    run.rolling = old.rolling;
     if trial == Some(&TrialUse::Stage) {
         run.judge.begin_stage();
     }

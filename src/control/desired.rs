@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::{Judge, Record};
 use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
-use crate::rollout::{self, Plan, ShadowReport};
+use crate::rollout::{self, Plan, RollingReport, ShadowReport};
 
 use super::author::Author;
 use super::calendar::CalendarLog;
@@ -92,6 +92,9 @@ pub(super) struct Run {
     /// What copies of calls came to, in the stage in the shadow and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) shadow: Option<ShadowReport>,
+    /// How the candidate's endpoints do that take over in batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rolling: Option<RollingReport>,
     /// What its hooks did.
     #[serde(default)]
     pub(super) hooks: HookLog,

@@ -124,6 +124,21 @@ pub enum What {
         /// Which request, where, and what was wrong with the answer.
         why: String,
     },
+    /// A rollout waits until the endpoints of the candidate are healthy that the next stage begins with.
+    RolloutAwaitingHealth {
+        /// Number of that stage, from 1.
+        stage: u32,
+    },
+    /// An endpoint of the candidate has not become healthy in time, or has not stayed so: it takes no
+    /// traffic any more.
+    RolloutEndpointFailed {
+        /// The candidate.
+        backend: BackendName,
+        /// The endpoint's address.
+        endpoint: String,
+        /// Why.
+        why: String,
+    },
     /// A rollout waits before a gate.
     RolloutAwaitingGate {
         /// The gate.
@@ -337,6 +352,8 @@ impl What {
             | Self::RouteReverted { .. }
             | Self::RolloutSmokePassed { .. }
             | Self::RolloutSmokeFailed { .. }
+            | Self::RolloutAwaitingHealth { .. }
+            | Self::RolloutEndpointFailed { .. }
             | Self::RolloutAwaitingGate { .. }
             | Self::RolloutGateOpened { .. }
             | Self::RolloutGateRefused { .. }
@@ -394,6 +411,8 @@ impl What {
             Self::RolloutApproved { .. } => "rollout_approved",
             Self::RolloutSmokePassed { .. } => "rollout_smoke_passed",
             Self::RolloutSmokeFailed { .. } => "rollout_smoke_failed",
+            Self::RolloutAwaitingHealth { .. } => "rollout_awaiting_health",
+            Self::RolloutEndpointFailed { .. } => "rollout_endpoint_failed",
             Self::RolloutAwaitingGate { .. } => "rollout_awaiting_gate",
             Self::RolloutGateOpened { .. } => "rollout_gate_opened",
             Self::RolloutGateRefused { .. } => "rollout_gate_refused",

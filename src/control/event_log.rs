@@ -18,7 +18,9 @@ pub(super) fn write(event: &Event) {
         What::ConfigRefused { errors, first } => {
             tracing::error!(kind, who, errors, %first, "the config file was refused");
         }
-        What::RouteReverted { .. } | What::RolloutSmokeFailed { .. } => setback(event),
+        What::RouteReverted { .. }
+        | What::RolloutSmokeFailed { .. }
+        | What::RolloutEndpointFailed { .. } => setback(event),
         What::RolloutHeld { .. } | What::AlertFired { .. } | What::AlertResolved { .. } => {
             alarm(event);
         }
@@ -41,6 +43,7 @@ pub(super) fn write(event: &Event) {
         | What::RolloutAwaitingApproval { .. }
         | What::RolloutApproved { .. }
         | What::RolloutSmokePassed { .. }
+        | What::RolloutAwaitingHealth { .. }
         | What::RolloutAwaitingGate { .. }
         | What::RolloutGateOpened { .. }
         | What::RolloutGateRefused { .. }
@@ -149,5 +152,13 @@ fn setback(event: &Event) {
     } else if let What::RolloutSmokeFailed { backend, why } = &event.what {
         let rollout = event.rollout.as_ref().map(tracing::field::display);
         tracing::warn!(kind, route, rollout, %backend, why, "a smoke request failed");
+    } else if let What::RolloutEndpointFailed {
+        backend,
+        endpoint,
+        why,
+    } = &event.what
+    {
+        let rollout = event.rollout.as_ref().map(tracing::field::display);
+        tracing::warn!(kind, route, rollout, %backend, endpoint, why, "an endpoint of the candidate takes no traffic any more");
     }
 }

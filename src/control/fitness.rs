@@ -257,7 +257,7 @@ impl Control {
         let running = self.desired.routes.iter();
         let dead = running.filter_map(|(route, state)| {
             let run = state.running()?;
-            if run.state.is_on_standby(&run.plan) {
+            if run.has_to_start() {
                 // It may well be starting, and no traffic depends on it.
                 return None;
             }

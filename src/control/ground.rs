@@ -125,6 +125,7 @@ impl Ground<'_> {
             record: None,
             contract: contract.map(|report| Arc::new(report.kept())),
             shadow: None,
+            rolling: None,
             hooks: HookLog::default(),
             calendar: CalendarLog::new(asked.punctuality),
         }));
@@ -314,7 +315,9 @@ impl Ground<'_> {
                 (None, with_stages(base, stages)?)
             }
         };
-        let plan = Plan::new(&spec);
+        let candidate = file.backends.get(&asked.to);
+        let endpoints = candidate.map_or(1, |backend| backend.endpoints.len());
+        let plan = Plan::of_endpoints(&spec, endpoints);
         let mut plan = plan.map_err(|error| ControlError::Invalid(error.to_string()))?;
         let hooks = plan.hooks.iter().filter_map(|hook| file.hooks.get(hook));
         plan.gates = gates::kept(&hooks).into_iter().collect();
@@ -329,6 +332,7 @@ fn with_stages(base: Option<PlanSpec>, stages: &[StageSpec]) -> Result<PlanSpec,
         return Ok(PlanSpec {
             // Stages that are named are climbed.
             kind: KindSpec::Canary,
+            rolling: None,
             // A last stage of 100 percent says itself how long the bake is.
             bake: match stages.last() {
                 Some(last) if last.percent == Percent::HUNDRED => None,

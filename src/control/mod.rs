@@ -60,6 +60,7 @@ mod picture;
 mod pinned;
 mod reload;
 mod reverts;
+mod rolling;
 mod scribe;
 mod sessions;
 mod shadowing;

@@ -27,6 +27,7 @@ use super::handover::Handover;
 use super::keys::KeyRing;
 use super::ledger::Ledger;
 use super::picture::{Readings, Sitters};
+use super::rolling::Rollings;
 use super::scribe::{Belonging, Scribe};
 use super::sessions::Keeper;
 use super::shadowing::Shadowings;
@@ -170,6 +171,7 @@ pub(super) fn assemble<T>(
         readings: Readings::default(),
         standbys: Standbys::default(),
         shadowings: Shadowings::default(),
+        rollings: Rollings::default(),
         conditions: Arc::clone(&options.conditions),
         told: Told::default(),
         queue: VecDeque::new(),

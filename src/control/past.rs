@@ -240,5 +240,6 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
         verdict: verdict.map(|record| Arc::new(*record)),
         contract,
         shadow,
+        rolling: None,
     })
 }

@@ -367,6 +367,7 @@ impl Sitters<'_> {
             verdict: run.record.clone().map(Arc::new),
             contract: run.contract.clone(),
             shadow: run.shadow.clone(),
+            rolling: run.rolling.clone(),
         }
     }
 }
@@ -377,12 +378,14 @@ fn phase(run: &Run, paused: bool, in_stage: &str) -> RolloutPhase {
         Phase::Reverted { .. } => RolloutPhase::Reverted,
         Phase::Aborted => RolloutPhase::Aborted,
         Phase::Pending | Phase::Warmup | Phase::Stage { .. } if paused => RolloutPhase::Paused,
+        Phase::Pending if run.state.awaits_health().is_some() => RolloutPhase::AwaitingHealth,
         Phase::Pending if run.state.has_begun() => RolloutPhase::AwaitingGate,
         Phase::Pending | Phase::Warmup => RolloutPhase::Warmup,
         Phase::Stage { .. } => match in_stage {
             "extended" => RolloutPhase::Extended,
             "awaiting_approval" => RolloutPhase::AwaitingApproval,
             "awaiting_gate" => RolloutPhase::AwaitingGate,
+            "awaiting_health" => RolloutPhase::AwaitingHealth,
             "baking" => RolloutPhase::Baking,
             "standby" => RolloutPhase::Standby,
             "shadowing" => RolloutPhase::Shadowing,

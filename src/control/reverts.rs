@@ -63,6 +63,7 @@ impl Control {
         let each = self.evidence.iter();
         let routes = each.map(|(route, it)| (route.clone(), it.oldest().unwrap_or(seen)));
         for (route, decided) in routes.collect::<Vec<_>>() {
+            self.look_at_batch(&route, seen);
             if !self.look_at_standby(&route, seen) && !self.look_at_shadow(&route, seen) {
                 self.hear_judge(&route, decided);
             }
@@ -246,6 +247,7 @@ impl Control {
         self.desired.generation = self.desired.generation.next();
         self.evidence.remove(route);
         self.shadowings.forget(route);
+        self.rollings.forget(route);
         self.begin_turn(route, asked.seen);
         self.publish();
         let taken_us = u64::try_from(asked.seen.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::model::{RolloutId, RouteName};
 use crate::proxy::spec::RouteSpec;
 use crate::rollout::spec::ShadowingSpec;
-use crate::rollout::{Event as Step, SHADOW_QUANTILE, ShadowReport};
+use crate::rollout::{Event as Step, Report, SHADOW_QUANTILE, ShadowReport};
 use crate::shadow::spec::ShadowSpec;
 use crate::stats::{Comparison, Latencies, MirrorDrop, MirrorTrial};
 
@@ -119,7 +119,11 @@ impl Control {
         };
         let report = run.shadow.get_or_insert_with(|| ShadowReport::new(&spec));
         known.read_on(report);
-        let report = report.report();
+        let mut report = report.report();
+        if run.state.awaits_health().is_some() && report == Report::Ready {
+            // Something else is waited for, which others tell.
+            report = Report::NotYet;
+        }
         let author = Author::new("shadow", None);
         self.step(route, Step::Report(report), author, seen);
         true

@@ -53,7 +53,13 @@ enum Tried {
 
 /// Stops asking when nobody waits for it any more.
 #[derive(Debug)]
-struct Asking(JoinHandle<()>);
+pub(super) struct Asking(JoinHandle<()>);
+
+impl Asking {
+    pub(super) fn new(task: JoinHandle<()>) -> Self {
+        Self(task)
+    }
+}
 
 impl Drop for Asking {
     fn drop(&mut self) {

@@ -10,7 +10,7 @@ use crate::model::{
     BackendName, Generation, Outcome, Percent, PlanName, RevertReason, Role, RolloutId, RouteName,
     Weight,
 };
-use crate::rollout::{Plan, ShadowReport};
+use crate::rollout::{Plan, RollingReport, ShadowReport};
 use crate::stats::CallSummary;
 use crate::tls::SectionFacts;
 
@@ -307,6 +307,8 @@ pub struct RolloutStatus {
     pub contract: Option<Arc<ContractReport>>,
     /// What copies of calls came to before it had any traffic.
     pub shadow: Option<ShadowReport>,
+    /// How the endpoints do that take over in batches.
+    pub rolling: Option<RollingReport>,
 }
 
 /// A gate that a rollout waits before.
@@ -336,6 +338,8 @@ pub enum RolloutPhase {
     AwaitingApproval,
     /// Before a gate, until whoever keeps it has answered.
     AwaitingGate,
+    /// Before a stage, until the endpoints that begin with it are healthy.
+    AwaitingHealth,
     /// In the last stage before the promotion, with a hold-back left on stable.
     Baking,
     /// Without traffic: the candidate has to be healthy and to answer smoke requests.
@@ -365,6 +369,7 @@ impl RolloutPhase {
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
             Self::AwaitingGate => "awaiting_gate",
+            Self::AwaitingHealth => "awaiting_health",
             Self::Baking => "baking",
             Self::Standby => "standby",
             Self::Shadowing => "shadowing",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Percent, RolloutId};
+use crate::model::{Percent, RevertReason, RolloutId};
 use crate::rollout::{
     self, Action, Event, Finish, Note, Refusal, ShadowReport, StageRole, TrialUse,
 };
@@ -110,18 +110,25 @@ fn told(note: Note, run: &Run) -> What {
     let number = |stage: usize| u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1);
     let verdict = || run.record.clone().map(Box::new);
     match note {
-        // Behind a stage without traffic.
-        Note::WarmupStarted { percent } if run.plan.first() > 0 => What::RolloutAdvanced {
-            stage: number(run.plan.first()),
-            stages: stages(run),
-            percent,
-            verdict: None,
-            shadow: of_shadow(run, run.plan.first()),
+        // The first endpoints are waited for: that is the start.
+        Note::AwaitingHealth { stage: 0 } => begun(run, Percent::ZERO),
+        Note::AwaitingHealth { stage } => What::RolloutAwaitingHealth {
+            stage: number(stage),
         },
+        // Behind a stage without traffic.
+        Note::WarmupStarted { percent } if has_begun(run, run.plan.first()) => {
+            What::RolloutAdvanced {
+                stage: number(run.plan.first()),
+                stages: stages(run),
+                percent,
+                verdict: None,
+                shadow: of_shadow(run, run.plan.first()),
+            }
+        }
         Note::WarmupStarted { percent } => begun(run, percent),
         // Without a warm-up before it the first stage is the start.
         Note::StageStarted { stage: 0, percent }
-            if run.plan.warmup.is_zero() || run.plan.first() > 0 =>
+            if !has_begun(run, 0) && (run.plan.warmup.is_zero() || run.plan.first() > 0) =>
         {
             begun(run, percent)
         }
@@ -156,17 +163,14 @@ fn told(note: Note, run: &Run) -> What {
         Note::Paused => What::RolloutPaused,
         Note::Resumed => What::RolloutResumed,
         Note::Promoted => What::RolloutPromoted { verdict: verdict() },
-        Note::Reverted { reason } => What::RolloutReverted {
-            why: reason,
-            from: Some(run.candidate.clone()),
-            to: Some(run.stable.clone()),
-            lasted_seconds: Some(Timestamp::now().since(run.started_at).as_secs()),
-            verdict: verdict(),
-            shadow: run.shadow.clone().map(Box::new),
-            actuation_us: 0,
-        },
+        Note::Reverted { reason } => reverted(run, reason),
         Note::Aborted => What::RolloutAborted,
     }
+}
+
+/// Whether it was told before this stage or its warm-up that the rollout has begun.
+fn has_begun(run: &Run, stage: usize) -> bool {
+    stage > 0 || run.plan.awaits_health(stage)
 }
 
 fn begun(run: &Run, percent: Percent) -> What {
@@ -178,6 +182,18 @@ fn begun(run: &Run, percent: Percent) -> What {
         recipe: Some(Arc::new(run.plan.clone())),
         percent,
         contract: run.contract.clone(),
+    }
+}
+
+fn reverted(run: &Run, reason: RevertReason) -> What {
+    What::RolloutReverted {
+        why: reason,
+        from: Some(run.candidate.clone()),
+        to: Some(run.stable.clone()),
+        lasted_seconds: Some(Timestamp::now().since(run.started_at).as_secs()),
+        verdict: run.record.clone().map(Box::new),
+        shadow: run.shadow.clone().map(Box::new),
+        actuation_us: 0,
     }
 }
 

@@ -27,6 +27,8 @@ pub const EVENTS: &[&str] = &[
     "rollout_approved",
     "rollout_smoke_passed",
     "rollout_smoke_failed",
+    "rollout_awaiting_health",
+    "rollout_endpoint_failed",
     "rollout_awaiting_gate",
     "rollout_gate_opened",
     "rollout_gate_refused",

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use crate::model::Role;
 use crate::split::rendezvous;
 use crate::upstream::Endpoint;
 
@@ -53,8 +54,8 @@ pub(super) fn in_arm(
     let none = || ProxyError::NoBackend {
         route: route.route().name.clone(),
     };
-    let (_, arm) = route.arm(place).ok_or_else(none)?;
-    let endpoint = worker.pick_endpoint(&arm.endpoints, key).ok_or_else(none)?;
+    let endpoint = worker.pick_endpoint(takers(route, place), key);
+    let endpoint = endpoint.ok_or_else(none)?;
     Ok((place, endpoint))
 }
 
@@ -72,10 +73,20 @@ fn instead(worker: &Worker, route: &RouteView, key: Option<u64>) -> Option<usize
     Some(place)
 }
 
+/// The endpoints of an arm that take new traffic. Those of stable that a candidate's have taken
+/// over from are still there, and take it again before nobody does.
+pub(super) fn takers(route: &RouteView, place: usize) -> &[Rc<Endpoint>] {
+    let Some((known, arm)) = route.arm(place) else {
+        return &[];
+    };
+    let is_left =
+        |takers: &&[Rc<Endpoint>]| known.role != Some(Role::Stable) || takers.iter().any(is_fit);
+    arm.takers().filter(is_left).unwrap_or(&arm.endpoints)
+}
+
 /// Whether an arm has a fit endpoint.
 pub(super) fn has_fit(route: &RouteView, place: usize) -> bool {
-    let arm = route.arm(place);
-    arm.is_some_and(|(_, arm)| arm.endpoints.iter().any(is_fit))
+    takers(route, place).iter().any(is_fit)
 }
 
 /// Whether an endpoint is dead while another one of the route is fit.

@@ -123,8 +123,7 @@ impl Tries {
     }
 
     fn in_arm(&self, worker: &Worker, decided: &Decided, allowed: Allowed) -> Option<Place> {
-        let (_, arm) = decided.route.arm(decided.place)?;
-        let fresh = self.untried(decided.place, &arm.endpoints, allowed);
+        let fresh = self.untried(&decided.route, decided.place, allowed);
         let endpoint = worker.pick_endpoint(&fresh, decided.key)?;
         Some((decided.place, endpoint))
     }
@@ -146,23 +145,17 @@ impl Tries {
         // Whom the route trusts comes first.
         places.sort_by_key(|place| *place != route.route().trusted);
         places.into_iter().find_map(|place| {
-            let (_, arm) = route.arm(place)?;
-            let fresh = self.untried(place, &arm.endpoints, allowed);
+            let fresh = self.untried(route, place, allowed);
             Some((place, worker.pick_endpoint(&fresh, decided.key)?))
         })
     }
 
-    fn untried(
-        &self,
-        place: usize,
-        endpoints: &[Rc<Endpoint>],
-        allowed: Allowed,
-    ) -> Vec<Rc<Endpoint>> {
+    fn untried(&self, route: &RouteView, place: usize, allowed: Allowed) -> Vec<Rc<Endpoint>> {
         let is_tried = |endpoint: &Rc<Endpoint>| {
             let mut tried = self.tried.iter();
             tried.any(|(at, known)| *at == place && Rc::ptr_eq(known, endpoint))
         };
-        let fresh = endpoints
+        let fresh = choice::takers(route, place)
             .iter()
             .filter(|endpoint| !is_tried(endpoint) && allowed(endpoint));
         fresh.map(Rc::clone).collect()

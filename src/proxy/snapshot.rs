@@ -82,6 +82,8 @@ pub struct ArmBlueprint {
     pub weight: Weight,
     /// What its open sessions may expect.
     pub standing: Standing,
+    /// Places of its endpoints that take new traffic; `None` for all of them.
+    pub takers: Option<Vec<usize>>,
 }
 
 /// What the open sessions of a backend may expect.
@@ -190,6 +192,8 @@ pub(super) struct RouteArm {
     pub(super) endpoints: Vec<u64>,
     pub(super) spec: BackendSpec,
     pub(super) standing: Standing,
+    /// Places of its endpoints that take new traffic, at least one; `None` for all of them.
+    pub(super) takers: Option<Vec<usize>>,
     /// Its part in the rollout that is running, if it has one.
     pub(super) role: Option<Role>,
     /// In the order of the snapshot's session keys; empty where sessions are not sealed.
@@ -280,6 +284,7 @@ impl Route {
                     endpoints: identities(backend),
                     spec: backend.clone(),
                     standing: arm.standing,
+                    takers: takers_of(arm, backend),
                     role: role_of(blueprint, &arm.backend),
                     tags: tags_of(spec.protocol, &whole.session_keys, &arm.backend, backend),
                 };
@@ -358,6 +363,13 @@ fn trusted_place(
         heaviest.map(|(place, _)| place)
     };
     stable.or_else(heaviest).unwrap_or(0)
+}
+
+/// The endpoints that take new traffic, unless there would be none.
+fn takers_of(arm: &ArmBlueprint, backend: &BackendSpec) -> Option<Vec<usize>> {
+    let mut takers = arm.takers.clone()?;
+    takers.retain(|place| *place < backend.endpoints.len());
+    (!takers.is_empty()).then_some(takers)
 }
 
 fn identities(backend: &BackendSpec) -> Vec<u64> {

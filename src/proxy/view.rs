@@ -43,6 +43,8 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct ArmView {
     pub(super) endpoints: Vec<Rc<Endpoint>>,
+    /// Those of them that take new traffic, where not all do.
+    takers: Option<Vec<Rc<Endpoint>>>,
     pub(super) stats: Arc<CallStats>,
     /// What became of its sessions.
     pub(super) sessions: Arc<SessionStats>,
@@ -178,14 +180,27 @@ impl ArmView {
             backend: arm.backend.clone(),
             traffic: Traffic::Real,
         };
+        let endpoints = worker
+            .pools()
+            .of_backend(&arm.backend, &arm.spec, tls.get(&arm.backend));
+        let takers = arm.takers.as_ref().map(|places| {
+            let each = places.iter().filter_map(|place| endpoints.get(*place));
+            each.cloned().collect()
+        });
         Self {
-            endpoints: worker
-                .pools()
-                .of_backend(&arm.backend, &arm.spec, tls.get(&arm.backend)),
+            endpoints,
+            takers,
             stats: shared.registry.calls(worker.number(), &key),
             sessions: shared.registry.sessions(&route.name, Some(&arm.backend)),
             tools,
         }
+    }
+}
+
+impl ArmView {
+    /// The endpoints that take new traffic, where not all of them do.
+    pub(super) fn takers(&self) -> Option<&[Rc<Endpoint>]> {
+        self.takers.as_deref()
     }
 }
 

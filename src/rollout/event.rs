@@ -37,7 +37,8 @@ pub enum Event {
         /// The answer.
         answer: Answer,
     },
-    /// How the candidate does at a stage that gives it no traffic. It means nothing at others.
+    /// How the candidate does at a stage that gives it no traffic, or the endpoints that the next
+    /// stage begins with. It means nothing elsewhere.
     Report(Report),
 }
 
@@ -95,6 +96,11 @@ pub enum Note {
     },
     /// A stage's time is over, and it goes on to gather evidence.
     Extended {
+        /// Its place in the plan, from 0.
+        stage: usize,
+    },
+    /// The endpoints that begin with a stage have to be healthy first.
+    AwaitingHealth {
         /// Its place in the plan, from 0.
         stage: usize,
     },

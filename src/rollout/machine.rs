@@ -117,8 +117,19 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Enters a stage; the first one with traffic after the warm-up.
+    /// Enters a stage, as soon as the endpoints are healthy that begin with it.
     fn come_to(&mut self, index: usize) {
+        if !self.plan.awaits_health(index) {
+            self.begin(index);
+            return;
+        }
+        self.state.waits = Waits::Health;
+        self.actions
+            .push(Action::Record(Note::AwaitingHealth { stage: index }));
+    }
+
+    /// Enters a stage; the first one with traffic after the warm-up.
+    fn begin(&mut self, index: usize) {
         if self.plan.warmup > Duration::ZERO && index == self.plan.first() {
             self.enter(Phase::Warmup);
             let percent = self.state.percent(self.plan);
@@ -297,6 +308,9 @@ impl Walk<'_> {
     }
 
     fn hear_report(&mut self, report: Report) {
+        if let Some(index) = self.state.awaits_health() {
+            return self.hear_of_health(index, report);
+        }
         match self.state.role(self.plan) {
             Some(StageRole::Standby) => self.hear_of_standby(report),
             Some(StageRole::Shadow) => self.hear_of_shadow(report),
@@ -311,6 +325,14 @@ impl Walk<'_> {
                 self.meet(Gate::ConfirmAdvance);
             }
             Report::Ready | Report::NotYet => self.progress(),
+        }
+    }
+
+    fn hear_of_health(&mut self, index: usize, report: Report) {
+        match report {
+            Report::Failed(reason) => self.revert(reason),
+            Report::Ready if !self.state.paused => self.begin(index),
+            Report::Ready | Report::NotYet => {}
         }
     }
 
@@ -439,6 +461,7 @@ impl Walk<'_> {
 }
 
 /// What a stage whose time is over should do.
+#[derive(Clone, Copy)]
 enum Wish {
     /// Go on to the next stage.
     Leave,

@@ -10,7 +10,8 @@ use crate::model::{HookName, Percent};
 
 use super::gate::Gate;
 use super::spec::{
-    InconclusiveSpec, PlanSpec, RefusedSpec, ScheduleSpec, ShadowingSpec, StandbySpec,
+    InconclusiveSpec, MAX_BATCHES, PlanSpec, RefusedSpec, RollingSpec, ScheduleSpec, ShadowingSpec,
+    StandbySpec,
 };
 
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
@@ -44,6 +45,9 @@ pub struct Plan {
     /// How the candidate has to answer copies in the stage in the shadow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowingSpec>,
+    /// How the candidate's endpoints take over in batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<RollingSpec>,
     /// Who keeps its gates and is told of what happens, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookName>,
@@ -64,6 +68,32 @@ pub struct Stage {
     /// What the stage is for.
     #[serde(default)]
     pub role: StageRole,
+    /// Which part of the candidate's endpoints takes new traffic, the first ones; `None` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Part>,
+}
+
+/// So many of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// So many, at least one.
+    pub taken: usize,
+    /// Of so many.
+    pub of: usize,
+}
+
+impl Part {
+    /// The same part of another number, rounded up: all of them for all of them.
+    pub fn of(self, number: usize) -> usize {
+        let part = number.saturating_mul(self.taken);
+        part.div_ceil(self.of.max(1)).min(number)
+    }
+
+    /// The same part of another number, rounded down, with one left over.
+    pub fn replaced(self, number: usize) -> usize {
+        let part = number.saturating_mul(self.taken) / self.of.max(1);
+        part.min(number.saturating_sub(1))
+    }
 }
 
 /// What a stage is for.
@@ -123,13 +153,29 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] with everything that [`PlanSpec::problems`] finds.
     pub fn new(spec: &PlanSpec) -> Result<Self, PlanError> {
-        let problems = spec.problems();
+        Self::of_endpoints(spec, 1)
+    }
+
+    /// The same for a candidate with so many endpoints, which a rolling plan goes by.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and when that makes too many batches.
+    pub fn of_endpoints(spec: &PlanSpec, endpoints: usize) -> Result<Self, PlanError> {
+        let mut problems = spec.problems();
+        let batches = spec.rolling().map(|rolling| rolling.batches(endpoints));
+        let batches = batches.unwrap_or_default();
+        if batches.len() > MAX_BATCHES {
+            let count = batches.len();
+            let message =
+                format!("{count} batches of {endpoints} endpoints; at most {MAX_BATCHES}");
+            problems.push(("rolling.batch".to_owned(), message));
+        }
         let terms = Terms::new(&spec.judge);
         let (Ok(terms), true) = (terms, problems.is_empty()) else {
             return Err(PlanError { problems });
         };
         Ok(Self {
-            stages: lower(spec),
+            stages: lower(spec, &batches),
             warmup: spec.warmup,
             inconclusive: spec.inconclusive,
             max_stage: spec.max_stage,
@@ -140,6 +186,7 @@ impl Plan {
             refused: spec.refused,
             standby: spec.standby(),
             shadow: spec.shadow.clone(),
+            rolling: spec.rolling(),
             hooks: spec.hooks.clone(),
             schedule: spec.schedule.clone(),
         })
@@ -168,6 +215,14 @@ impl Plan {
         first.unwrap_or_default()
     }
 
+    /// Whether the endpoints that begin with a stage have to be healthy before it.
+    pub fn awaits_health(&self, index: usize) -> bool {
+        let taken = |index| self.stage(index).and_then(|stage| stage.endpoints);
+        let before = index.checked_sub(1).and_then(taken);
+        let now = taken(index);
+        self.rolling.is_some() && now.is_some() && now != before
+    }
+
     /// The least time that all judged stages take together, over which the judge spreads its bets.
     pub fn planned(&self) -> Duration {
         let judged = self.stages.iter().filter(|stage| stage.role.is_judged());
@@ -178,26 +233,35 @@ impl Plan {
 }
 
 /// The stages of a spec without problems.
-fn lower(spec: &PlanSpec) -> Vec<Stage> {
+fn lower(spec: &PlanSpec, batches: &[usize]) -> Vec<Stage> {
     let standby = spec.standby().map(|_| Stage {
         percent: Percent::ZERO,
         duration: Duration::ZERO,
         approve: false,
         role: StageRole::Standby,
+        endpoints: None,
     });
     let shadow = spec.shadow.as_ref().map(|shadow| Stage {
         percent: Percent::ZERO,
         duration: shadow.duration,
         approve: false,
         role: StageRole::Shadow,
+        endpoints: None,
     });
     let climbs = spec.climbs().iter().map(|stage| Stage {
         percent: stage.percent,
         duration: stage.duration,
         approve: stage.approve,
         role: StageRole::Climb,
+        endpoints: None,
     });
-    let mut stages: Vec<_> = standby.into_iter().chain(shadow).chain(climbs).collect();
+    let batches = lower_batches(spec, batches);
+    let mut stages: Vec<_> = standby
+        .into_iter()
+        .chain(shadow)
+        .chain(climbs)
+        .chain(batches)
+        .collect();
     let whole = spec.whole();
     let duration = whole.map_or(spec.bake(), |stage| stage.duration);
     let approve = whole.is_some_and(|stage| stage.approve);
@@ -210,7 +274,25 @@ fn lower(spec: &PlanSpec) -> Vec<Stage> {
             duration,
             approve,
             role: StageRole::Bake,
+            endpoints: stages.last().and_then(|stage| stage.endpoints),
         });
     }
     stages
+}
+
+/// A stage for each batch, at the part of the endpoints that takes traffic then.
+fn lower_batches(spec: &PlanSpec, batches: &[usize]) -> Vec<Stage> {
+    let of = batches.last().copied().unwrap_or(1);
+    let duration = spec.rolling().map(|rolling| rolling.duration);
+    let each = batches.iter().map(|taken| {
+        let percent = *taken as f64 * 100.0 / of as f64;
+        Stage {
+            percent: Percent::new(percent.min(spec.bake_percent())).unwrap_or(Percent::ZERO),
+            duration: duration.unwrap_or_default(),
+            approve: false,
+            role: StageRole::Climb,
+            endpoints: Some(Part { taken: *taken, of }),
+        }
+    });
+    each.collect()
 }

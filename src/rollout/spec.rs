@@ -1,5 +1,6 @@
 //! The `plans` section of the file.
 
+mod rolling;
 mod schedule;
 mod shadow;
 mod standby;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::judge::spec::JudgeSpec;
 use crate::model::{HookName, Percent, duration_text};
 
+pub(in crate::rollout) use rolling::MAX_BATCHES;
+pub use rolling::{BatchSpec, RollingSpec};
 pub use schedule::ScheduleSpec;
 pub use shadow::ShadowingSpec;
 pub use standby::{SmokeSpec, StandbySpec};
@@ -21,13 +24,14 @@ pub use standby::{SmokeSpec, StandbySpec};
 pub struct PlanSpec {
     /// `canary` climbs its `stages`. `blue_green` has none: its candidate waits on standby until it
     /// is healthy and has answered the smoke requests, gets all traffic but the hold-back at once,
-    /// and is promoted after the bake. Default `canary`.
+    /// and is promoted after the bake. `rolling` has none either: the candidate's endpoints take over
+    /// from stable's in batches. Default `canary`.
     #[serde(default)]
     pub kind: KindSpec,
     /// One to 32 stages, with growing percents above 0 and at most 99, since a candidate with all of
     /// the traffic has nothing to be compared with. After the last stage the candidate is promoted
-    /// to all of the traffic. A last stage of 100 stands for a bake of its time. A `blue_green` plan
-    /// has none.
+    /// to all of the traffic. A last stage of 100 stands for a bake of its time. `blue_green` and
+    /// `rolling` plans have none.
     #[serde(default)]
     pub stages: Vec<StageSpec>,
     /// The percent that stays on stable during the bake, so that there is something to compare with;
@@ -47,6 +51,9 @@ pub struct PlanSpec {
     /// after it was on standby. Default: none.
     #[serde(default)]
     pub shadow: Option<ShadowingSpec>,
+    /// The batches of a `rolling` plan.
+    #[serde(default)]
+    pub rolling: Option<RollingSpec>,
     /// Time after the start that is not judged, so that a cold candidate is not blamed; one that
     /// cannot be reached is reverted all the same. Default 0s.
     #[serde(default, with = "duration_text")]
@@ -103,6 +110,8 @@ impl PlanSpec {
         problems.extend(schedule.map(|(path, message)| (format!("schedule.{path}"), message)));
         let shadow = self.shadow.iter().flat_map(ShadowingSpec::problems);
         problems.extend(shadow.map(|(path, message)| (format!("shadow.{path}"), message)));
+        let rolling = self.rolling.iter().flat_map(RollingSpec::problems);
+        problems.extend(rolling.map(|(path, message)| (format!("rolling.{path}"), message)));
         let judge = self.judge.problems().into_iter();
         problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
         problems
@@ -111,7 +120,7 @@ impl PlanSpec {
     /// Time of the bake, unless a last stage says it.
     pub(super) fn bake(&self) -> Duration {
         self.bake.unwrap_or(match self.kind {
-            KindSpec::Canary => Duration::ZERO,
+            KindSpec::Canary | KindSpec::Rolling => Duration::ZERO,
             KindSpec::BlueGreen => DEFAULT_BAKE,
         })
     }
@@ -121,7 +130,15 @@ impl PlanSpec {
         match (self.kind, &self.standby) {
             (_, Some(standby)) => Some(standby.clone()),
             (KindSpec::BlueGreen, None) => Some(StandbySpec::default()),
-            (KindSpec::Canary, None) => None,
+            (KindSpec::Canary | KindSpec::Rolling, None) => None,
+        }
+    }
+
+    /// The batches, where there are any.
+    pub(super) fn rolling(&self) -> Option<RollingSpec> {
+        match self.kind {
+            KindSpec::Rolling => Some(self.rolling.clone().unwrap_or_default()),
+            KindSpec::Canary | KindSpec::BlueGreen => None,
         }
     }
 
@@ -167,6 +184,9 @@ impl PlanSpec {
     /// A blue-green plan switches once.
     fn switch_problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
+        if self.rolling.is_some() {
+            problems.push(no_batches());
+        }
         if !self.stages.is_empty() {
             let message = "a blue_green plan has no stages: it switches once; say `kind: canary`, or leave them out";
             problems.push(("stages".to_owned(), message.to_owned()));
@@ -178,10 +198,25 @@ impl PlanSpec {
         problems
     }
 
+    /// The stages of a rolling plan are its batches.
+    fn rolling_problems(&self) -> Vec<(String, String)> {
+        if self.stages.is_empty() {
+            return Vec::new();
+        }
+        let message =
+            "a rolling plan has no stages of its own: it has a stage a batch; leave them out";
+        vec![("stages".to_owned(), message.to_owned())]
+    }
+
     fn stage_problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
-        if self.kind == KindSpec::BlueGreen {
-            return self.switch_problems();
+        match self.kind {
+            KindSpec::Canary => {}
+            KindSpec::BlueGreen => return self.switch_problems(),
+            KindSpec::Rolling => return self.rolling_problems(),
+        }
+        if self.rolling.is_some() {
+            problems.push(no_batches());
         }
         if self.stages.is_empty() || self.stages.len() > MAX_STAGES {
             let message = format!("{} stages; a plan has 1 to {MAX_STAGES}", self.stages.len());
@@ -230,6 +265,8 @@ pub enum KindSpec {
     Canary,
     /// All at once, after it has proved itself on standby.
     BlueGreen,
+    /// Endpoint by endpoint, or batch by batch.
+    Rolling,
 }
 
 /// One step of a plan.
@@ -276,6 +313,11 @@ pub enum RefusedSpec {
     Hold,
     /// Go back.
     Revert,
+}
+
+fn no_batches() -> (String, String) {
+    let message = "is for plans with `kind: rolling`";
+    ("rolling".to_owned(), message.to_owned())
 }
 
 fn is_whole(stage: &StageSpec) -> bool {

@@ -8,7 +8,7 @@ use crate::judge::{StageTime, Verdict};
 use crate::model::{Percent, RevertReason};
 
 use super::gate::{Ask, Gate};
-use super::plan::{Plan, Stage, StageRole};
+use super::plan::{Part, Plan, Stage, StageRole};
 
 /// Where a rollout is. Made by [`super::step`] only; kept in the store between steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,13 +69,15 @@ pub(super) enum Waits {
     Approval,
     /// A gate's answer.
     Gate(Gate),
+    /// The endpoints that the next stage begins with, which have to be healthy.
+    Health,
 }
 
 /// A rollout for people: what a status shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `pending`, `warmup`, `stage`, `extended`, `awaiting_approval`,
-    /// `awaiting_gate`, `baking`, `standby`, `shadowing`, `promoted`, `reverted` or `aborted`.
+    /// `awaiting_gate`, `awaiting_health`, `baking`, `standby`, `shadowing`, `promoted`, `reverted` or `aborted`.
     pub phase: &'static str,
     /// Whether a person stopped the clock.
     pub paused: bool,
@@ -156,6 +158,29 @@ impl State {
             Gate::ConfirmAdvance | Gate::PrePromote => present.unwrap_or_default(),
         };
         Some(Ask { gate, stage })
+    }
+
+    /// Place of the stage that begins once its endpoints are healthy, while that is waited for.
+    pub fn awaits_health(&self) -> Option<usize> {
+        if self.waits != Waits::Health {
+            return None;
+        }
+        match self.phase {
+            Phase::Stage { index } => Some(index.saturating_add(1)),
+            Phase::Pending => Some(0),
+            Phase::Warmup | Phase::Promoted | Phase::Reverted { .. } | Phase::Aborted => None,
+        }
+    }
+
+    /// Which part of the candidate's endpoints takes new traffic, and as large a part of stable's
+    /// takes none; `None` where no part is told apart.
+    pub fn endpoints(&self, plan: &Plan) -> Option<Part> {
+        let stage = match self.phase {
+            Phase::Warmup => plan.stage(plan.first()),
+            Phase::Stage { index } => plan.stage(index),
+            Phase::Pending | Phase::Promoted | Phase::Reverted { .. } | Phase::Aborted => None,
+        };
+        stage.and_then(|stage| stage.endpoints)
     }
 
     /// Whether the rollout is at a stage, so that its evidence is judged; in the warm-up only
@@ -257,7 +282,7 @@ impl Waits {
     /// Whether time and evidence are done with, and somebody has to say yes.
     pub(super) fn is_leaving(self) -> bool {
         match self {
-            Self::Approval | Self::Gate(_) => true,
+            Self::Approval | Self::Gate(_) | Self::Health => true,
             Self::Time | Self::Evidence => false,
         }
     }
@@ -268,6 +293,7 @@ impl Waits {
             Self::Evidence => "extended",
             Self::Approval => "awaiting_approval",
             Self::Gate(_) => "awaiting_gate",
+            Self::Health => "awaiting_health",
         }
     }
 }

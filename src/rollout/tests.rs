@@ -17,6 +17,7 @@ mod baking;
 mod crashes;
 mod every_state;
 mod gates;
+mod rolling;
 mod shadowing;
 
 const PASS: Event = Event::Verdict(Verdict::Advance);

@@ -82,6 +82,7 @@ mod records;
 mod rehoming;
 mod reload;
 mod retries;
+mod rolling;
 mod rollouts;
 mod rules;
 mod schedules;

@@ -58,11 +58,8 @@ fn wait_for_state(gateway: &Gateway, path: &str, state: &str) -> Value {
 
 fn event(gateway: &Gateway, kind: &str) -> Option<Value> {
     let history = gateway.admin.get("/v1/history");
-    let events = history["events"].as_array().expect("events").iter();
-    events
-        .filter(|event| event["kind"] == kind)
-        .next_back()
-        .cloned()
+    let mut events = history["events"].as_array().expect("events").iter();
+    events.rfind(|event| event["kind"] == kind).cloned()
 }
 
 fn weights(gateway: &Gateway) -> (f64, f64) {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::ContractBody;
 use crate::judge::{DecidingOutcome, Guard, GuardRecord};
 use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
-use crate::rollout::ShadowReport;
+use crate::rollout::{RollingReport, ShadowReport};
 
 /// Rollouts, latest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -79,6 +79,10 @@ pub struct RolloutBody {
     /// What copies of calls came to before it had any traffic; only of a plan with `shadow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowReportBody>,
+    /// How the candidate's endpoints do that have taken over or are waited for; only of a rolling
+    /// plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<RollingReport>,
 }
 
 /// What copies of calls came to, before the candidate had any traffic.
@@ -141,6 +145,8 @@ pub enum RolloutState {
     AwaitingApproval,
     /// Before a gate, until whoever keeps it has answered.
     AwaitingGate,
+    /// Before a stage, until the endpoints that begin with it are healthy.
+    AwaitingHealth,
     /// In the last stage before the promotion, with a hold-back left on stable.
     Baking,
     /// Without traffic: the candidate has to be healthy and to answer smoke requests.
@@ -157,13 +163,14 @@ pub enum RolloutState {
 
 impl RolloutState {
     /// Every state.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Warmup,
         Self::Running,
         Self::Extended,
         Self::Paused,
         Self::AwaitingApproval,
         Self::AwaitingGate,
+        Self::AwaitingHealth,
         Self::Baking,
         Self::Standby,
         Self::Shadowing,
@@ -186,6 +193,7 @@ impl RolloutState {
             Self::Paused => "paused",
             Self::AwaitingApproval => "awaiting_approval",
             Self::AwaitingGate => "awaiting_gate",
+            Self::AwaitingHealth => "awaiting_health",
             Self::Baking => "baking",
             Self::Standby => "standby",
             Self::Shadowing => "shadowing",
@@ -209,6 +217,9 @@ pub struct StageBody {
     /// `shadow`.
     #[serde(default)]
     pub role: String,
+    /// How many of the candidate's endpoints take traffic then; only of a rolling plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<usize>,
 }
 
 /// What the judge says, with its numbers.

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::*;
 use crate::rollout::event::Report;
 use crate::rollout::gate::{Answer, Ask, Gate};
-use crate::rollout::spec::{KindSpec, RefusedSpec, ShadowingSpec, StandbySpec};
+use crate::rollout::spec::{
+    BatchSpec, KindSpec, RefusedSpec, RollingSpec, ShadowingSpec, StandbySpec,
+};
 
 /// Seconds after which every time of the plans is over.
 const LATE: u64 = 4;
@@ -33,7 +35,7 @@ pub(super) fn plans() -> Vec<Plan> {
             (kind.inconclusive, kind.refused) = (policy, refused);
             kind.max_stage = at(3);
             for gates in gates {
-                let mut plan = Plan::new(&kind).unwrap();
+                let mut plan = Plan::of_endpoints(&kind, 3).unwrap();
                 plan.gates = gates.iter().copied().collect();
                 plans.push(plan);
             }
@@ -69,10 +71,22 @@ fn kinds() -> Vec<PlanSpec> {
         duration: at(1),
         ..ShadowingSpec::default()
     });
+    let mut rolled = plain.clone();
+    rolled.kind = KindSpec::Rolling;
+    rolled.stages.clear();
+    rolled.rolling = Some(RollingSpec {
+        batch: BatchSpec::Count(2),
+        duration: at(1),
+        ..RollingSpec::default()
+    });
+    let mut all = proved.clone();
+    (all.kind, all.rolling) = (KindSpec::Rolling, rolled.rolling.clone());
+    all.shadow.clone_from(&mirrored.shadow);
+    all.stages.clear();
     let mut shadowed = proved.clone();
     shadowed.shadow.clone_from(&mirrored.shadow);
     vec![
-        plain, warm, baked, whole, switched, proved, mirrored, shadowed,
+        plain, warm, baked, whole, switched, proved, mirrored, shadowed, rolled, all,
     ]
 }
 
@@ -142,9 +156,8 @@ fn may_grow(plan: &Plan, event: Event) -> bool {
         Event::Start | Event::Tick | Event::Approve | Event::Promote => true,
         Event::Verdict(verdict) => !matches!(verdict, Verdict::Revert { .. }),
         Event::Gate { answer, .. } => answer == Answer::Opened,
-        Event::Report(Report::Ready) => true,
         Event::Report(Report::NotYet) => plan.inconclusive == InconclusiveSpec::Advance,
-        Event::Report(Report::Failed(_)) => false,
+        Event::Report(report) => report == Report::Ready,
         Event::Pause | Event::Resume | Event::Abort | Event::Revert(_) | Event::CandidateGone => {
             false
         }

@@ -94,7 +94,7 @@ impl Check {
 }
 
 /// The host that a check asks for.
-fn host_of(url: &EndpointUrl, backend: &BackendSpec, spec: &HealthSpec) -> HeaderValue {
+pub(super) fn host_of(url: &EndpointUrl, backend: &BackendSpec, spec: &HealthSpec) -> HeaderValue {
     let own = || {
         // The address of an endpoint is a valid host.
         HeaderValue::try_from(url.authority())
