@@ -197,6 +197,8 @@ pub(super) fn verdict(record: &Record) -> VerdictBody {
         stage_calls: record.stage_calls,
         min_calls: record.min_requests,
         more_calls_needed: record.needed_calls,
+        more_seconds_needed: record.needed_seconds,
+        took: record.took,
         guards: record.guards.clone(),
         broken_guard: record.broken,
         deciding: record.deciding.clone(),

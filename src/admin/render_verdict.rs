@@ -72,6 +72,11 @@ fn bare(verdict: PassBody, route: &RouteName, message: String) -> RolloutVerdict
         stage_calls: None,
         min_calls: None,
         more_calls_needed: None,
+        more_seconds_needed: None,
+        took: None,
+        guards: Vec::new(),
+        broken_guard: None,
+        deciding: Vec::new(),
         record: None,
     }
 }

@@ -1,7 +1,11 @@
 //! Why a rollout stands as it does: the record behind it, in sentences.
 
 use crate::control::{Event, RolloutStatus};
-use crate::judge::{MetricArmRecord, MetricRecord, QuantileRecord, Record, Verdict};
+use crate::judge::{
+    ArmTook, DecidingOutcome, Guard, GuardRecord, MetricArmRecord, MetricRecord, QuantileRecord,
+    Record, TookRecord, Verdict,
+};
+use crate::model::Role;
 
 use super::wire::{EventBody, WhyBody};
 use super::{render, render_rollout};
@@ -87,6 +91,8 @@ fn judged(record: &Record) -> Vec<String> {
     );
     let pushed = record.metrics.iter();
     lines.extend(pushed.map(|metric| format!("metric {}: {}", metric.name, self::metric(metric))));
+    lines.extend(record.took.as_ref().map(took));
+    lines.extend(record.guards.iter().map(|one| guard(record, one)));
     if record.connect_failures > 0 {
         lines.push(format!(
             "connections: the candidate could not be reached for {} calls in a row",
@@ -96,7 +102,66 @@ fn judged(record: &Record) -> Vec<String> {
     if !matches!(record.verdict, Verdict::Revert { .. }) {
         lines.push(passing(record));
     }
+    if !record.deciding.is_empty() {
+        lines.push("calls behind the decision, oldest first:".to_owned());
+        lines.extend(record.deciding.iter().map(deciding));
+    }
     lines
+}
+
+fn took(took: &TookRecord) -> String {
+    let arm = |arm: &ArmTook| {
+        let at = |seconds: Option<f64>| seconds.map_or("-".to_owned(), milliseconds);
+        let [p50, p95, p99] = [arm.p50_seconds, arm.p95_seconds, arm.p99_seconds].map(at);
+        format!("{p50}, {p95} and {p99}")
+    };
+    format!(
+        "took (p50, p95 and p99): the candidate's calls {}; stable's {}",
+        arm(&took.candidate),
+        arm(&took.stable)
+    )
+}
+
+fn guard(record: &Record, one: &GuardRecord) -> String {
+    let limit = match one.guard {
+        Guard::ErrorRate => percent(one.limit),
+        Guard::LatencyP99 => milliseconds(one.limit),
+        Guard::ConnectFailures => format!("{} in a row", one.limit),
+    };
+    let decided = if record.broken == Some(one.guard) {
+        ", which decided"
+    } else {
+        ""
+    };
+    format!(
+        "guard {}: {} of {} calls beyond its limit {limit}; evidence {} of {} that revert{decided}",
+        one.guard,
+        one.over,
+        one.calls,
+        number(one.evidence),
+        number(one.revert_at),
+    )
+}
+
+fn deciding(outcome: &DecidingOutcome) -> String {
+    let role = match outcome.role {
+        Role::Stable => "stable",
+        Role::Candidate => "candidate",
+    };
+    let status = outcome.status.map(|status| format!(" ({status})"));
+    let named = |name: &str, text: &Option<String>| {
+        let text = text.as_ref().map(|text| format!(", {name} {text}"));
+        text.unwrap_or_default()
+    };
+    format!(
+        "  {}: {role}, {}{} after {}{}{}",
+        outcome.at,
+        outcome.what,
+        status.unwrap_or_default(),
+        milliseconds(outcome.latency_seconds),
+        named("request", &outcome.id),
+        named("caller", &outcome.key),
+    )
 }
 
 /// What the evidence is made of.
@@ -185,7 +250,12 @@ fn quantile(record: &Record, at: &QuantileRecord) -> String {
 fn passing(record: &Record) -> String {
     let needed = match record.needed_calls {
         Some(0) => "that is enough".to_owned(),
-        Some(calls) => format!("about {calls} more calls of the candidate's are needed"),
+        Some(calls) => {
+            let time = record.needed_seconds;
+            let time = time.map(|seconds| format!(", {} at this rate", span(seconds)));
+            let time = time.unwrap_or_default();
+            format!("about {calls} more calls of the candidate's are needed{time}")
+        }
         None => "no number of calls like these would do".to_owned(),
     };
     format!(
@@ -196,6 +266,15 @@ fn passing(record: &Record) -> String {
         number(record.latency.pass_e_value),
         record.pass_at,
     )
+}
+
+/// A time as people say it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{:.1} h", seconds as f64 / 3600.0),
+    }
 }
 
 /// A part as a percent.

@@ -297,10 +297,13 @@ fn verdict_text(verdict: &VerdictBody, indent: &str) -> String {
         );
     }
     if let Some(more) = verdict.more_calls_needed {
+        let time = verdict.more_seconds_needed;
+        let time = time.map(|seconds| format!(", {} at this rate", words::span(seconds as f64)));
         let _ = writeln!(
             text,
-            "{indent}  a pass needs about {} more calls of the candidate's",
-            words::count(more)
+            "{indent}  a pass needs about {} more calls of the candidate's{}",
+            words::count(more),
+            time.unwrap_or_default()
         );
     }
     text

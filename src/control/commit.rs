@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::judge::Record;
 use crate::mcp::SealKey;
 use crate::model::{Generation, RouteName};
 use crate::proxy::snapshot::Blueprint;
@@ -323,8 +324,20 @@ impl Control {
         }
     }
 
+    /// The record of the rollout that an event ends.
+    fn record_at_end(&self, event: &Event) -> Option<&Record> {
+        let route = event.route.as_ref().filter(|_| event.what.ends_rollout())?;
+        self.desired
+            .routes
+            .get(route)?
+            .run
+            .as_deref()?
+            .record
+            .as_ref()
+    }
+
     fn spread(&mut self, event: Event) {
-        event_log::write(&event);
+        event_log::write(&event, self.record_at_end(&event));
         self.tell_hooks(&event);
         // Without a subscriber there is nobody to tell, which is fine.
         let _ = self.events.send(Arc::new(event));

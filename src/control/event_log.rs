@@ -1,9 +1,13 @@
 //! What the log says of an event.
 
+use crate::judge::Record;
+
 use super::event::{Event, What};
 
-/// Writes one event to the log; how loud depends on what it is.
-pub(super) fn write(event: &Event) {
+/// Writes one event to the log; how loud depends on what it is. Where a rollout ends with it, the
+/// line has the judge's whole record, as JSON.
+pub(super) fn write(event: &Event, record: Option<&Record>) {
+    let record = record.and_then(|record| serde_json::to_string(record).ok());
     let kind = event.what.kind();
     let who = &event.author.who;
     let reason = event.author.reason.as_deref();
@@ -29,7 +33,7 @@ pub(super) fn write(event: &Event) {
             why, actuation_us, ..
         } => {
             tracing::warn!(
-                kind, who, reason, route, rollout, generation, %why, actuation_us,
+                kind, who, reason, route, rollout, generation, %why, actuation_us, record,
                 "a rollout was reverted"
             );
         }
@@ -62,6 +66,7 @@ pub(super) fn write(event: &Event) {
                 route,
                 rollout,
                 generation,
+                record,
                 "state changed"
             );
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::judge::{Baseline, Batch, DecidingOutcome, Judge, Limits, Share};
+use crate::judge::{ArmTook, Baseline, Batch, DecidingOutcome, Judge, Limits, Share, TookRecord};
 use crate::model::{RevertReason, Role};
 use crate::rollout::TrialUse;
 use crate::stats::{ArmCounts, Assigned, BadCall, CallId, LIMITS, Latencies, Trial};
@@ -45,6 +45,10 @@ pub(super) struct Evidence {
     incidents: Incidents,
     /// Where requests went, where the plan has metrics that are pushed.
     assigned: Option<Arc<Assigned>>,
+    /// What calls of both arms had taken when they began to be judged, ...
+    took_before: Option<[Latencies; 2]>,
+    /// ... and what they took since.
+    took: Option<TookRecord>,
 }
 
 /// One trial, and how far it has been read.
@@ -78,6 +82,8 @@ impl Evidence {
             oldest: None,
             incidents: Incidents::default(),
             assigned: None,
+            took_before: None,
+            took: None,
         }
     }
 
@@ -196,6 +202,25 @@ impl Evidence {
     /// Whether [`Evidence::refresh`] is due: every ten seconds, every second without limits.
     pub(super) fn wants_baseline(&self, now: Duration) -> bool {
         self.limits.is_none() || now.saturating_sub(self.refreshed) >= Baseline::REFRESH
+    }
+
+    /// Takes in what the calls of both arms have taken so far.
+    pub(super) fn see_latencies(&mut self, arms: &[Latencies; 2]) {
+        if self.current_use() != Some(TrialUse::Stage) {
+            return;
+        }
+        let before = self.took_before.get_or_insert_with(|| arms.clone());
+        let [stable, candidate] = arms;
+        let [stable_before, candidate_before] = before;
+        self.took = Some(TookRecord {
+            stable: ArmTook::of(&stable.since(stable_before)),
+            candidate: ArmTook::of(&candidate.since(candidate_before)),
+        });
+    }
+
+    /// What calls took, as far as that is known.
+    pub(super) fn took(&self) -> Option<TookRecord> {
+        self.took
     }
 
     /// Takes in stable's latencies so far and sets what counts as slow.

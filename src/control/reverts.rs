@@ -49,14 +49,18 @@ impl Control {
             let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
                 continue;
             };
-            if evidence.wants_baseline(now) {
+            let arms = [&run.stable, &run.candidate].map(|backend| {
                 let key = CallKey {
                     route: route.clone(),
-                    backend: run.stable.clone(),
+                    backend: backend.clone(),
                     traffic: Traffic::Real,
                 };
-                let latency = self.registry.sum(&key).latency;
-                evidence.refresh(&latency, &mut run.judge, now);
+                self.registry.sum(&key).latency
+            });
+            evidence.see_latencies(&arms);
+            if evidence.wants_baseline(now) {
+                let [stable, _] = &arms;
+                evidence.refresh(stable, &mut run.judge, now);
             }
             evidence.second(&mut run.judge, now);
         }
@@ -101,8 +105,11 @@ impl Control {
         };
         let mut record = run.judge.rule(run.state.stage_time(&run.plan, now));
         let verdict = record.verdict;
-        if let (Verdict::Revert { reason }, Some(evidence)) = (verdict, self.evidence.get(route)) {
-            record.deciding = evidence.behind(reason);
+        if let Some(evidence) = self.evidence.get(route) {
+            record.took = evidence.took();
+            if let Verdict::Revert { reason } = verdict {
+                record.deciding = evidence.behind(reason);
+            }
         }
         run.record = Some(record);
         let reverts = matches!(verdict, Verdict::Revert { .. });

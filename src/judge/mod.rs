@@ -38,5 +38,6 @@ pub use terms::{CheckWeights, Terms, TermsError};
 pub use thresholds::{Baseline, Limits, QUANTILES};
 pub use trial::{Batch, Judge};
 pub use verdict::{
-    ArmRecord, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime, Verdict,
+    ArmRecord, ArmTook, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime,
+    TookRecord, Verdict,
 };

@@ -96,6 +96,9 @@ pub struct Judge {
     age: Duration,
     /// Time judged, warm-up apart, of which whole seconds moved reserve to the bets.
     judged: Duration,
+    /// What that was when the stage began.
+    #[serde(default)]
+    stage_began: Duration,
     /// The `now` of the last batch; means nothing to another process.
     #[serde(skip)]
     seen: Option<Duration>,
@@ -128,6 +131,7 @@ impl Judge {
             reverted: None,
             age: Duration::ZERO,
             judged: Duration::ZERO,
+            stage_began: Duration::ZERO,
             seen: None,
             terms,
         }
@@ -142,6 +146,7 @@ impl Judge {
     /// that the candidate is worse stays.
     pub fn begin_stage(&mut self) {
         self.pass = Pass::new();
+        self.stage_began = self.judged;
         if let Some(metrics) = &mut self.metrics {
             metrics.close(&self.terms.metrics);
         }

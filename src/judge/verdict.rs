@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::RevertReason;
+use crate::stats::Latencies;
 
 use super::deciding::DecidingOutcome;
 use super::guards::{Guard, GuardRecord};
@@ -113,6 +114,9 @@ pub struct Record {
     /// About how many more candidate calls the stage needs to pass, if they go like the ones so
     /// far; absent when there is no telling.
     pub needed_calls: Option<u64>,
+    /// How long that takes at the rate of this stage so far, in seconds; absent when there is no telling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_seconds: Option<u64>,
     /// Bad calls of callers that had just failed, which are not counted as evidence.
     pub repeated: u64,
     /// Bad calls that could not be told one by one, which are not counted as evidence.
@@ -125,6 +129,10 @@ pub struct Record {
     /// The guard that decided; absent where the comparison with stable did, or nothing has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<Guard>,
+    /// What calls took since they are judged, or since the process started where that is later; a
+    /// second old at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<TookRecord>,
     /// The latest calls that went wrong before a revert, 8 of each arm at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deciding: Vec<DecidingOutcome>,
@@ -177,6 +185,41 @@ pub struct QuantileRecord {
     pub stable_slow: u64,
     /// The candidate's calls that took longer than the candidate's limit at their time.
     pub candidate_slow: u64,
+}
+
+/// What the calls of both arms took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TookRecord {
+    /// Stable's.
+    pub stable: ArmTook,
+    /// The candidate's.
+    pub candidate: ArmTook,
+}
+
+/// Quantiles of what the calls of one arm took; absent without calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ArmTook {
+    /// The median, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_seconds: Option<f64>,
+    /// The 95th percentile, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_seconds: Option<f64>,
+    /// The 99th percentile, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_seconds: Option<f64>,
+}
+
+impl ArmTook {
+    /// The quantiles of these durations.
+    pub fn of(latencies: &Latencies) -> Self {
+        let at = |quantile| latencies.quantile(quantile).map(|it| it.as_secs_f64());
+        Self {
+            p50_seconds: at(0.5),
+            p95_seconds: at(0.95),
+            p99_seconds: at(0.99),
+        }
+    }
 }
 
 /// The calls of one arm in the whole rollout, warm-up apart.

@@ -147,3 +147,54 @@ fn a_revert_names_the_calls_that_decided_it() {
         json!(deciding)
     );
 }
+
+#[test]
+fn the_record_of_a_revert_is_whole_wherever_it_is_asked_for() {
+    let house = house("judge: { guards: { max_error_rate: 0.9 } }");
+    let took = house.gateway.admin.wait_for(&house.rollout, |seen| {
+        house.calls(20);
+        let took = &seen["verdict"]["took"];
+        let both = ["stable", "candidate"].map(|arm| took[arm]["p99_seconds"].as_f64());
+        both.iter().all(Option::is_some).then(|| took.clone())
+    });
+    for arm in ["stable", "candidate"] {
+        let at = |name: &str| took[arm][name].as_f64().expect("a time");
+        assert!(at("p50_seconds") <= at("p95_seconds"), "{took}");
+        assert!(at("p95_seconds") <= at("p99_seconds"), "{took}");
+    }
+    house.v2.change(|exchange| exchange.answer(502, &[], "no"));
+    let seen = house.call_until_reverted();
+    let admin = house.gateway.admin;
+
+    let why = admin.get(&format!("{}/why", house.rollout));
+    let lines = why["lines"].as_array().expect("lines");
+    for begin in [
+        "took (p50, p95 and p99): ",
+        "guard error_rate: ",
+        "calls behind the decision",
+    ] {
+        let told = |line: &Value| line.as_str().is_some_and(|line| line.starts_with(begin));
+        assert!(lines.iter().any(told), "{begin}: {lines:#?}");
+    }
+    let call = lines
+        .iter()
+        .any(|line| line.as_str().unwrap().contains("server_error (502)"));
+    assert!(call, "{lines:#?}");
+
+    let verdict = admin.ask(
+        "GET",
+        &format!("{}/verdict", house.rollout),
+        &[],
+        &Value::Null,
+    );
+    let verdict = verdict.json();
+    for field in ["guards", "deciding", "took"] {
+        assert_eq!(verdict[field], seen["verdict"][field], "{field}");
+    }
+
+    let line = house.gateway.wait_for_line("a rollout was reverted");
+    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+    let record = line["record"].as_str().expect("the record");
+    let record: Value = serde_json::from_str(record).expect("JSON");
+    assert_eq!(record, seen["verdict"]["record"]);
+}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ContractBody;
-use crate::judge::{DecidingOutcome, Guard, GuardRecord};
+use crate::judge::{DecidingOutcome, Guard, GuardRecord, TookRecord};
 use crate::model::{BackendName, PlanName, RevertReason, RolloutId, RouteName};
 use crate::rollout::{RollingReport, ShadowReport};
 
@@ -254,6 +254,13 @@ pub struct VerdictBody {
     /// ones so far; absent when there is no telling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_calls_needed: Option<u64>,
+    /// How long that takes at the rate of this stage so far, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_seconds_needed: Option<u64>,
+    /// What calls of both arms took since they are judged, or since the process started where that is
+    /// later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<TookRecord>,
     /// How each guard that has a limit stands.
     #[serde(default)]
     pub guards: Vec<GuardRecord>,

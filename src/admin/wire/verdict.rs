@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{CheckBody, DecisionBody, RolloutState, VerdictBody};
+use crate::judge::{DecidingOutcome, Guard, GuardRecord, TookRecord};
 use crate::model::{BackendName, RolloutId, RouteName};
 
 /// Whether a rollout has passed, and why.
@@ -68,6 +69,21 @@ pub struct RolloutVerdictBody {
     /// About how many more calls of the candidate's the stage needs to pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_calls_needed: Option<u64>,
+    /// How long that takes at the rate of this stage so far, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_seconds_needed: Option<u64>,
+    /// What calls of both arms took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<TookRecord>,
+    /// How each guard that has a limit stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardRecord>,
+    /// The guard that decided; absent where the comparison with stable did, or nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_guard: Option<Guard>,
+    /// The latest calls that went wrong before a revert, 8 of each arm at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deciding: Vec<DecidingOutcome>,
     /// The judge's whole record, as it is kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -91,6 +107,11 @@ impl RolloutVerdictBody {
             stage_calls: Some(said.stage_calls),
             min_calls: Some(said.min_calls),
             more_calls_needed: said.more_calls_needed,
+            more_seconds_needed: said.more_seconds_needed,
+            took: said.took,
+            guards: said.guards,
+            broken_guard: said.broken_guard,
+            deciding: said.deciding,
             record: Some(said.record),
             ..self
         }

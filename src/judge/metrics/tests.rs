@@ -1,3 +1,5 @@
+//! Metrics that are pushed: who is reverted for them, and who is not.
+
 use crate::judge::spec::JudgeSpec;
 use crate::judge::{Batch, Judge, Record, StageTime, Terms, Verdict};
 use crate::model::RevertReason;
@@ -15,14 +17,14 @@ fn draws(mut seed: u64) -> impl FnMut() -> f64 {
     }
 }
 
-fn terms(metrics: serde_json::Value) -> Terms {
+fn terms(metrics: &serde_json::Value) -> Terms {
     let spec: JudgeSpec =
         serde_json::from_value(serde_json::json!({ "metrics": metrics })).unwrap();
     Terms::new(&spec).unwrap()
 }
 
 fn liked_and_tokens() -> Terms {
-    terms(serde_json::json!([
+    terms(&serde_json::json!([
         { "name": "liked", "kind": "yes_no", "worse": "lower" },
         { "name": "tokens", "kind": "number" },
     ]))

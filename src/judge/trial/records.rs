@@ -13,6 +13,7 @@ use super::Judge;
 impl Judge {
     /// The verdict on everything taken in so far, with its numbers.
     pub fn rule(&self, time: StageTime) -> Record {
+        let needed_calls = self.pass.needed(&self.terms, self.share);
         Record {
             verdict: self.verdict(time),
             e_value: self.e_value(),
@@ -26,14 +27,25 @@ impl Judge {
             candidate: self.candidate,
             stage_calls: self.pass.calls().candidate,
             min_requests: self.terms.min_requests,
-            needed_calls: self.pass.needed(&self.terms, self.share),
+            needed_calls,
+            needed_seconds: needed_calls.and_then(|calls| self.seconds_for(calls)),
             repeated: self.repeated,
             untold: self.dropped.saturating_add(self.keys.overflowed()),
             connect_failures: self.guard.failures,
             guards: self.guard_records(),
             broken: self.broken,
+            took: None,
             deciding: Vec::new(),
         }
+    }
+
+    /// How long so many of the candidate's calls take, if they come as they did in this stage.
+    fn seconds_for(&self, calls: u64) -> Option<u64> {
+        let had = self.pass.calls().candidate;
+        let lasted = self.judged.saturating_sub(self.stage_began).as_secs_f64();
+        let seconds = calls as f64 * lasted / had.max(1) as f64;
+        let known = calls == 0 || (had > 0 && lasted > 0.0);
+        known.then(|| seconds.ceil() as u64)
     }
 
     fn metric_records(&self) -> Vec<MetricRecord> {
@@ -86,5 +98,49 @@ impl Judge {
             quantiles,
             pass_e_value: self.pass.latency(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::judge::{Batch, Share, Terms};
+    use crate::stats::{ArmCounts, LIMITS};
+
+    use super::*;
+
+    fn calls(calls: u64) -> ArmCounts {
+        ArmCounts {
+            calls,
+            reached: calls,
+            ..ArmCounts::default()
+        }
+    }
+
+    #[test]
+    fn what_a_stage_still_needs_is_told_as_a_time_too() {
+        let mut judge = Judge::new(Terms::default(), Duration::from_mins(5));
+        judge.begin_stage();
+        assert_eq!(judge.rule(StageTime::Running).needed_seconds, None);
+        for second in 0..=60 {
+            judge.weigh(&Batch {
+                share: Share::exact(0.05),
+                stable: ArmCounts {
+                    slow: [2; LIMITS],
+                    ..calls(38)
+                },
+                candidate: calls(2),
+                ..Batch::tick(Duration::from_secs(second))
+            });
+        }
+
+        let record = judge.rule(StageTime::Running);
+
+        let (calls, seconds) = (record.needed_calls, record.needed_seconds);
+        let (calls, seconds) = (calls.unwrap(), seconds.unwrap());
+        let shown = format!("{calls} calls, {seconds} s");
+        assert!(
+            calls > 100 && seconds.abs_diff(calls / 2) <= calls / 20,
+            "{shown}"
+        );
     }
 }
