@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::hooks::spec::{HookSpec, Point};
 use crate::hooks::{Errand, Job};
 use crate::model::{HookName, RouteName};
-use crate::rollout::{Ask, Phase};
+use crate::rollout::{Ask, Phase, Plan};
 
 use super::desired::Run;
 use super::event::{Event, What};
@@ -23,9 +23,14 @@ pub(super) struct About<'a> {
     pub(super) ask: Option<Ask>,
 }
 
-/// The places along a rollout that an event is told at, the first one first.
-pub(super) fn points(what: &What) -> Vec<Point> {
-    if matches!(what, What::RolloutAdvanced { stage, .. } if *stage > 1) {
+/// The places along a rollout, which is in this phase, that an event is told at, the first one
+/// first.
+pub(super) fn points(what: &What, plan: &Plan, phase: Phase) -> Vec<Point> {
+    let first = plan.first();
+    // The end of the warm-up begins the stage that was entered with it: none was passed.
+    let is_warm = !plan.warmup.is_zero() && phase == Phase::Stage { index: first };
+    let passed = |stage: u32| stage > 1 && !(is_warm && usize::try_from(stage) == Ok(first + 1));
+    if matches!(what, What::RolloutAdvanced { stage, .. } if passed(*stage)) {
         vec![Point::PostStage, Point::Event]
     } else if matches!(what, What::RolloutPromoted { .. }) {
         vec![Point::PostStage, Point::PostPromote, Point::Event]
@@ -131,5 +136,39 @@ impl About<'_> {
             ("SWITCHBACK_STAGE", self.stage().to_string()),
             ("SWITCHBACK_REASON", self.reason().unwrap_or_default()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Percent;
+
+    fn plan(warmup: &str) -> Plan {
+        let spec = json!({ "kind": "blue_green", "warmup": warmup });
+        Plan::new(&serde_json::from_value(spec).unwrap()).unwrap()
+    }
+
+    fn advanced(plan: &Plan, phase: Phase) -> Vec<Point> {
+        let what = What::RolloutAdvanced {
+            stage: 2,
+            stages: 2,
+            percent: Percent::ZERO,
+            verdict: None,
+            shadow: None,
+        };
+        points(&what, plan, phase)
+    }
+
+    #[test]
+    fn a_stage_is_passed_once_whether_or_not_the_next_one_warms_up() {
+        let passed = [Point::PostStage, Point::Event];
+        let stage = Phase::Stage { index: 1 };
+
+        assert_eq!(advanced(&plan("0s"), stage), passed);
+        assert_eq!(advanced(&plan("5s"), Phase::Warmup), passed);
+        assert_eq!(advanced(&plan("5s"), stage), [Point::Event]);
     }
 }

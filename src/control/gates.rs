@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::hooks::spec::{HookSpec, OnFailure, Point};
 use crate::hooks::{Ended, Errand, Report, Runner};
 use crate::model::{HookName, RevertReason, RolloutId, RouteName};
-use crate::rollout::{Answer, Ask, Event as Step, Gate, Phase};
+use crate::rollout::{Answer, Ask, Event as Step, Finish, Gate, Phase};
 
 use super::actor::Control;
 use super::author::Author;
@@ -54,9 +54,6 @@ struct Work {
     /// Dropped with it, which ends a question.
     _wanted: oneshot::Sender<()>,
 }
-
-/// What is written into a rollout's log of hooks.
-type Noted<'a> = &'a dyn Fn(&mut HookLog);
 
 /// What is next for the hooks of a route.
 enum Next {
@@ -123,9 +120,25 @@ pub(super) fn kept<'a>(hooks: &(impl Iterator<Item = &'a HookSpec> + Clone)) -> 
 }
 
 impl Control {
-    /// A hook has ended; it is heard when the disk is free.
+    /// A hook has ended; what follows for a rollout follows when the disk is free.
     pub(super) fn hook_ended(&mut self, report: Report) {
-        self.gates.waiting.push_back(report);
+        match report.errand {
+            Errand::Tell(_) => Self::told_hook(&report),
+            Errand::Up(_) | Errand::Down => self.gates.waiting.push_back(report),
+        }
+    }
+
+    /// Whether a hook has made a way back of a route's rollout impossible but by hand, if only a
+    /// moment ago.
+    pub(super) fn is_irreversible(&self, route: &RouteName) -> bool {
+        let hooks = &self.config.spec().hooks;
+        let crosses = |report: &Report| {
+            let spec = hooks.get(report.hook.as_str());
+            let is_up = matches!(report.errand, Errand::Up(_)) && report.ended == Ended::Opened;
+            is_up && report.route == *route && spec.is_some_and(|spec| spec.irreversible)
+        };
+        let run = self.run_of(route);
+        run.is_some_and(|run| run.hooks.is_irreversible()) || self.gates.waiting.iter().any(crosses)
     }
 
     /// Does one thing that hooks want done; whether there was one.
@@ -173,7 +186,7 @@ impl Control {
                 let hooks = self.run_of(route).map_or(0, |run| run.plan.hooks.len());
                 let who = if hooks == 0 { "plan" } else { "hooks" };
                 let author = Author::new(who, None);
-                self.step_with(route, None, Some(Step::Gate { ask, answer }), &author)
+                self.follow(route, Step::Gate { ask, answer }, &author)
             }
             Next::Turn(turn) => self.take_turn(route, rollout, turn),
             Next::Lost(turn) => self.lose_turn(route, &turn),
@@ -221,7 +234,9 @@ impl Control {
 
     fn take_turn(&mut self, route: &RouteName, rollout: RolloutId, turn: Turn) -> bool {
         let hooks = &self.config.spec().hooks;
-        let Some(spec) = hooks.get(turn.hook.as_str()).cloned() else {
+        let spec = hooks.get(turn.hook.as_str());
+        let spec = spec.filter(|spec| turn.errand != Errand::Down || !spec.down.is_empty());
+        let Some(spec) = spec.cloned() else {
             // A command that the file has no `down` of any more.
             return self.note(route, None, |log| drop(log.ups.pop()));
         };
@@ -241,7 +256,6 @@ impl Control {
             return self.note(route, Some(what), |log| log.begun = Some(turn));
         }
         if is_prepared || spec.idempotent {
-            self.gates.prepared.remove(route);
             return self.begin_hook(route, turn, &spec);
         }
         self.lose_turn(route, &turn)
@@ -282,7 +296,9 @@ impl Control {
         };
         self.gates.at_work.insert(route.clone(), work);
         let given = self.gates.runner().map(|runner| runner.give(job));
-        if !matches!(given, Some(Ok(()))) {
+        if matches!(given, Some(Ok(()))) {
+            self.gates.prepared.remove(route);
+        } else {
             // Nothing was begun; the next tick tries again.
             self.gates.at_work.remove(route);
         }
@@ -290,10 +306,6 @@ impl Control {
     }
 
     fn hear_hook(&mut self, report: &Report) {
-        if let Errand::Tell(_) = report.errand {
-            Self::told_hook(report);
-            return;
-        }
         let route = &report.route;
         let at_work = self.gates.at_work.get(route);
         if at_work.is_none_or(|work| work.number != report.number) {
@@ -319,7 +331,7 @@ impl Control {
         }
     }
 
-    /// A hook's turn is over: it is written down with what follows from it.
+    /// A hook's turn is over: that holds from now on, whatever becomes of the step that follows.
     fn end_turn(
         &mut self,
         route: &RouteName,
@@ -327,11 +339,15 @@ impl Control {
         on_failure: OnFailure,
         (ended, exit_code, output): (Ended, Option<i32>, Option<String>),
     ) -> bool {
-        let Some(run) = self.run_of(route) else {
+        let hooks = &self.config.spec().hooks;
+        let spec = hooks.get(turn.hook.as_str());
+        let state = self.desired.routes.get_mut(route);
+        let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
             return false;
         };
-        let hooks = &self.config.spec().hooks;
-        let spec = hooks.get(turn.hook.as_str()).cloned();
+        // A command has run, even if a revert goes ahead of its next write or the disk fails.
+        run.hooks.end(turn, &ended, on_failure, spec);
+        let rollout = Some(run.id);
         let waits = turn
             .ask
             .filter(|ask| run.state.asks() == Some(*ask) && !run.state.is_paused());
@@ -349,9 +365,16 @@ impl Control {
             exit_code,
             output,
         };
-        let step = waits.and_then(|ask| follows(&ended, on_failure, ask));
-        let log = |log: &mut HookLog| log.end(turn, &ended, on_failure, spec.as_ref());
-        self.step_with(route, Some((what, &log)), step, &author)
+        self.tell(Draft {
+            route: Some(route.clone()),
+            rollout,
+            author: author.clone(),
+            what,
+        });
+        if let Some(step) = waits.and_then(|ask| follows(&ended, on_failure, ask)) {
+            self.follow(route, step, &author);
+        }
+        true
     }
 
     /// Writes something into a rollout's log of hooks, and tells of it.
@@ -365,54 +388,42 @@ impl Control {
         self.write_down(route, what, |run| by(&mut run.hooks), &author)
     }
 
-    /// Writes down how a hook ended and takes the step that follows, both in one change.
-    fn step_with(
-        &mut self,
-        route: &RouteName,
-        ended: Option<(What, Noted<'_>)>,
-        step: Option<Step>,
-        author: &Author,
-    ) -> bool {
+    /// Lets a rollout take the step that follows from what hooks said. Says whether there was one.
+    fn follow(&mut self, route: &RouteName, step: Step, author: &Author) -> bool {
         let seen = Instant::now();
         let Some(mut state) = self.desired.routes.get(route).cloned() else {
             return false;
         };
-        let Some(run) = state.run.as_deref_mut() else {
+        let Ok(stepped) = steps::take(&mut state, step, self.moment()) else {
             return false;
         };
-        let rollout = Some(run.id);
-        let told = ended.map(|(what, by)| {
-            by(&mut run.hooks);
-            what
-        });
-        let noted = state.clone();
-        let is_irreversible = run_is_irreversible(&state);
-        let moment = self.moment();
-        let stepped = step.and_then(|step| steps::take(&mut state, step, moment).ok());
-        let mut stepped = stepped.unwrap_or_default();
-        stepped.rollout = rollout;
-        if stepped.goes_back() && is_irreversible {
-            // No way back by itself: it holds.
-            state = noted;
-            stepped = steps::take(&mut state, Step::Pause, moment).unwrap_or_default();
-            stepped.rollout = rollout;
-        }
-        if stepped.goes_back() {
-            self.gates.prepared.remove(route);
-            if let Some(what) = told {
-                self.tell(Draft {
-                    route: Some(route.clone()),
-                    rollout,
-                    author: author.clone(),
-                    what,
-                });
-            }
-            let asked = Asked::by_itself(author.clone(), seen);
-            self.go_back(route, state, stepped, asked);
+        if !stepped.goes_back() {
+            self.submit(Change::of_step(route, state, stepped, author));
             return true;
         }
-        stepped.whats.splice(0..0, told);
-        self.submit(Change::of_step(route, state, stepped, author));
+        if self.is_irreversible(route) {
+            return self.hold_instead(route, stepped.finish, author);
+        }
+        self.gates.prepared.remove(route);
+        let asked = Asked::by_itself(author.clone(), seen);
+        self.go_back(route, state, stepped, asked);
+        true
+    }
+
+    /// No way back by itself: the rollout waits for a person, with an alarm the first time.
+    fn hold_instead(&mut self, route: &RouteName, finish: Option<Finish>, author: &Author) -> bool {
+        let is_held = self
+            .run_of(route)
+            .is_some_and(|run| run.hooks.held.is_some());
+        if is_held {
+            return self.follow(route, Step::Pause, author);
+        }
+        match finish {
+            Some(Finish::Reverted { reason }) => self.hold(route, reason),
+            Some(Finish::Aborted | Finish::Promoted) | None => {
+                self.hold(route, RevertReason::GateRefused);
+            }
+        }
         true
     }
 
@@ -456,7 +467,7 @@ impl Control {
             return;
         }
         let Some(route) = &event.route else { return };
-        let points = points(&event.what);
+        let points = points(&event.what, &run.plan, run.state.phase());
         let folder = self.config.folder().to_owned();
         let mut jobs = Vec::new();
         for hook in &run.plan.hooks {
@@ -482,9 +493,4 @@ impl Control {
             }
         }
     }
-}
-
-fn run_is_irreversible(state: &RouteState) -> bool {
-    let run = state.run.as_ref();
-    run.is_some_and(|run| run.hooks.is_irreversible())
 }

@@ -153,13 +153,6 @@ impl Control {
         // Else the disk is busy: the same step is due again in a second.
     }
 
-    /// Whether a hook has made a way back impossible but by hand.
-    fn is_irreversible(&self, route: &RouteName) -> bool {
-        let state = self.desired.routes.get(route);
-        let run = state.and_then(|state| state.run.as_deref());
-        run.is_some_and(|run| run.hooks.is_irreversible())
-    }
-
     /// Nothing but the rollout's clock has changed.
     fn tick_clock(&mut self, route: &RouteName, state: RouteState) {
         let changing = self

@@ -16,7 +16,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Posts a question until there is an answer or `patience` is over.
 pub(super) async fn ask(receiver: &Receiver, message: &Message, patience: Duration) -> Ended {
-    let until = Instant::now() + patience;
+    let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
         let (why, not_before) = match receiver.post(message).await {
@@ -28,7 +28,8 @@ pub(super) async fn ask(receiver: &Receiver, message: &Message, patience: Durati
             Err(error) => (in_full(&error), None),
         };
         let pause = jittered(wait).max(not_before.unwrap_or_default());
-        if Instant::now() + pause > until {
+        // A receiver may ask for a wait of any length.
+        if begun.elapsed().saturating_add(pause) > patience {
             return Ended::Failed(why);
         }
         sleep(pause).await;

@@ -152,6 +152,23 @@ fn no_answer_ends_as_the_file_says() {
 }
 
 #[test]
+fn a_keeper_that_asks_for_a_wait_without_end_has_not_answered() {
+    let desk = Backend::start(|exchange| {
+        exchange.read_body();
+        let never = u64::MAX.to_string();
+        exchange.answer(503, &[("retry-after", &*never)], "");
+    });
+    let house = house(&[(
+        "desk",
+        &*format!("url: \"{}\", on_failure: abort", desk.url()),
+    )]);
+
+    let path = house.start();
+
+    house.until(&path, "aborted");
+}
+
+#[test]
 fn a_gate_that_hangs_holds_up_no_revert_and_is_asked_no_more() {
     let gate = Gate::new();
     let held = gate.clone();
@@ -322,6 +339,28 @@ fn behind_a_point_of_no_return_a_bad_candidate_is_held_and_a_person_may_still_re
     house.act(&path, "revert");
     house.until(&path, "reverted");
     assert!(house.calls(50).iter().all(|answer| answer == "v1"));
+}
+
+#[test]
+fn behind_a_point_of_no_return_a_hook_that_ends_a_rollout_holds_it_with_one_alarm() {
+    let ends = "url: \"http://127.0.0.1:1/\", on: [pre_stage], patience: 0s, on_failure: abort";
+    let house = house(&[("drop", "up: ['true'], irreversible: true"), ("desk", ends)]);
+
+    let path = house.start();
+
+    let held = house.event("rollout_held", |_| true);
+    assert_eq!(held["details"]["why"], "gate_refused", "{held:#}");
+    house.until(&path, "paused");
+    let count = |seen: &Value, kind: &str| {
+        let events = seen["events"].as_array().unwrap().iter();
+        events.filter(|it| it["kind"] == kind).count()
+    };
+    house.act(&path, "resume");
+    let history = house.gateway.admin.wait_for("/v1/history", |seen| {
+        (count(seen, "rollout_paused") == 2).then(|| seen.clone())
+    });
+    assert_eq!(count(&history, "rollout_held"), 1, "{history:#}");
+    assert_eq!(house.gateway.admin.get(&path)["state"], "paused");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! slow disk to the actor.
 
 mod commands;
+mod hooks;
 mod opening;
 mod pinned;
 mod reloads;
