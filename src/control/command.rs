@@ -70,6 +70,8 @@ pub struct StartRollout {
 pub enum Recipe {
     /// The plan that the route names in the file.
     OfRoute,
+    /// The same, as long as the file asks for a rollout to this version.
+    Wished,
     /// A plan of the file.
     Plan(PlanName),
     /// These stages (one to 32, with growing percents) in place of the ones of the route's plan,

@@ -82,6 +82,10 @@ impl Ground<'_> {
         self.check_generation(asked.if_match)?;
         let route = &asked.route;
         let mut state = self.idle_route(route)?.clone();
+        if matches!(asked.recipe, Recipe::Wished) && state.wish.as_ref() != Some(&asked.to) {
+            let message = format!("the file asks for no rollout to `{}` any more", asked.to);
+            return Err(ControlError::Invalid(message));
+        }
         Self::hooks_are_done(&state)?;
         let stable = self.stable_for(asked, &state)?;
         let (plan_name, plan) = self.plan(asked)?;
@@ -303,8 +307,8 @@ impl Ground<'_> {
         };
         let (name, spec) = match (&asked.recipe, of_route) {
             (Recipe::Plan(name), _) => (Some(name.clone()), named(name)?),
-            (Recipe::OfRoute, Some(name)) => (Some(name.clone()), named(&name)?),
-            (Recipe::OfRoute, None) => {
+            (Recipe::OfRoute | Recipe::Wished, Some(name)) => (Some(name.clone()), named(&name)?),
+            (Recipe::OfRoute | Recipe::Wished, None) => {
                 return Err(ControlError::Invalid(format!(
                     "route `{}` names no plan, so the start must name a plan or its stages",
                     asked.route

@@ -92,7 +92,7 @@ async fn start(
     let request = StartRollout {
         route: route.clone(),
         to: goal.clone(),
-        recipe: Recipe::OfRoute,
+        recipe: Recipe::Wished,
         if_match: None,
         cooldown: Cooldown::Respect,
         contract: Acceptance::ByPolicy,

@@ -92,16 +92,21 @@ impl Adoption {
         let mut state = old.clone();
         state.file.clone_from(&spec.split);
         let is_new = shares::heaviest(&old.file).as_ref() != Some(&goal);
-        if is_new
-            && let Some(run) = old.running()
-            && run.candidate != goal
-        {
-            let why = format!(
-                "the file gives the traffic of route {} to {goal}",
-                spec.name
-            );
-            self.orphan(&spec.name, run, why);
-            state.now = run.weights_at(Percent::ZERO);
+        if let Some(run) = old.running() {
+            let why = if !arms.contains(&run.candidate) {
+                Some(format!("backend {} is gone from the file", run.candidate))
+            } else if is_new && run.candidate != goal {
+                let route = &spec.name;
+                Some(format!(
+                    "the file gives the traffic of route {route} to {goal}"
+                ))
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                self.orphan(&spec.name, run, why);
+                state.now = run.weights_at(Percent::ZERO);
+            }
         }
         follow(&mut state.now, &arms);
         if let Some(run) = state

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::control::{
-    ControlError, Cooldown, HistoryFilter, ReloadReport, RolloutAction, RolloutPhase, sponsor,
+    Acceptance, ControlError, Cooldown, HistoryFilter, Punctuality, Recipe, ReloadReport,
+    RolloutAction, RolloutPhase, StartRollout, sponsor,
 };
 use crate::model::RolloutId;
 
@@ -178,6 +179,53 @@ async fn who_has_the_traffic_cannot_leave_the_file() {
     let told = diagnostics.as_slice()[0].to_string();
     assert!(told.contains("has the traffic of this route"), "{told}");
     assert_eq!(rig.weights("search"), [100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_started_by_hand_ends_with_a_candidate_that_leaves_the_file() {
+    let rig = rig();
+    reload(&rig, "{ v1: 100, v2: 0 }").await.unwrap();
+    rig.start(Cooldown::Respect).await.unwrap();
+    assert_eq!(rig.weights("search"), [8000, 2000]);
+
+    let of_v2 = "  v2: { endpoints: [\"http://127.0.0.1:3002\"] }\n";
+    std::fs::write(rig.file(), file("{ v1: 100 }").replace(of_v2, "")).unwrap();
+    rig.handle.reload(author()).await.unwrap();
+
+    assert_eq!(rig.rollout("search").phase, RolloutPhase::Aborted);
+    assert_eq!((rig.weights("search"), wish(&rig)), (vec![100], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_comes_when_nobody_wishes_for_it_any_more_is_refused() {
+    let rig = Rig::over(
+        crate::store::faulty::FaultyDisk::new(),
+        &file("{ v1: 100 }"),
+    );
+    let start = || {
+        rig.handle.start_rollout(StartRollout {
+            route: route("search"),
+            to: backend("v2"),
+            recipe: Recipe::Wished,
+            if_match: None,
+            cooldown: Cooldown::Respect,
+            punctuality: Punctuality::Respect,
+            contract: Acceptance::ByPolicy,
+            author: author(),
+        })
+    };
+    reload(&rig, "{ v2: 100 }").await.unwrap();
+    rig.set("search", &[("v1", 90), ("v2", 10)], None)
+        .await
+        .unwrap()
+        .unwrap();
+
+    start().await.unwrap_err();
+
+    assert_eq!(rig.weights("search"), [90, 10]);
+    reload(&rig, "{ v1: 100 }").await.unwrap();
+    reload(&rig, "{ v2: 100 }").await.unwrap();
+    start().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
