@@ -181,10 +181,10 @@ pub(super) async fn why(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, 
 }
 
 /// What a rollout could find out, before it starts.
-pub(super) fn estimate(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+pub(super) async fn estimate(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
     let route = asked.name.parse().map_err(|_| no_route(asked.name))?;
     let wanted = query::estimate(&asked.head.uri, route)?;
-    let estimate = api.deps.control.estimate(wanted)?;
+    let estimate = api.deps.control.estimate(wanted).await?;
     Ok(json(StatusCode::OK, &render_estimate::estimate(&estimate)))
 }
 

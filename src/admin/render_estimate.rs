@@ -72,7 +72,10 @@ fn notes(estimate: &Estimate) -> Vec<String> {
     }
     let plan = &estimate.plan;
     let stages = (1..).zip(plan.stages().iter().zip(&estimate.stages));
-    let short = stages.filter(|(_, (stage, told))| !in_time(told, stage.duration));
+    // A stage that gives no traffic comes to its conclusion by other means.
+    let judged = (0..).map(|index| plan.is_judged(index)).zip(stages);
+    let judged = judged.filter_map(|(is_judged, stage)| is_judged.then_some(stage));
+    let short = judged.filter(|(_, (stage, told))| !in_time(told, stage.duration));
     let mut notes: Vec<_> = short
         .map(|(number, (stage, told))| {
             let at = format!("stage {number} ({} %)", stage.percent);

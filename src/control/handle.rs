@@ -161,8 +161,12 @@ impl ControlHandle {
     }
 
     /// What a rollout could find out at today's traffic; changes nothing.
-    pub fn estimate(&self, asked: AskEstimate) -> Result<Estimate, ControlError> {
-        estimate::before_start(&self.status(), &self.registry, asked)
+    pub async fn estimate(&self, asked: AskEstimate) -> Result<Estimate, ControlError> {
+        let (status, registry) = (self.status(), Arc::clone(&self.registry));
+        // Arithmetic that takes milliseconds, for which no revert is to wait.
+        let told =
+            tokio::task::spawn_blocking(move || estimate::before_start(&status, &registry, asked));
+        told.await.unwrap_or(Err(ControlError::Stopped))
     }
 
     /// Every rollout, latest first, as far as it is known.
