@@ -2,11 +2,12 @@
 """Brings an SQLite database from one version of its schema to another, forth and back.
 
     migrate.py DATABASE up          to the latest version
-    migrate.py DATABASE down        one version back
+    migrate.py DATABASE down N      back to version N
     migrate.py DATABASE version     prints the present one
 
 Each step and the number that says it was taken are one transaction: after a crash the database has
-the schema of a whole version, and running the same words again is harmless.
+the schema of a whole version. Both ways name where they lead, so that running the same words again
+is harmless; "one version back" would go back twice.
 """
 
 import sqlite3
@@ -47,19 +48,25 @@ def up(connection):
         take(connection, VERSIONS[number][0], number + 1)
 
 
-def down(connection):
-    present = version(connection)
-    if present > 0:
-        take(connection, VERSIONS[present - 1][1], present - 1)
+def down(connection, wanted):
+    for number in range(version(connection), wanted, -1):
+        take(connection, VERSIONS[number - 1][1], number - 1)
 
 
 def main(words):
-    if len(words) != 2 or words[1] not in ("up", "down", "version"):
+    verb, rest = " ".join(words[1:2]), words[2:]
+    is_down = verb == "down" and len(rest) == 1 and rest[0].isdecimal()
+    if not is_down and (verb not in ("up", "version") or rest):
         print(__doc__, file=sys.stderr)
         return 2
     connection = sqlite3.connect(words[0], timeout=10, isolation_level=None)
     try:
-        {"up": up, "down": down, "version": lambda it: print(version(it))}[words[1]](connection)
+        if verb == "up":
+            up(connection)
+        elif verb == "down":
+            down(connection, int(rest[0]))
+        else:
+            print(version(connection))
     except sqlite3.Error as error:
         print(f"{words[0]}: {error}", file=sys.stderr)
         return 1

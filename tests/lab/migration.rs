@@ -12,7 +12,7 @@ use crate::support::gateway::Gateway;
 use crate::support::routes::route_with;
 
 const HOOK: &str = "plans: { migrating: { stages: [{ percent: 50, for: 1h }], hooks: [schema] } }
-hooks: { schema: { up: [python3, migrate.py, notes.db, up], down: [python3, migrate.py, notes.db, down], idempotent: true } }
+hooks: { schema: { up: [python3, migrate.py, notes.db, up], down: [python3, migrate.py, notes.db, down, '1'], idempotent: true } }
 ";
 
 fn python(folder: &Path, words: &[&str]) -> String {
@@ -45,8 +45,8 @@ fn a_migration_goes_forth_with_a_rollout_and_back_with_its_revert() {
     let folder = gateway.folder();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/migration/migrate.py");
     fs::copy(example, folder.join("migrate.py")).unwrap();
-    for words in ["up", "down"] {
-        python(folder, &["migrate.py", "notes.db", words]);
+    for words in [&["up"][..], &["down", "1"], &["down", "1"]] {
+        python(folder, &[&["migrate.py", "notes.db"], words].concat());
     }
     let before = schema(folder);
     assert!(!before.contains("author"), "{before}");
