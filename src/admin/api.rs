@@ -290,6 +290,7 @@ impl Api {
             Call::Verdict => read::verdict(self, asked).await,
             Call::RouteVerdict => read::route_verdict(self, asked),
             Call::Why => read::why(self, asked).await,
+            Call::Replay => read::replay(self, asked).await,
             Call::Estimate => read::estimate(self, asked).await,
             Call::History => read::history(self, asked).await,
             Call::Audit => read::audit(self, asked).await,

@@ -20,6 +20,7 @@ pub(super) enum Call {
     Verdict,
     RouteVerdict,
     Why,
+    Replay,
     Estimate,
     Act(RolloutAction),
     History,

@@ -50,6 +50,7 @@ pub(super) async fn call(
         | Call::Verdict
         | Call::RouteVerdict
         | Call::Why
+        | Call::Replay
         | Call::Estimate
         | Call::History
         | Call::Audit

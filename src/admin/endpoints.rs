@@ -8,9 +8,9 @@ pub(super) use super::shapes::{Gives, Needs, Shape, Takes, shape};
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
     ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, PushBody, PushedBody,
-    ReloadBody, RevertBody, RolloutAction, RolloutBody, RolloutVerdictBody, RolloutsBody,
-    RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody, WeightsBody,
-    WeightsReply, WhyBody,
+    ReloadBody, ReplayBody, RevertBody, RolloutAction, RolloutBody, RolloutVerdictBody,
+    RolloutsBody, RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody,
+    WeightsBody, WeightsReply, WhyBody,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -281,6 +281,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Call::Why,
         "Why a rollout stands as it does, with the record that decided",
         Gives::Json(shape::<WhyBody>()),
+    )
+    .or(KEPT),
+    get(
+        "/v1/rollouts/{id}/replay",
+        Call::Replay,
+        "What the judge says now to the evidence behind a rollout's decisions",
+        Gives::Json(shape::<ReplayBody>()),
     )
     .or(KEPT),
     VERDICT,

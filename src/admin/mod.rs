@@ -42,6 +42,7 @@ mod render_contract;
 mod render_estimate;
 mod render_fitness;
 mod render_gate;
+mod render_replay;
 mod render_rollout;
 mod render_tools;
 mod render_verdict;

@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::config::{self, Config, Diagnostics, Process, Render};
-use crate::control::{ControlError, HistoryFilter, RolloutStatus, Status};
+use crate::control::{ControlError, Event, HistoryFilter, RolloutStatus, Status};
 use crate::model::{BackendName, RolloutId, RouteName};
 
 use super::api::{Api, Asked};
@@ -18,8 +18,8 @@ use super::wire::{
     RoutesBody,
 };
 use super::{
-    audit, events, notices, query, render, render_contract, render_estimate, render_rollout,
-    render_tools, render_verdict, render_why,
+    audit, events, notices, query, render, render_contract, render_estimate, render_replay,
+    render_rollout, render_tools, render_verdict, render_why,
 };
 
 /// What the text of a config file may be labelled as.
@@ -169,15 +169,31 @@ pub(super) async fn any_rollout(api: &Api, id: &str) -> Result<RolloutStatus, Re
 /// Why a rollout stands as it does.
 pub(super) async fn why(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
     let rollout = any_rollout(api, asked.name).await?;
+    let events = events_of(api, rollout.id).await?;
+    let body = render_why::why(&rollout, &events);
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// What the judge says now to the evidence behind a rollout's decisions.
+pub(super) async fn replay(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
+    let rollout = any_rollout(api, asked.name).await?.id;
+    let events = events_of(api, rollout).await?;
+    Ok(json(
+        StatusCode::OK,
+        &render_replay::replay(rollout, &events),
+    ))
+}
+
+/// What happened to a rollout, oldest first.
+async fn events_of(api: &Api, rollout: RolloutId) -> Result<Vec<Event>, Refusal> {
     let filter = HistoryFilter {
-        rollout: Some(rollout.id),
+        rollout: Some(rollout),
         limit: query::LIMIT_MAX,
         ..HistoryFilter::default()
     };
     let mut events = api.deps.control.history(filter).await?;
     events.reverse();
-    let body = render_why::why(&rollout, &events);
-    Ok(json(StatusCode::OK, &body))
+    Ok(events)
 }
 
 /// What a rollout could find out, before it starts.

@@ -272,6 +272,12 @@ pub(super) enum RolloutVerb {
     Wait(WaitArgs),
     /// List rollouts, latest first.
     List(ListArgs),
+    /// Weigh the evidence behind its decisions again: exit code 0 if the judge says the same.
+    Replay {
+        /// The rollout's id, or the name of a route for its latest one.
+        #[arg(value_name = "ID")]
+        rollout: RolloutName,
+    },
 }
 
 /// A rollout to start.

@@ -21,6 +21,7 @@ mod local;
 mod metrics;
 mod notify;
 mod output;
+mod replay;
 mod rollout;
 mod run;
 mod secure;

@@ -10,6 +10,7 @@ use super::contract;
 use super::estimate;
 use super::failure::{Exit, Failure};
 use super::output::Output;
+use super::replay;
 use super::wait;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
@@ -33,6 +34,7 @@ pub(super) async fn run(api: Api, verb: RolloutVerb, output: Output) -> Result<E
             wait::until_over(&api, id, timeout, output).await
         }
         RolloutVerb::List(args) => list(api, &args, output).await,
+        RolloutVerb::Replay { rollout } => replay::run(api, rollout, output).await,
     }
 }
 

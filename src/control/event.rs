@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::judge::Record;
+use crate::judge::{Record, Recording};
 use crate::model::{
     AlertName, BackendName, Generation, HookName, Percent, PlanName, RevertReason, RolloutId,
     RouteName, Weight, WindowName,
@@ -94,6 +94,9 @@ pub enum What {
         /// What copies of calls came to, after the stage in the shadow.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shadow: Option<Box<ShadowReport>>,
+        /// What it was told, where the verdict led to this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tape: Option<Arc<Recording>>,
     },
     /// A stage's time is over, its evidence is not conclusive, and it goes on.
     RolloutExtended {
@@ -228,6 +231,9 @@ pub enum What {
         /// What the judge said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Box<Record>>,
+        /// What it was told, where the verdict led to this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tape: Option<Arc<Recording>>,
     },
     /// The rollout was switched back.
     RolloutReverted {
@@ -248,6 +254,9 @@ pub enum What {
         /// What copies of calls came to before it had any traffic.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shadow: Option<Box<ShadowReport>>,
+        /// What it was told, where the verdict led to this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tape: Option<Arc<Recording>>,
         /// From the moment that a worker recorded the deciding outcome, or the command came, to
         /// the moment that new requests went to stable, in µs.
         actuation_us: u64,
@@ -397,6 +406,38 @@ impl What {
             return Some(*actuation_us);
         }
         None
+    }
+
+    /// What the judge said, and what it was told, where its word led to this.
+    pub fn decision(&self) -> Option<(&Record, &Recording)> {
+        if let Self::RolloutAdvanced { verdict, tape, .. }
+        | Self::RolloutPromoted { verdict, tape }
+        | Self::RolloutReverted { verdict, tape, .. } = self
+        {
+            return Some((verdict.as_deref()?, tape.as_deref()?));
+        }
+        None
+    }
+
+    /// Keeps what the judge was told beside what it said.
+    pub(super) fn keep_tape(&mut self, recording: &Arc<Recording>) {
+        if let Self::RolloutAdvanced {
+            verdict: Some(_),
+            tape,
+            ..
+        }
+        | Self::RolloutPromoted {
+            verdict: Some(_),
+            tape,
+        }
+        | Self::RolloutReverted {
+            verdict: Some(_),
+            tape,
+            ..
+        } = self
+        {
+            *tape = Some(Arc::clone(recording));
+        }
     }
 
     /// The kind's name in API, history and log.

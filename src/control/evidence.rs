@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::judge::{ArmTook, Baseline, Batch, DecidingOutcome, Judge, Limits, Share, TookRecord};
+use crate::judge::{
+    ArmTook, Baseline, Batch, DecidingOutcome, Judge, Limits, Observation, Record, Recording,
+    Share, StageTime, Tape, TookRecord, Verdict,
+};
 use crate::model::{RevertReason, Role};
 use crate::rollout::TrialUse;
 use crate::stats::{ArmCounts, Assigned, BadCall, CallId, LIMITS, Latencies, Trial};
@@ -49,6 +52,10 @@ pub(super) struct Evidence {
     took_before: Option<[Latencies; 2]>,
     /// ... and what they took since.
     took: Option<TookRecord>,
+    /// What the judge was told in this stage, lately.
+    tape: Option<Tape>,
+    /// At which time of the stage it was asked last.
+    asked: StageTime,
 }
 
 /// One trial, and how far it has been read.
@@ -84,6 +91,8 @@ impl Evidence {
             assigned: None,
             took_before: None,
             took: None,
+            tape: None,
+            asked: StageTime::Running,
         }
     }
 
@@ -133,6 +142,8 @@ impl Evidence {
         if let Some(limits) = &self.limits {
             set_limits(&trial, limits);
         }
+        // The judge begins its stage with a change that no tape has heard of.
+        self.tape = None;
         let before = self.trials.back().map_or(0.0, |last| last.windows.last());
         self.trials.push_back(Reading {
             windows: Windows::new(&trial, weight, before, now),
@@ -151,12 +162,14 @@ impl Evidence {
     pub(super) fn fold(&mut self, judge: &mut Judge, now: Duration) {
         let unseen = self.trials.iter().filter_map(|it| it.trial.take_unseen());
         self.oldest = unseen.min();
+        let tape = self.tape.get_or_insert_with(|| Tape::new(judge));
+        let mut taped = Taped { judge, tape };
         for reading in &mut self.trials {
-            reading.fold(self.assignment, judge, now, &mut self.scratch);
+            reading.fold(self.assignment, &mut taped, now, &mut self.scratch);
             // Workers note a bad call before they tell it, so that what was weighed is here by now.
             self.incidents.take(&reading.trial);
             match (self.assignment, &self.limits) {
-                (Assignment::Pinned, Some(limits)) => reading.fold_windows(limits, judge, now),
+                (Assignment::Pinned, Some(limits)) => reading.fold_windows(limits, &mut taped, now),
                 // Weighed as soon as they were seen, or not known to be slow.
                 (Assignment::Drawn, _) | (Assignment::Pinned, None) => reading.windows.forget(),
             }
@@ -173,14 +186,35 @@ impl Evidence {
         self.incidents.behind(reason)
     }
 
+    /// Gives the judge what applications pushed.
+    pub(super) fn observe(&mut self, judge: &mut Judge, observations: &[Observation]) {
+        let tape = self.tape.get_or_insert_with(|| Tape::new(judge));
+        tape.observe(judge, observations);
+    }
+
+    /// Asks the judge, at this time of the stage.
+    pub(super) fn ask(&mut self, judge: &Judge, time: StageTime) -> Record {
+        self.asked = time;
+        let mut record = judge.rule(time);
+        record.took = self.took();
+        if let Verdict::Revert { reason } = record.verdict {
+            record.deciding = self.behind(reason);
+        }
+        record
+    }
+
+    /// What the judge was told before it was asked last, as far back as that is kept.
+    pub(super) fn recording(&self) -> Option<Recording> {
+        self.tape.as_ref().map(|tape| tape.cut(self.asked))
+    }
+
     /// Once a second: tells the judge the time and what waits for its window to be over, and lets
     /// go of trials that nobody can write to any more.
     pub(super) fn second(&mut self, judge: &mut Judge, now: Duration) {
         self.fold(judge, now);
-        match self.current_use() {
-            Some(TrialUse::Warmup) => judge.warm_up(&Batch::tick(now)),
-            Some(TrialUse::Stage) | None => judge.weigh(&Batch::tick(now)),
-        }
+        let of = self.current_use().unwrap_or(TrialUse::Stage);
+        let tape = self.tape.get_or_insert_with(|| Tape::new(judge));
+        Taped { judge, tape }.weigh(of, &Batch::tick(now));
         let newest = self.trials.len().saturating_sub(1);
         for (place, reading) in self.trials.iter_mut().enumerate() {
             let age = if place == newest {
@@ -242,7 +276,7 @@ impl Reading {
     fn fold(
         &mut self,
         assignment: Assignment,
-        judge: &mut Judge,
+        judge: &mut Taped<'_>,
         now: Duration,
         scratch: &mut Vec<BadCall>,
     ) {
@@ -276,13 +310,13 @@ impl Reading {
             bad: scratch,
             dropped: dropped.saturating_sub(self.dropped),
         };
-        weigh(judge, self.of, &batch);
+        judge.weigh(self.of, &batch);
         self.seen = counts;
         self.dropped = dropped;
     }
 
     /// Weighs the slow calls of the windows about which all is known.
-    fn fold_windows(&mut self, limits: &Limits, judge: &mut Judge, now: Duration) {
+    fn fold_windows(&mut self, limits: &Limits, judge: &mut Taped<'_>, now: Duration) {
         let (of, limits) = (self.of, limits.of(Role::Candidate));
         let known = |share, [stable, candidate]: Slow| {
             let arm = |slow| ArmCounts {
@@ -295,7 +329,7 @@ impl Reading {
                 candidate: arm(candidate),
                 ..Batch::tick(now)
             };
-            weigh(judge, of, &batch);
+            judge.weigh(of, &batch);
         };
         self.windows.read(&self.trial, (&limits, now), known);
     }
@@ -309,10 +343,18 @@ impl Reading {
     }
 }
 
-fn weigh(judge: &mut Judge, of: TrialUse, batch: &Batch<'_>) {
-    match of {
-        TrialUse::Warmup => judge.warm_up(batch),
-        TrialUse::Stage => judge.weigh(batch),
+/// A judge, and the tape that hears what it is told.
+struct Taped<'a> {
+    judge: &'a mut Judge,
+    tape: &'a mut Tape,
+}
+
+impl Taped<'_> {
+    fn weigh(&mut self, of: TrialUse, batch: &Batch<'_>) {
+        match of {
+            TrialUse::Warmup => self.tape.warm_up(self.judge, batch),
+            TrialUse::Stage => self.tape.weigh(self.judge, batch),
+        }
     }
 }
 

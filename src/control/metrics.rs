@@ -147,7 +147,10 @@ impl Control {
         }
         let state = self.desired.routes.get_mut(&asked.route);
         if let Some(run) = state.and_then(|state| state.run.as_deref_mut()) {
-            run.judge.observe(&observations);
+            match self.evidence.get_mut(&asked.route) {
+                Some(evidence) => evidence.observe(&mut run.judge, &observations),
+                None => run.judge.observe(&observations),
+            }
         }
         Ok(pushed)
     }

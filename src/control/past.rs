@@ -212,7 +212,7 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
     let ended_at = end.as_ref().map(|end| end.at);
     let shadow = end.as_ref().and_then(|end| end.what.shadow().cloned());
     let (phase, percent, revert_reason, verdict) = match end.map(|end| end.what) {
-        Some(What::RolloutPromoted { verdict }) => {
+        Some(What::RolloutPromoted { verdict, .. }) => {
             (RolloutPhase::Promoted, Percent::HUNDRED, None, verdict)
         }
         Some(What::RolloutReverted { why, verdict, .. }) => {

@@ -16,6 +16,7 @@ use super::command::{ActOnRollout, Changed, Reply, RolloutAction};
 use super::desired::RouteState;
 use super::error::ControlError;
 use super::event::What;
+use super::evidence::Evidence;
 use super::manual;
 use super::steps::{self, Stepped};
 
@@ -103,14 +104,12 @@ impl Control {
         let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
             return;
         };
-        let mut record = run.judge.rule(run.state.stage_time(&run.plan, now));
+        let time = run.state.stage_time(&run.plan, now);
+        let record = match self.evidence.get_mut(route) {
+            Some(evidence) => evidence.ask(&run.judge, time),
+            None => run.judge.rule(time),
+        };
         let verdict = record.verdict;
-        if let Some(evidence) = self.evidence.get(route) {
-            record.took = evidence.took();
-            if let Verdict::Revert { reason } = verdict {
-                record.deciding = evidence.behind(reason);
-            }
-        }
         run.record = Some(record);
         let reverts = matches!(verdict, Verdict::Revert { .. });
         // In the warm-up only a guard can speak; otherwise time goes by.
@@ -125,10 +124,11 @@ impl Control {
 
     /// Lets a rollout take a step of its own accord.
     pub(super) fn step(&mut self, route: &RouteName, step: Step, author: Author, seen: Instant) {
-        let Ok((state, stepped)) = self.try_step(route, step) else {
+        let Ok((state, mut stepped)) = self.try_step(route, step) else {
             // Only persons are refused anything.
             return;
         };
+        self.keep_tape(route, &mut stepped);
         if stepped.goes_back() && self.is_irreversible(route) {
             if let Some(Finish::Reverted { reason }) = stepped.finish {
                 self.hold(route, reason);
@@ -151,6 +151,17 @@ impl Control {
             self.submit(change);
         }
         // Else the disk is busy: the same step is due again in a second.
+    }
+
+    /// Keeps what the judge was told with what came of it.
+    fn keep_tape(&self, route: &RouteName, stepped: &mut Stepped) {
+        let evidence = self.evidence.get(route).filter(|_| stepped.acts);
+        let Some(recording) = evidence.and_then(Evidence::recording).map(Arc::new) else {
+            return;
+        };
+        for what in &mut stepped.whats {
+            what.keep_tape(&recording);
+        }
     }
 
     /// Nothing but the rollout's clock has changed.

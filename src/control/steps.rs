@@ -123,6 +123,7 @@ fn told(note: Note, run: &Run) -> What {
                 percent,
                 verdict: None,
                 shadow: of_shadow(run, run.plan.first()),
+                tape: None,
             }
         }
         Note::WarmupStarted { percent } => begun(run, percent),
@@ -138,6 +139,7 @@ fn told(note: Note, run: &Run) -> What {
             percent,
             verdict: verdict(),
             shadow: of_shadow(run, stage),
+            tape: None,
         },
         Note::Extended { stage } => What::RolloutExtended {
             stage: number(stage),
@@ -162,7 +164,10 @@ fn told(note: Note, run: &Run) -> What {
         },
         Note::Paused => What::RolloutPaused,
         Note::Resumed => What::RolloutResumed,
-        Note::Promoted => What::RolloutPromoted { verdict: verdict() },
+        Note::Promoted => What::RolloutPromoted {
+            verdict: verdict(),
+            tape: None,
+        },
         Note::Reverted { reason } => reverted(run, reason),
         Note::Aborted => What::RolloutAborted,
     }
@@ -193,6 +198,7 @@ fn reverted(run: &Run, reason: RevertReason) -> What {
         lasted_seconds: Some(Timestamp::now().since(run.started_at).as_secs()),
         verdict: run.record.clone().map(Box::new),
         shadow: run.shadow.clone().map(Box::new),
+        tape: None,
         actuation_us: 0,
     }
 }

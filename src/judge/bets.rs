@@ -134,7 +134,7 @@ pub(super) struct Bets {
     /// On the labels of slow calls, for each quantile.
     slow: [[f64; RATIOS.len()]; QUANTILES.len()],
     /// What the moment's slow calls have said so far.
-    #[serde(skip)]
+    #[serde(default)]
     moment: Moment,
 }
 
@@ -144,7 +144,7 @@ pub(super) struct Bets {
 /// event rather than many, and as likely to befall stable; so what a moment multiplies a bet by is
 /// cut. That takes nothing from the promise: of a process that does not grow on average, the
 /// lesser of it and a constant does not either.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Moment {
     number: u32,
     /// Slow calls of candidate and stable so far, by quantile; more than fit count as that many.

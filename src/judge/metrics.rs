@@ -243,13 +243,13 @@ struct Check {
     sums: [f64; 2],
     culprits: Culprits,
     window: Window,
-    /// Stable's latest values, as badness; fills again after a restart.
-    #[serde(skip)]
+    /// Stable's latest values, as badness.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sample: Vec<f64>,
-    #[serde(skip)]
+    #[serde(default)]
     sampled: usize,
     /// What is bad at each quantile; changes between windows alone.
-    #[serde(skip)]
+    #[serde(default)]
     limits: Option<[f64; QUANTILES.len()]>,
 }
 

@@ -142,6 +142,16 @@ impl Judge {
         &self.terms
     }
 
+    /// The time that was told last.
+    pub(super) fn seen(&self) -> Option<Duration> {
+        self.seen
+    }
+
+    /// Goes on as if this time had been told last.
+    pub(super) fn resume(&mut self, seen: Option<Duration>) {
+        self.seen = seen;
+    }
+
     /// A new stage begins: what an earlier one has shown does not pass this one. The evidence
     /// that the candidate is worse stays.
     pub fn begin_stage(&mut self) {
@@ -431,7 +441,7 @@ impl Judge {
 
     fn evidence(&mut self, batch: &Batch<'_>, told: Told) -> Evidence {
         Evidence {
-            moment: (batch.now.as_millis() / MOMENT_MS) as u32,
+            moment: (self.age.as_millis() / MOMENT_MS) as u32,
             share: batch.share.most,
             bad: told.counted,
             good: self.good(batch, told),

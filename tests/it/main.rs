@@ -81,6 +81,7 @@ mod readings;
 mod records;
 mod rehoming;
 mod reload;
+mod replays;
 mod retries;
 mod rolling;
 mod rollouts;

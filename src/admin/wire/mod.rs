@@ -16,6 +16,7 @@ mod event;
 mod fitness;
 mod metrics;
 mod notify;
+mod replay;
 mod request;
 mod rollout;
 mod status;
@@ -34,6 +35,7 @@ pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
 pub use metrics::{MetricValueBody, PushBody, PushedBody, ValueBody};
 pub use notify::{AlertBody, NotifierBody, NotifierTestBody, NotifiersBody};
+pub use replay::{ReplayBody, ReplayedBody, SaidBody};
 pub use request::{
     ActBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
 };
