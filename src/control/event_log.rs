@@ -16,15 +16,11 @@ pub(super) fn write(event: &Event, record: Option<&Record>) {
     let generation = event.generation.0;
     match &event.what {
         What::EndpointHealth { .. } | What::BreakerOpened { .. } => fitness(&event.what),
-        What::StoreFailed { error } => {
-            tracing::error!(kind, %error, "the state cannot be written");
-        }
-        What::ConfigRefused { errors, first } => {
-            tracing::error!(kind, who, errors, %first, "the config file was refused");
-        }
+        What::StoreFailed { .. } | What::ConfigRefused { .. } => fault(event),
         What::RouteReverted { .. }
         | What::RolloutSmokeFailed { .. }
-        | What::RolloutEndpointFailed { .. } => setback(event),
+        | What::RolloutEndpointFailed { .. }
+        | What::WeightsSkipped { .. } => setback(event),
         What::RolloutHeld { .. } | What::AlertFired { .. } | What::AlertResolved { .. } => {
             alarm(event);
         }
@@ -36,9 +32,6 @@ pub(super) fn write(event: &Event, record: Option<&Record>) {
                 kind, who, reason, route, rollout, generation, %why, actuation_us, record,
                 "a rollout was reverted"
             );
-        }
-        What::WeightsSkipped { why } => {
-            tracing::warn!(kind, who, reason, route, why, "timed weights were left out");
         }
         What::WeightsChanged { .. }
         | What::RolloutStarted { .. }
@@ -70,6 +63,16 @@ pub(super) fn write(event: &Event, record: Option<&Record>) {
                 "state changed"
             );
         }
+    }
+}
+
+fn fault(event: &Event) {
+    let kind = event.what.kind();
+    if let What::StoreFailed { error } = &event.what {
+        tracing::error!(kind, %error, "the state cannot be written");
+    } else if let What::ConfigRefused { errors, first } = &event.what {
+        let who = &event.author.who;
+        tracing::error!(kind, who, errors, %first, "the config file was refused");
     }
 }
 
@@ -154,6 +157,10 @@ fn setback(event: &Event) {
             kind, who, reason, route, generation, %from, %to, actuation_us,
             "a route was reverted"
         );
+    } else if let What::WeightsSkipped { why } = &event.what {
+        let who = &event.author.who;
+        let reason = event.author.reason.as_deref();
+        tracing::warn!(kind, who, reason, route, why, "timed weights were left out");
     } else if let What::RolloutSmokeFailed { backend, why } = &event.what {
         let rollout = event.rollout.as_ref().map(tracing::field::display);
         tracing::warn!(kind, route, rollout, %backend, why, "a smoke request failed");

@@ -129,9 +129,8 @@ pub(super) fn assemble<T>(
     let (desired, drafts) = under_file(&saved(options, &contents)?, &options.config, moment);
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let config = Arc::new(options.config.clone());
-    let keys = KeyRing::default();
-    keys.prepare(&config);
-    let (events, _) = broadcast::channel(EVENTS);
+    let keys = keys_of(&config);
+    let events = broadcast::Sender::new(EVENTS);
     let picture = first_picture(options, (&desired, &config), &keys, moment);
     let (status, status_reader) = watch::channel(Arc::new(picture));
     let channels = (command_sender, status_reader);
@@ -186,6 +185,12 @@ pub(super) fn assemble<T>(
     };
     let cell = begin(&mut control, drafts, start);
     Ok((control, handle, cell))
+}
+
+fn keys_of(config: &Config) -> KeyRing {
+    let keys = KeyRing::default();
+    keys.prepare(config);
+    keys
 }
 
 /// Those who write down what binds requests without sessions, with what was written before.

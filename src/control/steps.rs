@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::judge::Record;
 use crate::model::{Percent, RevertReason, RolloutId};
 use crate::rollout::{
     self, Action, Event, Finish, Note, Refusal, ShadowReport, StageRole, TrialUse,
@@ -107,7 +108,6 @@ fn finished(route: &mut RouteState, finish: Finish, at: Timestamp) {
 }
 
 fn told(note: Note, run: &Run) -> What {
-    let number = |stage: usize| u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1);
     let verdict = || run.record.clone().map(Box::new);
     match note {
         // The first endpoints are waited for: that is the start.
@@ -117,14 +117,7 @@ fn told(note: Note, run: &Run) -> What {
         },
         // Behind a stage without traffic.
         Note::WarmupStarted { percent } if has_begun(run, run.plan.first()) => {
-            What::RolloutAdvanced {
-                stage: number(run.plan.first()),
-                stages: stages(run),
-                percent,
-                verdict: None,
-                shadow: of_shadow(run, run.plan.first()),
-                tape: None,
-            }
+            advanced(run, (run.plan.first(), percent), None)
         }
         Note::WarmupStarted { percent } => begun(run, percent),
         // Without a warm-up before it the first stage is the start.
@@ -133,14 +126,7 @@ fn told(note: Note, run: &Run) -> What {
         {
             begun(run, percent)
         }
-        Note::StageStarted { stage, percent } => What::RolloutAdvanced {
-            stage: number(stage),
-            stages: stages(run),
-            percent,
-            verdict: verdict(),
-            shadow: of_shadow(run, stage),
-            tape: None,
-        },
+        Note::StageStarted { stage, percent } => advanced(run, (stage, percent), verdict()),
         Note::Extended { stage } => What::RolloutExtended {
             stage: number(stage),
         },
@@ -176,6 +162,22 @@ fn told(note: Note, run: &Run) -> What {
 /// Whether it was told before this stage or its warm-up that the rollout has begun.
 fn has_begun(run: &Run, stage: usize) -> bool {
     stage > 0 || run.plan.awaits_health(stage)
+}
+
+/// A stage's number for people, from 1.
+fn number(stage: usize) -> u32 {
+    u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+fn advanced(run: &Run, (stage, percent): (usize, Percent), verdict: Option<Box<Record>>) -> What {
+    What::RolloutAdvanced {
+        stage: number(stage),
+        stages: stages(run),
+        percent,
+        verdict,
+        shadow: of_shadow(run, stage),
+        tape: None,
+    }
 }
 
 fn begun(run: &Run, percent: Percent) -> What {

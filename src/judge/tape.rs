@@ -173,7 +173,7 @@ impl Noted {
     }
 }
 
-/// A batch as it is kept: short names, and nothing that is zero.
+/// A batch as it is kept: short names, and nothing of an arm without counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Counted {
     /// [`Batch::now`].
@@ -186,7 +186,7 @@ struct Counted {
     candidate: Arm,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     bad: Vec<(Role, Option<u64>, Outcome)>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     dropped: u64,
 }
 
@@ -212,10 +212,6 @@ impl Arm {
             late,
         }
     }
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl Counted {

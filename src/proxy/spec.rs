@@ -168,26 +168,7 @@ impl RouteSpec {
         }
     }
 
-    /// What is wrong with this section: the path of a field and a sentence, each. Whether its
-    /// backends and its plan exist is told elsewhere.
-    pub fn problems(&self) -> Vec<(String, String)> {
-        let mut problems = Problems::default();
-        problems.add_all("match", self.matches.problems());
-        problems.add_all("", address_problems(self.allow.as_deref(), &self.deny));
-        self.page_problems(&mut problems);
-        self.rule_problems(&mut problems);
-        problems.add_all("split", split_problems(&self.split));
-        self.promote_problems(&mut problems);
-        problems.number("schedule", self.schedule.len(), 0..=MAX_TIMED);
-        for (index, entry) in self.schedule.iter().enumerate() {
-            problems.add_all(
-                &format!("schedule[{index}].split"),
-                split_problems(&entry.split),
-            );
-        }
-        if let Some(auth) = &self.auth {
-            problems.add_all("auth.jwt", auth.jwt.problems());
-        }
+    fn sticky_problems(&self, problems: &mut Problems) {
         if self.sticky.len() > MAX_STICKY {
             let message = format!("a route has at most {MAX_STICKY} sources of keys");
             problems.add("sticky", message);
@@ -201,6 +182,31 @@ impl RouteSpec {
                 problems.add(format!("sticky[{index}]"), message);
             }
         }
+    }
+
+    fn schedule_problems(&self, problems: &mut Problems) {
+        problems.number("schedule", self.schedule.len(), 0..=MAX_TIMED);
+        for (index, entry) in self.schedule.iter().enumerate() {
+            let path = format!("schedule[{index}].split");
+            problems.add_all(&path, split_problems(&entry.split));
+        }
+    }
+
+    /// What is wrong with this section: the path of a field and a sentence, each. Whether its
+    /// backends and its plan exist is told elsewhere.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::default();
+        problems.add_all("match", self.matches.problems());
+        problems.add_all("", address_problems(self.allow.as_deref(), &self.deny));
+        self.page_problems(&mut problems);
+        self.rule_problems(&mut problems);
+        problems.add_all("split", split_problems(&self.split));
+        self.promote_problems(&mut problems);
+        self.schedule_problems(&mut problems);
+        if let Some(auth) = &self.auth {
+            problems.add_all("auth.jwt", auth.jwt.problems());
+        }
+        self.sticky_problems(&mut problems);
         if let Some(shadow) = &self.shadow {
             problems.add_all("shadow", shadow.problems());
         }

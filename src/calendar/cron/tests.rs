@@ -171,7 +171,7 @@ proptest! {
 
         prop_assert_eq!(back, next);
         let seconds = |it: SystemTime| it.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let first = (start / 60 + 1..).map(|it| it * 60).find(|second| {
+        let first = (start / 60 + 1..u64::MAX / 60).map(|it| it * 60).find(|second| {
             let at = Timestamp::from_second(i64::try_from(*second).unwrap()).unwrap();
             let shown = zone.civil(at);
             let before = zone.civil(at - SignedDuration::from_hours(2));
