@@ -391,7 +391,7 @@ fn a_mistake_far_along_a_line_is_told_without_drawing_the_line() {
 #[test]
 fn what_may_be_a_number_or_text_is_read_as_either_in_yaml() {
     let text = format!(
-        "{}plans: {{ roll: {{ kind: rolling, rolling: {{ batch: 2 }} }}, \
+        "{}routes: [{{ name: r, split: {{ a: 1 }} }}]\nplans: {{ roll: {{ kind: rolling, rolling: {{ batch: 2 }} }}, \
          part: {{ kind: rolling, rolling: {{ batch: 25% }} }} }}\n",
         REST.replace(
             "['http://a:1']",
