@@ -158,6 +158,7 @@ mod tests {
             percent: Percent::ZERO,
             verdict: None,
             shadow: None,
+            tape: None,
         };
         points(&what, plan, phase)
     }

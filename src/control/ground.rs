@@ -73,6 +73,25 @@ impl Ground<'_> {
         })
     }
 
+    /// Whether the route may have another rollout after the reverts of the last hour.
+    fn is_rested(
+        &self,
+        asked: &StartRollout,
+        state: &RouteState,
+        plan: &Plan,
+    ) -> Result<(), ControlError> {
+        match state.rests(plan.max_reverts_per_hour, self.moment.at) {
+            Some((reverts, left)) if asked.cooldown == Cooldown::Respect => {
+                Err(ControlError::TooManyReverts {
+                    route: asked.route.clone(),
+                    reverts,
+                    left_seconds: left.as_secs().max(1),
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// A new rollout, at its first share.
     pub(super) fn start(
         &self,
@@ -90,16 +109,7 @@ impl Ground<'_> {
         let stable = self.stable_for(asked, &state)?;
         let (plan_name, plan) = self.plan(asked)?;
         self.can_shadow(route, &plan)?;
-        let rests = state.rests(plan.max_reverts_per_hour, self.moment.at);
-        if let Some((reverts, left)) = rests
-            && asked.cooldown == Cooldown::Respect
-        {
-            return Err(ControlError::TooManyReverts {
-                route: route.clone(),
-                reverts,
-                left_seconds: left.as_secs().max(1),
-            });
-        }
+        self.is_rested(asked, &state, &plan)?;
         let mut routes = self.config.spec().routes.iter();
         let spec = routes.find(|spec| spec.name == *route);
         let contract = contract::admit(spec, (asked, &stable), contract)?;

@@ -100,9 +100,9 @@ impl House {
     }
 
     /// Calls until the rollout is in this state, at this stage if that is told.
-    fn call_until(&self, path: &str, state: &str, stage: Option<u64>) -> Value {
+    fn call_until(&self, path: &str, state: &str, at: Option<u64>) -> Value {
         self.gateway.admin.wait_for(path, |seen| {
-            let done = seen["state"] == state && seen["stage"].as_u64() == stage;
+            let done = seen["state"] == state && seen["stage"].as_u64() == at;
             if !done {
                 self.call(40);
             }

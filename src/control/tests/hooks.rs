@@ -18,6 +18,10 @@ fn path(rig: &Rig, name: &str) -> PathBuf {
 }
 
 /// Waits for what a command makes, beside the time that stands.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a command takes real time, and nobody tells of its files"
+)]
 async fn appears(rig: &Rig, name: &str) {
     for _ in 0..6000 {
         if path(rig, name).exists() {
