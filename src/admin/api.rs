@@ -236,7 +236,7 @@ impl Api {
 
     /// The route that a call would change.
     async fn route_of(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<String, Refusal> {
-        if !matches!(endpoint.call, Call::Act(_)) {
+        if !matches!(endpoint.call, Call::Act(_) | Call::CheckItem) {
             return Ok(asked.name.to_owned());
         }
         let rollout = read::any_rollout(self, asked.name).await?;
@@ -312,6 +312,7 @@ impl Api {
             | Call::RevertRoute
             | Call::StartRollout
             | Call::Act(_)
+            | Call::CheckItem
             | Call::PushMetrics
             | Call::Reload
             | Call::Check

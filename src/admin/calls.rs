@@ -23,6 +23,7 @@ pub(super) enum Call {
     Replay,
     Estimate,
     Act(RolloutAction),
+    CheckItem,
     History,
     Audit,
     Events,

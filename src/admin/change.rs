@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 
 use crate::control::{
-    self, Acceptance, ActOnRollout, Changed, Cooldown, Punctuality, Recipe, RevertRoute,
+    self, Acceptance, ActOnRollout, Changed, CheckItem, Cooldown, Punctuality, Recipe, RevertRoute,
     SetWeights, StartRollout, Status,
 };
 use crate::model::{BackendName, Generation, Percent, RouteName, Weight};
@@ -19,8 +19,8 @@ use super::error::Refusal;
 use super::read::{find, no_route, rollout_id};
 use super::reply::{Body, json, tagged};
 use super::wire::{
-    ActBody, ErrorCode, ReloadBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody,
-    WeightsBody, WeightsReply,
+    ActBody, CheckItemBody, ErrorCode, ReloadBody, RevertBody, RolloutAction, StageRequest,
+    StartRolloutBody, WeightsBody, WeightsReply,
 };
 use super::{notices, pushes, render, render_rollout};
 
@@ -35,6 +35,7 @@ pub(super) async fn call(
         Call::SetWeights => set_weights(api, asked, &parse(body)?).await,
         Call::RevertRoute => revert_route(api, asked, parse(body)?).await,
         Call::StartRollout => start_rollout(api, asked, parse(body)?).await,
+        Call::CheckItem => check_item(api, asked, &parse(body)?).await,
         Call::Act(action) => act(api, asked, action, &parse(body)?).await,
         Call::Reload => reload(api, asked, &parse(body)?).await,
         Call::PushMetrics => pushes::push(api, asked, parse(body)?).await,
@@ -197,6 +198,21 @@ async fn act(
         author: author(asked, body.reason.as_deref())?,
     };
     let changed = api.deps.control.act_on_rollout(request).await?;
+    show_rollout(api, StatusCode::OK, asked.name, changed.generation).await
+}
+
+async fn check_item(
+    api: &Api,
+    asked: &Asked<'_>,
+    body: &CheckItemBody,
+) -> Result<Response<Body>, Refusal> {
+    let request = CheckItem {
+        rollout: rollout_id(asked.name)?,
+        item: body.item.clone(),
+        if_match: if_match(&asked.head.headers)?,
+        author: author(asked, body.note.as_deref())?,
+    };
+    let changed = api.deps.control.check_item(request).await?;
     show_rollout(api, StatusCode::OK, asked.name, changed.generation).await
 }
 

@@ -6,9 +6,9 @@ use crate::access::Role;
 pub(super) use super::calls::Call;
 pub(super) use super::shapes::{Gives, Needs, Shape, Takes, shape};
 use super::wire::{
-    ActBody, AuditBody, BackendBody, BackendsBody, ConfigBody, ConfigCheckBody, ContractBody,
-    ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, PushBody, PushedBody,
-    ReloadBody, ReplayBody, RevertBody, RolloutAction, RolloutBody, RolloutVerdictBody,
+    ActBody, AuditBody, BackendBody, BackendsBody, CheckItemBody, ConfigBody, ConfigCheckBody,
+    ContractBody, ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, PushBody,
+    PushedBody, ReloadBody, ReplayBody, RevertBody, RolloutAction, RolloutBody, RolloutVerdictBody,
     RolloutsBody, RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody,
     WeightsBody, WeightsReply, WhyBody,
 };
@@ -343,6 +343,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             Gives::Json(shape::<PushedBody>()),
         )
     },
+    get(
+        "/v1/rollouts/{id}/checklist",
+        Call::CheckItem,
+        "Tick an item of the checklist",
+        Gives::Json(shape::<RolloutBody>()),
+    )
+    .changing(Verb::Post, shape::<CheckItemBody>()),
     get(
         "/v1/history",
         Call::History,

@@ -38,6 +38,7 @@ mod read;
 mod readiness;
 mod record;
 mod render;
+mod render_checklist;
 mod render_contract;
 mod render_estimate;
 mod render_fitness;

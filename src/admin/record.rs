@@ -139,7 +139,7 @@ impl Drop for Record {
 /// How what a call is about stands.
 fn standing(call: Call, status: &Status, name: &str) -> Value {
     let generation = status.generation;
-    let names_rollout = matches!(call, Call::Act(_));
+    let names_rollout = matches!(call, Call::Act(_) | Call::CheckItem);
     let route = status.routes.iter().find(|route| {
         if names_rollout {
             is_on(route, name)

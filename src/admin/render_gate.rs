@@ -1,7 +1,8 @@
 //! What a rollout waits for before a gate, as wire types and as sentences.
 
-use crate::control::{Closed, GateStatus, What};
+use crate::control::{Closed, GateStatus, RolloutStatus, What};
 
+use super::render_checklist;
 use super::wire::{ClosedBody, GateBody};
 
 pub(super) fn gate(gate: &GateStatus) -> GateBody {
@@ -16,11 +17,13 @@ pub(super) fn gate(gate: &GateStatus) -> GateBody {
 }
 
 /// What a rollout does before a gate: `waits for its schedule, which opens at ...`.
-pub(super) fn waits(gate: Option<&GateStatus>) -> String {
-    let Some(gate) = gate else {
+pub(super) fn waits(rollout: &RolloutStatus) -> String {
+    let Some(gate) = &rollout.gate else {
         return "waits before a gate".to_owned();
     };
+    let open = render_checklist::open(rollout, gate);
     match &gate.closed {
+        _ if !open.is_empty() => format!("waits for its checklist: {}", open.join(", ")),
         Some(closed) => format!("waits for its schedule: {}", opens(closed)),
         None => format!("waits before the gate {}", gate.gate),
     }

@@ -11,7 +11,7 @@ use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, ShadowReportBody,
     StageBody, VerdictBody,
 };
-use super::{notices, render_contract, render_gate, render_why};
+use super::{notices, render_checklist, render_contract, render_gate, render_why};
 
 /// Most endpoints that a sentence tells of.
 const MOST_TOLD: usize = 3;
@@ -46,6 +46,11 @@ pub(super) fn rollout(rollout: &RolloutStatus) -> RolloutBody {
         revert_reason: rollout.revert_reason,
         message: standing(rollout),
         verdict: rollout.verdict.as_deref().map(verdict),
+        checklist: rollout
+            .checklist
+            .iter()
+            .map(|it| render_checklist::item(it, rollout))
+            .collect(),
         contract: rollout.contract.as_deref().map(render_contract::contract),
         shadow: rollout.shadow.as_ref().map(shadow),
         rolling: rollout.rolling.clone(),
@@ -87,7 +92,7 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::Paused => format!("{at}, paused"),
         RolloutPhase::AwaitingApproval => format!("{at}, which waits for an approval"),
         RolloutPhase::AwaitingGate => {
-            format!("{at}, which {}", render_gate::waits(rollout.gate.as_ref()))
+            format!("{at}, which {}", render_gate::waits(rollout))
         }
         RolloutPhase::AwaitingHealth => format!("{at}; {}", of_health(rollout)),
         RolloutPhase::Baking => format!("{at}, the last one before it is promoted"),
@@ -314,6 +319,9 @@ pub(super) fn sentence(what: &What) -> String {
         | What::RolloutGateRefused { .. }
         | What::RolloutAwaitingWindow { .. }
         | What::RolloutWindowWaived { .. }
+        | What::ChecklistOpen { .. }
+        | What::ChecklistTicked { .. }
+        | What::ChecklistPassed { .. }
         | What::RolloutSmokePassed { .. }
         | What::RolloutSmokeFailed { .. }) => of_wait(waiting).unwrap_or_default(),
         What::RolloutHeld { .. }
@@ -395,7 +403,9 @@ fn of_wait(what: &What) -> Option<String> {
         Some(format!("{gate} of stage {stage} opened"))
     } else if let What::RolloutGateRefused { gate, stage } = what {
         Some(format!("{gate} of stage {stage} refused"))
-    } else if let Some(sentence) = render_gate::sentence(what) {
+    } else if let Some(sentence) =
+        render_gate::sentence(what).or_else(|| render_checklist::sentence(what))
+    {
         Some(sentence)
     } else if let What::RolloutSmokePassed { backend, requests } = what {
         Some(format!(

@@ -8,7 +8,7 @@ use crate::judge::{
 use crate::model::Role;
 
 use super::wire::{EventBody, WhyBody};
-use super::{render, render_rollout};
+use super::{render, render_checklist, render_rollout};
 
 /// What is known of a rollout, by its events, oldest first.
 pub(super) fn why(rollout: &RolloutStatus, events: &[Event]) -> WhyBody {
@@ -26,6 +26,7 @@ pub(super) fn why(rollout: &RolloutStatus, events: &[Event]) -> WhyBody {
         Some(record) => lines.extend(judged(record)),
         None => lines.push("the judge has said nothing of it".to_owned()),
     }
+    lines.extend(render_checklist::lines(rollout));
     let done = decided.and_then(|event| event.what.actuation_us());
     if let Some(us) = done {
         lines.push(format!(

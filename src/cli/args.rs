@@ -260,6 +260,8 @@ pub(super) enum RolloutVerb {
     Resume(ActArgs),
     /// Let it pass a stage that waits for a person.
     Approve(ActArgs),
+    /// Tick an item of its checklist.
+    Check(CheckArgs),
     /// Give the candidate all of the traffic now.
     Promote(ActArgs),
     /// End it without blame: stable takes all, open sessions stay.
@@ -339,6 +341,20 @@ pub(super) struct ActArgs {
     /// Why; kept in the history.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
+}
+
+/// An item of a rollout's checklist.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The rollout's id, or the name of the route that it runs on.
+    #[arg(value_name = "ID")]
+    pub(super) rollout: RolloutName,
+    /// The item's name.
+    #[arg(value_name = "ITEM")]
+    pub(super) item: String,
+    /// What there is to note; a budget is let pass only with one.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) note: Option<String>,
 }
 
 /// What to switch back.

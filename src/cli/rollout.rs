@@ -5,7 +5,9 @@ use std::fmt::Write;
 use http::Method;
 
 use super::api::Api;
-use super::args::{ActArgs, ListArgs, RevertArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs};
+use super::args::{
+    ActArgs, CheckArgs, ListArgs, RevertArgs, RolloutName, RolloutVerb, StartArgs, WaitArgs,
+};
 use super::contract;
 use super::estimate;
 use super::failure::{Exit, Failure};
@@ -14,8 +16,8 @@ use super::replay;
 use super::wait;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{
-    ActBody, DecisionBody, RevertBody, RolloutAction, RolloutBody, RolloutState, RolloutsBody,
-    RouteBody, StageRequest, StartRolloutBody, VerdictBody, WeightsReply,
+    ActBody, CheckItemBody, DecisionBody, RevertBody, RolloutAction, RolloutBody, RolloutState,
+    RolloutsBody, RouteBody, StageRequest, StartRolloutBody, VerdictBody, WeightsReply,
 };
 use crate::model::RolloutId;
 
@@ -26,6 +28,7 @@ pub(super) async fn run(api: Api, verb: RolloutVerb, output: Output) -> Result<E
         RolloutVerb::Pause(args) => act(api, RolloutAction::Pause, args, output).await,
         RolloutVerb::Resume(args) => act(api, RolloutAction::Resume, args, output).await,
         RolloutVerb::Approve(args) => act(api, RolloutAction::Approve, args, output).await,
+        RolloutVerb::Check(args) => check(api, args, output).await,
         RolloutVerb::Promote(args) => act(api, RolloutAction::Promote, args, output).await,
         RolloutVerb::Abort(args) => act(api, RolloutAction::Abort, args, output).await,
         RolloutVerb::Revert(args) => revert(api, args, output).await,
@@ -100,6 +103,22 @@ async fn act(
         .map_err(|error| {
             error.failure(api.origin(), &format!("{} rollout {id}", action.as_str()))
         })?;
+    output.answer(&rollout, |rollout| text(rollout, ""))?;
+    Ok(Exit::Done)
+}
+
+async fn check(api: Api, args: CheckArgs, output: Output) -> Result<Exit, Failure> {
+    let id = find(&api, &args.rollout, Which::Running).await?;
+    let tried = format!("tick {} of rollout {id}", args.item);
+    let body = CheckItemBody {
+        item: args.item,
+        note: args.note,
+    };
+    let path = format!("/v1/rollouts/{id}/checklist");
+    let rollout: RolloutBody = api
+        .send(Method::POST, &path, &body)
+        .await
+        .map_err(|error| error.failure(api.origin(), &tried))?;
     output.answer(&rollout, |rollout| text(rollout, ""))?;
     Ok(Exit::Done)
 }
@@ -249,6 +268,19 @@ pub(super) fn text(rollout: &RolloutBody, indent: &str) -> String {
             words::percent(rollout.percent),
             words::span(spec.for_seconds),
             words::span(rollout.stage_elapsed_seconds),
+        );
+    }
+    let present = rollout
+        .checklist
+        .iter()
+        .filter(|_| !rollout.state.is_over());
+    for item in present {
+        let what = item.ask.as_ref().or(item.budget.as_ref());
+        let what = what.map(|what| format!(" ({what})")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{indent}  checklist, {}: {}{what} is {}",
+            item.part, item.item, item.state
         );
     }
     if let Some(contract) = &rollout.contract {

@@ -121,8 +121,6 @@ pub struct Control {
     pub(super) handover: Handover,
     /// Hooks at work for rollouts.
     pub(super) gates: Gates,
-    /// When weights come into force next.
-    pub(super) timetable: Timetable,
     pub(super) load: Option<Load>,
     /// Those who asked for a reload while one was under way.
     pub(super) load_again: Askers,
@@ -142,6 +140,8 @@ pub(super) struct Times {
     checkpoint: Instant,
     /// Before this no tick draws a status.
     show_after: Instant,
+    /// When weights come into force next.
+    pub(super) timetable: Timetable,
 }
 
 impl Times {
@@ -153,6 +153,7 @@ impl Times {
             second: now,
             checkpoint: now,
             show_after: now,
+            timetable: Timetable::new(),
         }
     }
 }

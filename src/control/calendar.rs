@@ -13,8 +13,8 @@ use crate::rollout::{Ask, Gate, Plan};
 
 use super::actor::Control;
 use super::author::Author;
-use super::change::Change;
-use super::command::{ActOnRollout, Punctuality, RolloutAction};
+use super::change::{Change, Draft};
+use super::command::{ActOnRollout, Punctuality, RolloutAction, StartRollout};
 use super::desired::Run;
 use super::error::ControlError;
 use super::event::What;
@@ -83,6 +83,20 @@ pub(super) fn gates_of(plan: &Plan) -> impl Iterator<Item = Gate> {
     gates.into_iter().filter(move |_| kept)
 }
 
+/// What is told of a start that regards no schedule, where there is one.
+pub(super) fn waived(asked: &StartRollout, plan: &Plan, id: RolloutId) -> Option<Draft> {
+    let ignores = asked.punctuality == Punctuality::Ignore && !plan.schedule.is_empty();
+    ignores.then(|| Draft {
+        route: Some(asked.route.clone()),
+        rollout: Some(id),
+        author: asked.author.clone(),
+        what: What::RolloutWindowWaived {
+            gate: None,
+            stage: None,
+        },
+    })
+}
+
 /// Why a rollout waits for its schedule, if it does. Windows are those of the file in force: one
 /// that it does not have any more neither opens nor closes anything.
 pub(super) fn closed(
@@ -146,34 +160,47 @@ impl CalendarLog {
 }
 
 impl Control {
-    /// Whether the calendar holds a rollout up before a gate; looked at once a second.
-    pub(super) fn keep_to_calendar(&mut self, route: &RouteName) -> Kept {
-        let Some(run) = self.run_of(route) else {
+    /// Whether anything but hooks holds a rollout up before a gate: first its checklist, then its
+    /// schedule. Looked at once a second.
+    pub(super) fn keep(&mut self, route: &RouteName) -> Kept {
+        let run = self.run_of(route).filter(|run| !run.state.is_paused());
+        let gate = run.and_then(|run| Some((run.id, run.state.asks()?)));
+        let Some((id, ask)) = gate else {
             return Kept::Free;
         };
-        let Some(ask) = run.state.asks().filter(|_| !run.state.is_paused()) else {
-            return Kept::Free;
-        };
-        let (id, now) = (run.id, Instant::now());
+        let now = Instant::now();
         if self.gates.resting.has(route, (id, ask), now) {
             return Kept::Held;
         }
+        let kept = match self.keep_to_checklist(route, ask) {
+            Kept::Free => self.keep_to_calendar(route, ask),
+            kept @ (Kept::Held | Kept::Noted) => kept,
+        };
+        if kept == Kept::Held {
+            self.gates.resting.add(route, (id, ask), now + LOOK_EVERY);
+        }
+        kept
+    }
+
+    fn keep_to_calendar(&mut self, route: &RouteName, ask: Ask) -> Kept {
+        let Some(run) = self.run_of(route) else {
+            return Kept::Free;
+        };
         let Some(closed) = closed(&self.config.spec().windows, run, self.moment().at) else {
             return Kept::Free;
         };
-        if run.calendar.told != Some(ask) {
-            let what = What::RolloutAwaitingWindow {
-                gate: ask.gate,
-                stage: number(ask.stage),
-                opens_at: closed.opens_at,
-                freeze: closed.freeze,
-            };
-            let told = |run: &mut Run| run.calendar.told = Some(ask);
-            self.write_down(route, Some(what), told, &Author::new("schedule", None));
-            return Kept::Noted;
+        if run.calendar.told == Some(ask) {
+            return Kept::Held;
         }
-        self.gates.resting.add(route, (id, ask), now + LOOK_EVERY);
-        Kept::Held
+        let what = What::RolloutAwaitingWindow {
+            gate: ask.gate,
+            stage: number(ask.stage),
+            opens_at: closed.opens_at,
+            freeze: closed.freeze,
+        };
+        let told = |run: &mut Run| run.calendar.told = Some(ask);
+        self.write_down(route, Some(what), told, &Author::new("schedule", None));
+        Kept::Noted
     }
 
     /// Writes something into what is kept of a rollout, and tells of it.
@@ -228,6 +255,7 @@ impl Ground<'_> {
     }
 }
 
-fn number(stage: usize) -> u32 {
+/// The number of a stage, from 1.
+pub(super) fn number(stage: usize) -> u32 {
     u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1)
 }

@@ -110,6 +110,19 @@ pub struct ActOnRollout {
     pub author: Author,
 }
 
+/// An item of a rollout's checklist to tick.
+#[derive(Clone, Debug)]
+pub struct CheckItem {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The item's name.
+    pub item: String,
+    /// Refuse unless this is the generation in force.
+    pub if_match: Option<Generation>,
+    /// Who ticks it; the reason is the note.
+    pub author: Author,
+}
+
 /// What can be done to a running rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -180,6 +193,7 @@ pub(super) enum Command {
     SetWeights(SetWeights, Reply<Changed>),
     StartRollout(Box<(StartRollout, Option<ContractReport>)>, Reply<Changed>),
     ActOnRollout(ActOnRollout, Reply<Changed>),
+    CheckItem(CheckItem, Reply<Changed>),
     RevertRoute(RevertRoute, Reply<Changed>),
     PushMetrics(PushMetrics, Reply<Pushed>),
     Reload(Author, Reply<ReloadReport>),

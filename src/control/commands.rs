@@ -48,6 +48,7 @@ impl Control {
             Command::PushMetrics(asked, reply) => self.take_in_metrics(&asked, reply),
             command @ (Command::SetWeights(..)
             | Command::StartRollout(..)
+            | Command::CheckItem(..)
             | Command::ActOnRollout(..)) => self.take_in_turn(command),
         }
     }
@@ -86,6 +87,11 @@ impl Control {
             }
             Command::ActOnRollout(asked, reply) => {
                 let planned = self.plan_act(&asked);
+                let id = asked.rollout;
+                self.submit_for(planned.map(|change| (change, Some(id))), reply);
+            }
+            Command::CheckItem(asked, reply) => {
+                let planned = self.ground().check_item(&asked);
                 let id = asked.rollout;
                 self.submit_for(planned.map(|change| (change, Some(id))), reply);
             }
@@ -167,6 +173,7 @@ pub(super) fn refuse(command: Command, error: ControlError) {
         Command::SetWeights(_, reply)
         | Command::StartRollout(_, reply)
         | Command::ActOnRollout(_, reply)
+        | Command::CheckItem(_, reply)
         | Command::RevertRoute(_, reply) => drop(reply.send(Err(error))),
         Command::PushMetrics(_, reply) => drop(reply.send(Err(error))),
         Command::Reload(_, reply) => drop(reply.send(Err(error))),

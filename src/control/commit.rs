@@ -203,11 +203,15 @@ impl Control {
         }
         self.desired = next;
         self.tools_from_now(&change.trials);
+        change
+            .trials
+            .keys()
+            .for_each(|route| self.mark_calls(route));
         let mut trials = change.trials;
         if let Some(file) = change.file {
             trials.extend(self.judged_anew(&file));
             self.config = file;
-            self.timetable.clear();
+            self.times.timetable.clear();
             self.keys.adopt(&self.config);
             self.loaded_at = Timestamp::now();
             self.refusal = None;

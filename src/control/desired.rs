@@ -12,6 +12,7 @@ use crate::rollout::{self, Plan, RollingReport, ShadowReport};
 
 use super::author::Author;
 use super::calendar::CalendarLog;
+use super::checklist::ChecklistLog;
 use super::contract::ContractReport;
 use super::hook_log::HookLog;
 use super::shares::{self, Weights};
@@ -101,6 +102,9 @@ pub(super) struct Run {
     /// What the calendar did.
     #[serde(default)]
     pub(super) calendar: CalendarLog,
+    /// What is known of its checklist.
+    #[serde(default)]
+    pub(super) checklist: ChecklistLog,
 }
 
 impl Run {

@@ -10,9 +10,11 @@ use crate::model::{
     AlertName, BackendName, Generation, HookName, Percent, PlanName, RevertReason, RolloutId,
     RouteName, Weight, WindowName,
 };
+use crate::rollout::spec::Part;
 use crate::rollout::{Gate, Plan, ShadowReport};
 
 use super::author::Author;
+use super::checklist::ItemRecord;
 use super::contract::ContractReport;
 use super::timestamp::Timestamp;
 use super::tool_record::{ToolsRecord, ToolsSince};
@@ -185,6 +187,30 @@ pub enum What {
         /// Number of the stage, from 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stage: Option<u32>,
+    },
+    /// A rollout waits before a gate for its checklist.
+    ChecklistOpen {
+        /// The part that is due.
+        part: Part,
+        /// Number of the stage to enter, of `during` and `post` of the one to leave, from 1.
+        stage: u32,
+        /// Every item of the part.
+        items: Vec<ItemRecord>,
+    },
+    /// A person ticked an item.
+    ChecklistTicked {
+        /// The item.
+        #[serde(flatten)]
+        entry: ItemRecord,
+    },
+    /// Every item that is due before a gate is done, or holds.
+    ChecklistPassed {
+        /// The part.
+        part: Part,
+        /// Number of the stage, from 1.
+        stage: u32,
+        /// Every item of the part.
+        items: Vec<ItemRecord>,
     },
     /// A rollout would have been switched back, but a hook has made that impossible: it is held until
     /// a person decides.
@@ -368,6 +394,9 @@ impl What {
             | Self::RolloutGateRefused { .. }
             | Self::RolloutAwaitingWindow { .. }
             | Self::RolloutWindowWaived { .. }
+            | Self::ChecklistOpen { .. }
+            | Self::ChecklistTicked { .. }
+            | Self::ChecklistPassed { .. }
             | Self::RolloutHeld { .. }
             | Self::HookStarted { .. }
             | Self::HookEnded { .. }
@@ -459,6 +488,9 @@ impl What {
             Self::RolloutGateRefused { .. } => "rollout_gate_refused",
             Self::RolloutAwaitingWindow { .. } => "rollout_awaiting_window",
             Self::RolloutWindowWaived { .. } => "rollout_window_waived",
+            Self::ChecklistOpen { .. } => "checklist_open",
+            Self::ChecklistTicked { .. } => "checklist_ticked",
+            Self::ChecklistPassed { .. } => "checklist_passed",
             Self::RolloutHeld { .. } => "rollout_held",
             Self::HookStarted { .. } => "hook_started",
             Self::HookEnded { .. } => "hook_ended",

@@ -46,6 +46,9 @@ pub(super) fn write(event: &Event, record: Option<&Record>) {
         | What::RolloutGateRefused { .. }
         | What::RolloutAwaitingWindow { .. }
         | What::RolloutWindowWaived { .. }
+        | What::ChecklistOpen { .. }
+        | What::ChecklistTicked { .. }
+        | What::ChecklistPassed { .. }
         | What::RolloutPaused
         | What::RolloutResumed
         | What::RolloutPromoted { .. }

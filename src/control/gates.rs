@@ -17,6 +17,7 @@ use super::actor::Control;
 use super::author::Author;
 use super::calendar::{Kept, Rests};
 use super::change::{Change, Draft};
+use super::checklist::CallMarks;
 use super::desired::{RouteState, Run};
 use super::errands::{About, points};
 use super::event::{Event, What};
@@ -41,6 +42,8 @@ pub(super) struct Gates {
     prepared: BTreeMap<RouteName, (RolloutId, Turn)>,
     /// Gates that the calendar was found to close a moment ago.
     pub(super) resting: Rests,
+    /// What the arms of routes had done when their stages began.
+    pub(super) call_marks: CallMarks,
     number: u64,
 }
 
@@ -78,6 +81,7 @@ impl Gates {
             at_work: BTreeMap::new(),
             prepared: BTreeMap::new(),
             resting: Rests::default(),
+            call_marks: CallMarks::new(),
             number: 0,
         }
     }
@@ -162,7 +166,7 @@ impl Control {
     }
 
     fn tend(&mut self, route: &RouteName) -> bool {
-        match self.keep_to_calendar(route) {
+        match self.keep(route) {
             Kept::Free => {}
             // A hook at work goes on, and what it says is kept.
             Kept::Held => return false,

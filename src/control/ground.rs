@@ -14,7 +14,8 @@ use super::adopt;
 use super::author::Author;
 use super::calendar::{self, CalendarLog};
 use super::change::{Change, Draft};
-use super::command::{ActOnRollout, Cooldown, Punctuality, Recipe, SetWeights, StartRollout};
+use super::checklist::{self, ChecklistLog};
+use super::command::{ActOnRollout, Cooldown, Recipe, SetWeights, StartRollout};
 use super::contract::{self, ContractReport};
 use super::desired::{Desired, RouteState, Run};
 use super::error::ControlError;
@@ -115,11 +116,7 @@ impl Ground<'_> {
         let contract = contract::admit(spec, (asked, &stable), contract)?;
         let number = self.desired.last_rollout.saturating_add(1);
         let id = RolloutId(number);
-        let ignores = asked.punctuality == Punctuality::Ignore && !plan.schedule.is_empty();
-        let waived = ignores.then_some(What::RolloutWindowWaived {
-            gate: None,
-            stage: None,
-        });
+        let waived = calendar::waived(asked, &plan, id);
         state.seed = number;
         state.reverted.remove(&asked.to);
         state.trusted.insert(stable.clone());
@@ -142,16 +139,12 @@ impl Ground<'_> {
             rolling: None,
             hooks: HookLog::default(),
             calendar: CalendarLog::new(asked.punctuality),
+            checklist: ChecklistLog::default(),
         }));
         let started = self.step(route, state, Step::Start, &asked.author);
         let mut change = started.map_err(|refusal| ControlError::Invalid(refusal.to_string()))?;
         change.last_rollout = Some(number);
-        change.drafts.extend(waived.map(|what| Draft {
-            route: Some(route.clone()),
-            rollout: Some(id),
-            author: asked.author.clone(),
-            what,
-        }));
+        change.drafts.extend(waived);
         Ok((change, id))
     }
 
@@ -337,6 +330,8 @@ impl Ground<'_> {
         plan.gates = gates::kept(&hooks).into_iter().collect();
         let of_schedule = calendar::gates_of(&plan).collect::<Vec<_>>();
         plan.gates.extend(of_schedule);
+        let of_checklist = checklist::gates_of(&plan).collect::<Vec<_>>();
+        plan.gates.extend(of_checklist);
         Ok((name, plan))
     }
 }

@@ -11,7 +11,8 @@ use crate::store::{Store, StoreReader};
 
 use super::author::Author;
 use super::command::{
-    ActOnRollout, Changed, Command, HistoryFilter, Reply, RevertRoute, SetWeights, StartRollout,
+    ActOnRollout, Changed, CheckItem, Command, HistoryFilter, Reply, RevertRoute, SetWeights,
+    StartRollout,
 };
 use super::contract::{AskContract, ContractReport, Inspector};
 use super::error::ControlError;
@@ -77,6 +78,11 @@ impl ControlHandle {
     pub async fn contract(&self, asked: AskContract) -> Result<ContractReport, ControlError> {
         let status = self.status();
         self.inspector.on_demand(&status, asked).await
+    }
+
+    /// Ticks an item of a rollout's checklist.
+    pub async fn check_item(&self, request: CheckItem) -> Result<Changed, ControlError> {
+        self.ask(|reply| Command::CheckItem(request, reply)).await
     }
 
     /// Pauses, resumes, approves, promotes, aborts or reverts a rollout.

@@ -29,6 +29,7 @@ mod blueprint;
 mod calendar;
 mod certificates;
 mod change;
+mod checklist;
 mod command;
 mod commands;
 mod commit;
@@ -85,8 +86,9 @@ pub use actor::Control;
 pub use author::Author;
 pub use calendar::Closed;
 pub use certificates::Certificates;
+pub use checklist::{ItemRecord, ItemState};
 pub use command::{
-    ActOnRollout, Changed, Cooldown, HistoryFilter, Punctuality, Recipe, RevertRoute,
+    ActOnRollout, Changed, CheckItem, Cooldown, HistoryFilter, Punctuality, Recipe, RevertRoute,
     RolloutAction, SetWeights, StartRollout,
 };
 pub use contract::{Acceptance, AskContract, ContractReport, ContractResult};

@@ -34,7 +34,6 @@ use super::shadowing::Shadowings;
 use super::standby::Standbys;
 use super::status::{Status, StoreHealth};
 use super::steps::Moment;
-use super::timed::Timetable;
 use super::timestamp::Timestamp;
 
 /// Commands that may wait for the actor.
@@ -176,7 +175,6 @@ pub(super) fn assemble<T>(
         queue: VecDeque::new(),
         handover: Handover::Here,
         gates: Gates::new(),
-        timetable: Timetable::new(),
         load: None,
         load_again: Vec::new(),
         loaded: None,

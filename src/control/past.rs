@@ -238,6 +238,7 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
         author: start.author,
         revert_reason,
         verdict: verdict.map(|record| Arc::new(*record)),
+        checklist: Vec::new(),
         contract,
         shadow,
         rolling: None,

@@ -15,6 +15,7 @@ use crate::upstream::Conditions;
 
 use super::calendar;
 use super::certificates::Certificates;
+use super::checklist;
 use super::desired::{Desired, RouteState, Run};
 use super::drains;
 use super::estimate::Mark;
@@ -365,6 +366,7 @@ impl Sitters<'_> {
             author: run.author.clone(),
             revert_reason: view.reason,
             verdict: run.record.clone().map(Arc::new),
+            checklist: checklist::standing(run),
             contract: run.contract.clone(),
             shadow: run.shadow.clone(),
             rolling: run.rolling.clone(),

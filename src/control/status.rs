@@ -16,6 +16,7 @@ use crate::tls::SectionFacts;
 
 use super::author::Author;
 use super::calendar::Closed;
+use super::checklist::ItemRecord;
 use super::contract::ContractReport;
 use super::estimate::Mark;
 use super::fitness::FitnessStatus;
@@ -303,6 +304,8 @@ pub struct RolloutStatus {
     pub revert_reason: Option<RevertReason>,
     /// What the judge last said, with its numbers.
     pub verdict: Option<Arc<Record>>,
+    /// Its checklist; of a rollout of the past the history alone has it.
+    pub checklist: Vec<ItemRecord>,
     /// What the candidate promised when it started, compared with what stable did.
     pub contract: Option<Arc<ContractReport>>,
     /// What copies of calls came to before it had any traffic.

@@ -61,7 +61,7 @@ impl Control {
             self.ledger.dirty = true;
             now
         });
-        let next = self.timetable.get(&spec.name);
+        let next = self.times.timetable.get(&spec.name);
         if next.is_some_and(|next| next.is_none_or(|next| SystemTime::from(now) < next)) {
             state.timed = Some(now);
             return None;
@@ -71,7 +71,7 @@ impl Control {
             state.timed = Some(now);
             let each = spec.schedule.iter();
             let next = each.filter_map(|entry| entry.at.next(&entry.timezone, now.into()));
-            self.timetable.insert(spec.name.clone(), next.min());
+            self.times.timetable.insert(spec.name.clone(), next.min());
         }
         due
     }

@@ -19,8 +19,8 @@ pub use admin_address::{AdminAddress, AdminAddressError};
 pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
 pub use name::{
-    AlertName, BackendName, HookName, MetricName, NameError, NotifierName, PlanName, RouteName,
-    TokenName, WindowName,
+    AlertName, BackendName, HookName, ItemName, MetricName, NameError, NotifierName, PlanName,
+    RouteName, TokenName, WindowName,
 };
 pub use outcome::{Outcome, OutcomeSet};
 pub use problems::Problems;

@@ -163,6 +163,10 @@ name! {
     AlertName
 }
 name! {
+    /// Name of an item of a checklist.
+    ItemName
+}
+name! {
     /// Name of a window: a time in which rollouts may begin their stages, or may not.
     WindowName
 }

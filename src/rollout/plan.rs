@@ -10,8 +10,8 @@ use crate::model::{HookName, Percent};
 
 use super::gate::Gate;
 use super::spec::{
-    InconclusiveSpec, MAX_BATCHES, PlanSpec, RefusedSpec, RollingSpec, ScheduleSpec, ShadowingSpec,
-    StandbySpec,
+    ChecklistSpec, InconclusiveSpec, MAX_BATCHES, PlanSpec, RefusedSpec, RollingSpec, ScheduleSpec,
+    ShadowingSpec, StandbySpec,
 };
 
 /// The recipe of a rollout. A rollout keeps the plan that it began with.
@@ -54,6 +54,9 @@ pub struct Plan {
     /// When a stage may begin, and the candidate be promoted.
     #[serde(default, skip_serializing_if = "ScheduleSpec::is_empty")]
     pub schedule: ScheduleSpec,
+    /// What is to be done or to hold along its rollouts.
+    #[serde(default, skip_serializing_if = "ChecklistSpec::is_empty")]
+    pub checklist: ChecklistSpec,
 }
 
 /// One step of a plan.
@@ -189,6 +192,7 @@ impl Plan {
             rolling: spec.rolling(),
             hooks: spec.hooks.clone(),
             schedule: spec.schedule.clone(),
+            checklist: spec.checklist.clone(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The `plans` section of the file.
 
+mod checklist;
 mod rolling;
 mod schedule;
 mod shadow;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::spec::JudgeSpec;
 use crate::model::{HookName, Percent, duration_text};
 
+pub use checklist::{Amount, BrokenSpec, BudgetSpec, ChecklistSpec, ItemSpec, MeasureSpec, Part};
 pub(in crate::rollout) use rolling::MAX_BATCHES;
 pub use rolling::{BatchSpec, RollingSpec};
 pub use schedule::ScheduleSpec;
@@ -90,6 +92,10 @@ pub struct PlanSpec {
     /// When its rollouts may begin a stage, and be promoted. Default: at any time.
     #[serde(default, skip_serializing_if = "ScheduleSpec::is_empty")]
     pub schedule: ScheduleSpec,
+    /// What is to be done or to hold before its rollouts begin, go on and are promoted. Default:
+    /// nothing.
+    #[serde(default, skip_serializing_if = "ChecklistSpec::is_empty")]
+    pub checklist: ChecklistSpec,
 }
 
 impl PlanSpec {
@@ -112,6 +118,10 @@ impl PlanSpec {
         problems.extend(shadow.map(|(path, message)| (format!("shadow.{path}"), message)));
         let rolling = self.rolling.iter().flat_map(RollingSpec::problems);
         problems.extend(rolling.map(|(path, message)| (format!("rolling.{path}"), message)));
+        let metrics = self.judge.metrics.iter();
+        let pushed: Vec<_> = metrics.map(|metric| metric.name.clone()).collect();
+        let checklist = self.checklist.problems(&pushed).into_iter();
+        problems.extend(checklist.map(|(path, message)| (format!("checklist.{path}"), message)));
         let judge = self.judge.problems().into_iter();
         problems.extend(judge.map(|(path, message)| (format!("judge.{path}"), message)));
         problems

@@ -35,6 +35,7 @@ mod bodies;
 mod callers;
 mod caps;
 mod changes;
+mod checklists;
 mod cli;
 mod contracts;
 mod crowds;

@@ -192,6 +192,8 @@ async fn every_call_is_for_those_whose_role_and_scope_allow_it() {
                 let not_yet = match endpoint.call {
                     // Nothing waits for a yes, and what a verdict is depends on what came before.
                     Call::Act(RolloutAction::Approve) => vec![409],
+                    // Its plan has no checklist.
+                    Call::CheckItem => vec![422, 400],
                     Call::Verdict | Call::RouteVerdict => vec![417, 425],
                     // The file names nobody who is told of anything.
                     Call::TestNotifier => vec![404],

@@ -37,11 +37,11 @@ pub use metrics::{MetricValueBody, PushBody, PushedBody, ValueBody};
 pub use notify::{AlertBody, NotifierBody, NotifierTestBody, NotifiersBody};
 pub use replay::{ReplayBody, ReplayedBody, SaidBody};
 pub use request::{
-    ActBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
+    ActBody, CheckItemBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,
 };
 pub use rollout::{
-    ArmEvidenceBody, CheckBody, ClosedBody, DecisionBody, GateBody, RolloutBody, RolloutState,
-    RolloutsBody, ShadowReportBody, StageBody, VerdictBody,
+    ArmEvidenceBody, CheckBody, ClosedBody, DecisionBody, GateBody, ItemBody, RolloutBody,
+    RolloutState, RolloutsBody, ShadowReportBody, StageBody, VerdictBody,
 };
 pub use status::{
     ArmBody, AuthBody, BackendBody, BackendsBody, CallersBody, CallsBody, JwksBody, Lifecycle,

@@ -117,6 +117,19 @@ pub struct ActBody {
     pub reason: Option<String>,
 }
 
+/// An item of a rollout's checklist to tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"item": "backup", "note": "of 9:00"}))]
+pub struct CheckItemBody {
+    /// Its name.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    pub item: String,
+    /// What there is to note, up to 1,024 bytes; a budget is let pass only with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
 /// What can be done to a rollout: the last part of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -72,6 +72,10 @@ pub struct RolloutBody {
     /// What the judge last said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictBody>,
+    /// Its checklist, the items of `during` for the present stage; empty for one of the past, whose
+    /// history has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checklist: Vec<ItemBody>,
     /// What the candidate promised when it started, compared with what stable did; only on MCP
     /// routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +120,41 @@ pub struct GateBody {
     /// How the plan's schedule holds it up; absent where that does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ClosedBody>,
+}
+
+/// An item of a rollout's checklist.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ItemBody {
+    /// `pre`, `during` or `post`.
+    pub part: String,
+    /// Its name.
+    pub item: String,
+    /// What a person has to see to; absent where it is a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<String>,
+    /// What has to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
+    /// `open`, `done` (ticked by a person), `met`, `broken`, or `unmeasured`, where a person is asked.
+    pub state: String,
+    /// Number of the stage that it is about, from 1; of `during` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u32>,
+    /// What was measured of the candidate: a part of one, seconds, a count, or a mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<f64>,
+    /// The same of stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<f64>,
+    /// Who ticked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// What they noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When that was said or measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// How a plan's schedule holds a rollout up.
