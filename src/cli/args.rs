@@ -1,5 +1,7 @@
 //! The words of the command line.
 
+mod check;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::model::duration_text;
 use crate::model::{
     BackendName, Generation, NotifierName, Percent, PlanName, RolloutId, RouteName, Weight,
 };
+
+pub(super) use check::CheckArgs;
 
 /// Ships a new version of a server safely, and switches back by itself when it is worse.
 #[derive(Debug, Parser)]
@@ -341,20 +345,6 @@ pub(super) struct ActArgs {
     /// Why; kept in the history.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
-}
-
-/// An item of a rollout's checklist.
-#[derive(Debug, Args)]
-pub(super) struct CheckArgs {
-    /// The rollout's id, or the name of the route that it runs on.
-    #[arg(value_name = "ID")]
-    pub(super) rollout: RolloutName,
-    /// The item's name.
-    #[arg(value_name = "ITEM")]
-    pub(super) item: String,
-    /// What there is to note; a budget is let pass only with one.
-    #[arg(long, value_name = "TEXT")]
-    pub(super) note: Option<String>,
 }
 
 /// What to switch back.

@@ -41,6 +41,7 @@ mod errands;
 mod error;
 mod estimate;
 mod event;
+mod event_kind;
 mod event_log;
 mod evidence;
 mod fitness;
