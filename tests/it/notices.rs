@@ -444,7 +444,7 @@ fn a_person_tries_a_notifier_and_sees_what_came_back() {
 
 #[test]
 fn every_event_that_there_is_can_be_asked_for() {
-    let source = include_str!("../../src/control/event.rs");
+    let source = include_str!("../../src/control/event_kind.rs");
     let kinds = source
         .split("pub fn kind(")
         .nth(1)
