@@ -7,7 +7,8 @@ use crate::support::gateway::{Gateway, run};
 use crate::support::routes::route;
 
 const PLANS: &str = "plans:\n  half: { stages: [{ percent: 50, for: 1h }] }\n  \
-                     brisk: { stages: [{ percent: 10, for: 1ms }, { percent: 50, for: 1ms }], inconclusive: advance }\n";
+                     brisk: { stages: [{ percent: 10, for: 1ms }, { percent: 50, for: 1ms }], inconclusive: advance,
+                     judge: { min_requests: 0 } }\n";
 
 fn start(gateway: &Gateway, plan: &str) -> String {
     let wanted = json!({ "to": "v2", "plan": plan });
