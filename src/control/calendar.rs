@@ -20,7 +20,7 @@ use super::error::ControlError;
 use super::event::What;
 use super::ground::Ground;
 use super::status::GateStatus;
-use super::steps::Stepped;
+use super::steps::{Stepped, number};
 use super::timestamp::Timestamp;
 
 /// Time between looks at the calendar for a rollout that waits for it.
@@ -253,9 +253,4 @@ impl Ground<'_> {
         let fresh = self.check_generation(asked.if_match);
         Some(fresh.map(|()| Change::of_step(route, state, stepped, &asked.author)))
     }
-}
-
-/// The number of a stage, from 1.
-pub(super) fn number(stage: usize) -> u32 {
-    u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1)
 }

@@ -205,7 +205,12 @@ impl Evidence {
 
     /// What the judge was told before it was asked last, as far back as that is kept.
     pub(super) fn recording(&self) -> Option<Recording> {
-        self.tape.as_ref().map(|tape| tape.cut(self.asked))
+        self.tape.clone().map(|tape| tape.cut(self.asked))
+    }
+
+    /// The same where no evidence comes after it: nothing is copied, since a revert waits for nothing.
+    pub(super) fn take_recording(&mut self) -> Option<Recording> {
+        self.tape.take().map(|tape| tape.cut(self.asked))
     }
 
     /// Once a second: tells the judge the time and what waits for its window to be over, and lets

@@ -128,40 +128,24 @@ impl Control {
             // Only persons are refused anything.
             return;
         };
-        self.keep_tape(route, &mut stepped);
         if stepped.goes_back() && self.is_irreversible(route) {
             if let Some(Finish::Reverted { reason }) = stepped.finish {
                 self.hold(route, reason);
             }
         } else if stepped.goes_back() {
-            self.go_back(
-                route,
-                state,
-                stepped,
-                Asked {
-                    author,
-                    reply: None,
-                    seen,
-                },
-            );
+            let evidence = self.evidence.get_mut(route);
+            stepped.keep_tape(evidence.and_then(Evidence::take_recording));
+            self.go_back(route, state, stepped, Asked::by_itself(author, seen));
         } else if !stepped.acts {
             self.tick_clock(route, state);
         } else if self.ledger.saving.is_none() {
+            // The judge goes on with the tape until the disk has the step.
+            let evidence = self.evidence.get(route);
+            stepped.keep_tape(evidence.and_then(Evidence::recording));
             let change = Change::of_step(route, state, stepped, &author);
             self.submit(change);
         }
         // Else the disk is busy: the same step is due again in a second.
-    }
-
-    /// Keeps what the judge was told with what came of it.
-    fn keep_tape(&self, route: &RouteName, stepped: &mut Stepped) {
-        let evidence = self.evidence.get(route).filter(|_| stepped.acts);
-        let Some(recording) = evidence.and_then(Evidence::recording).map(Arc::new) else {
-            return;
-        };
-        for what in &mut stepped.whats {
-            what.keep_tape(&recording);
-        }
     }
 
     /// Nothing but the rollout's clock has changed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::judge::Record;
+use crate::judge::{Record, Recording};
 use crate::model::{Percent, RevertReason, RolloutId};
 use crate::rollout::{
     self, Action, Event, Finish, Note, Refusal, ShadowReport, StageRole, TrialUse,
@@ -38,6 +38,16 @@ pub(super) struct Stepped {
 }
 
 impl Stepped {
+    /// Keeps what the judge was told with what came of it.
+    pub(super) fn keep_tape(&mut self, recording: Option<Recording>) {
+        let Some(recording) = recording.map(Arc::new) else {
+            return;
+        };
+        for what in &mut self.whats {
+            what.keep_tape(&recording);
+        }
+    }
+
     /// Whether stable got all of the traffic back: what waits for no disk.
     pub(super) fn goes_back(&self) -> bool {
         matches!(self.finish, Some(Finish::Reverted { .. } | Finish::Aborted))
@@ -165,7 +175,7 @@ fn has_begun(run: &Run, stage: usize) -> bool {
 }
 
 /// A stage's number for people, from 1.
-fn number(stage: usize) -> u32 {
+pub(super) fn number(stage: usize) -> u32 {
     u32::try_from(stage).unwrap_or(u32::MAX).saturating_add(1)
 }
 

@@ -68,11 +68,13 @@ impl Tape {
     }
 
     /// What is on it, for a verdict that was asked for at this time of the stage.
-    pub fn cut(&self, time: StageTime) -> Recording {
+    pub fn cut(self, time: StageTime) -> Recording {
+        let mut told = self.early;
+        told.extend(self.late);
         Recording {
             seen: self.judge.seen(),
-            judge: self.judge.clone(),
-            told: [&*self.early, &*self.late].concat(),
+            judge: self.judge,
+            told,
             over: time == StageTime::Over,
         }
     }
