@@ -8,7 +8,6 @@ use crate::model::OutcomeSet;
 use crate::notify::spec::{AlertKind, AlertSpec};
 use crate::notify::{NotifierStatus, Reading, Turn};
 use crate::proxy::Caps;
-use crate::proxy::spec::RouteSpec;
 
 /// Fewest calls that an error rate or a latency is told of.
 const ENOUGH_CALLS: u64 = 20;
@@ -54,8 +53,7 @@ impl Readings<'_> {
     ) -> Option<Reading> {
         let file = self.status.config.in_force.spec();
         let each = self.routes(spec).flat_map(|route| {
-            let counted = file.routes.iter().find(|it| it.name == route.name);
-            let bad = counted.map_or(OutcomeSet::BAD, RouteSpec::bad);
+            let bad = file.bad_outcomes(&route.name);
             let arms = route.arms.iter();
             arms.map(move |arm| (route, arm, bad))
         });

@@ -13,7 +13,8 @@ use crate::calendar::spec::WindowSpec;
 use crate::hooks::spec::HookSpec;
 use crate::listener::spec::ListenerSpec;
 use crate::model::{
-    AdminAddress, BackendName, HookName, NotifierName, PlanName, Problems, WindowName,
+    AdminAddress, BackendName, HookName, NotifierName, OutcomeSet, PlanName, Problems, RouteName,
+    WindowName,
 };
 use crate::notify::spec::{AlertSpec, NotifierSpec};
 use crate::proxy::spec::{ForwardingSpec, LimitsSpec, RouteSpec};
@@ -65,6 +66,14 @@ pub struct ConfigSpec {
     /// stages, or may not; at most 64. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub windows: BTreeMap<WindowName, WindowSpec>,
+}
+
+impl ConfigSpec {
+    /// Which outcomes count against the backends of a route; the default of one that is not there.
+    pub fn bad_outcomes(&self, route: &RouteName) -> OutcomeSet {
+        let spec = self.routes.iter().find(|spec| spec.name == *route);
+        spec.map_or(OutcomeSet::BAD, RouteSpec::bad)
+    }
 }
 
 /// Where the admin API listens, and who may ask it.

@@ -6,21 +6,20 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::model::{ItemName, MetricName, Outcome, OutcomeSet, RevertReason, Role, RouteName};
-use crate::proxy::spec::RouteSpec;
 use crate::rollout::spec::{BrokenSpec, BudgetSpec, ItemSpec, MeasureSpec, Part};
 use crate::rollout::{Ask, Event as Step, Gate, Phase, Plan};
 use crate::stats::{CallKey, CallSummary, Traffic};
 
 use super::actor::Control;
 use super::author::Author;
-use super::calendar::{Kept, number};
+use super::calendar::Kept;
 use super::change::Change;
 use super::command::CheckItem;
 use super::desired::Run;
 use super::error::ControlError;
 use super::event::What;
 use super::ground::Ground;
-use super::steps::Stepped;
+use super::steps::{Stepped, number};
 use super::timestamp::Timestamp;
 
 /// What both arms of a route had done when its stage began.
@@ -263,7 +262,7 @@ impl Control {
         let [stable, candidate] = if let MeasureSpec::Pushed(name) = &budget.metric {
             pushed(run, name)
         } else {
-            let bad = self.bad_of(route);
+            let bad = self.config.spec().bad_outcomes(route);
             let calls = self.calls_since(route, run);
             calls.map(|calls| counted(&calls, &budget.metric, bad))
         };
@@ -310,12 +309,6 @@ impl Control {
         self.gates
             .call_marks
             .extend(mark.map(|mark| (route.clone(), mark)));
-    }
-
-    fn bad_of(&self, route: &RouteName) -> OutcomeSet {
-        let mut routes = self.config.spec().routes.iter();
-        let spec = routes.find(|spec| spec.name == *route);
-        spec.map_or(OutcomeSet::BAD, RouteSpec::bad)
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::judge::{StageEstimate, Today, estimate};
 use crate::model::{BackendName, OutcomeSet, PlanName, RouteName};
-use crate::proxy::spec::RouteSpec;
 use crate::rollout::Plan;
 use crate::stats::{CallKey, CallSummary, Registry, Traffic};
 
@@ -89,7 +88,10 @@ pub(super) fn before_start(
     let (plan_name, plan) = plan_of(status, &asked)?;
     let seen = Seen::of(status, registry, route);
     let calls = seen.calls_of(&stable);
-    let error_rate = bad_part(&calls, bad_outcomes(status, &asked.route));
+    let error_rate = bad_part(
+        &calls,
+        status.config.in_force.spec().bad_outcomes(&asked.route),
+    );
     let today = Today {
         rate: seen.rate(),
         error_rate,
@@ -151,12 +153,6 @@ fn plan_of(status: &Status, asked: &AskEstimate) -> Result<(Option<PlanName>, Pl
         punctuality: Punctuality::Ignore,
         author: Author::new("estimate", None),
     })
-}
-
-fn bad_outcomes(status: &Status, route: &RouteName) -> OutcomeSet {
-    let mut routes = status.config.in_force.spec().routes.iter();
-    let spec = routes.find(|spec| spec.name == *route);
-    spec.map_or(OutcomeSet::BAD, RouteSpec::bad)
 }
 
 fn bad_part(calls: &CallSummary, bad: OutcomeSet) -> f64 {

@@ -272,18 +272,9 @@ impl Moment {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::judge::draws::draws;
 
-    /// A generator of numbers from 0 to 1, the same on each run.
-    fn draws(mut seed: u64) -> impl FnMut() -> f64 {
-        move || {
-            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut z = seed;
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-        }
-    }
+    use super::*;
 
     /// The highest e-value of one rollout of three stages with this true ratio of error rates.
     fn highest(ratio: f64, margin: f64, draw: &mut impl FnMut() -> f64) -> f64 {

@@ -214,6 +214,8 @@ impl ConnectGuard {
 
 #[cfg(test)]
 mod tests {
+    use crate::judge::draws::draws;
+
     use super::*;
 
     const PLANNED: Duration = Duration::from_mins(10);
@@ -224,16 +226,6 @@ mod tests {
             max_latency_p99: Some(Duration::from_secs(1)),
             guard_window: Duration::from_mins(5),
             ..Terms::default()
-        }
-    }
-
-    fn draws(mut seed: u64) -> impl FnMut() -> f64 {
-        move || {
-            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut z = seed;
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
         }
     }
 

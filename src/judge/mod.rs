@@ -13,6 +13,8 @@
 
 mod bets;
 mod deciding;
+#[cfg(test)]
+mod draws;
 mod estimate;
 mod guards;
 mod keys;
