@@ -402,10 +402,11 @@ impl Walk<'_> {
     }
 
     fn enter_stage(&mut self, index: usize) {
-        let before = self.state.percent(self.plan);
+        let (was, before) = (self.state.phase, self.state.percent(self.plan));
         self.enter(Phase::Stage { index });
         let percent = self.state.percent(self.plan);
-        if percent != before {
+        // Before the start people may have given the candidate a share of their own.
+        if percent != before || was == Phase::Pending {
             self.actions.push(Action::SetPercent(percent));
         }
         let trial = if self.plan.is_judged(index) {

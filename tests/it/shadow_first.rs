@@ -101,6 +101,20 @@ fn a_candidate_that_answers_like_stable_gets_traffic() {
 }
 
 #[test]
+fn a_share_that_the_candidate_had_by_hand_ends_with_the_start() {
+    let house = house(200);
+    let weights_of = json!({ "weights": { "v1": 90, "v2": 10 } });
+    let path = "/v1/routes/all/weights";
+    house.gateway.admin.put(path, &weights_of);
+    assert_eq!(weights(&house.gateway), (90.0, 10.0));
+
+    start(&house.gateway);
+
+    assert_eq!(weights(&house.gateway), (100.0, 0.0));
+    call(&house.gateway, 19);
+}
+
+#[test]
 fn one_that_answers_otherwise_is_reverted_before_any_traffic() {
     let house = house(404);
     let path = start(&house.gateway);

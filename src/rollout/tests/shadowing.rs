@@ -42,7 +42,8 @@ fn copies_come_before_traffic_and_after_the_standby() {
 fn a_candidate_that_answers_alike_gets_traffic_when_the_time_is_over() {
     let mut rollout = Rollout::started(&shadowed());
     assert_eq!(rollout.phase(), "shadowing");
-    assert!(!rollout.asked.iter().any(|it| percent_set(it).is_some()));
+    let shares: Vec<_> = rollout.asked.iter().filter_map(percent_set).collect();
+    assert_eq!(shares, [Percent::ZERO], "whatever it had before");
     assert_eq!(rollout.take(ALIKE, 99), Ok(vec![]));
     assert_eq!(
         rollout.take(Event::Tick, 100),
