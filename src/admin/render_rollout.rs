@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::control::{RolloutPhase, RolloutStatus, What};
 use crate::judge::{Record, Verdict};
 use crate::model::{BackendName, Weight};
-use crate::rollout::{EndpointState, ShadowReport};
+use crate::rollout::{EndpointReport, EndpointState, ShadowReport};
 
 use super::wire::{
     ArmEvidenceBody, CheckBody, DecisionBody, RolloutBody, RolloutState, ShadowReportBody,
@@ -94,6 +94,9 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
         RolloutPhase::AwaitingGate => {
             format!("{at}, which {}", render_gate::waits(rollout))
         }
+        RolloutPhase::AwaitingHealth if rollout.gate.is_some() && waiting(rollout).is_empty() => {
+            format!("{at}, which {}", render_gate::waits(rollout))
+        }
         RolloutPhase::AwaitingHealth => format!("{at}; {}", of_health(rollout)),
         RolloutPhase::Baking => format!("{at}, the last one before it is promoted"),
         RolloutPhase::Standby => {
@@ -134,9 +137,7 @@ fn shadow(report: &ShadowReport) -> ShadowReportBody {
 
 /// A part of a sentence on the endpoints that are waited for.
 fn of_health(rollout: &RolloutStatus) -> String {
-    let endpoints = rollout.rolling.iter().flat_map(|it| &it.endpoints);
-    let waiting = endpoints.filter(|known| known.state == EndpointState::Waiting);
-    let each = waiting.take(MOST_TOLD).map(|known| {
+    let each = waiting(rollout).into_iter().take(MOST_TOLD).map(|known| {
         let failure = known
             .failure
             .as_deref()
@@ -152,6 +153,13 @@ fn of_health(rollout: &RolloutStatus) -> String {
         return "waits for health checks".to_owned();
     }
     format!("waits for health checks: {}", each.join("; "))
+}
+
+/// The endpoints that are waited for.
+fn waiting(rollout: &RolloutStatus) -> Vec<&EndpointReport> {
+    let reports = rollout.rolling.iter();
+    let each = reports.flat_map(|report| report.of(EndpointState::Waiting));
+    each.collect()
 }
 
 /// One sentence on what copies came to.

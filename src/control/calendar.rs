@@ -104,7 +104,7 @@ pub(super) fn closed(
     run: &Run,
     now: Timestamp,
 ) -> Option<Closed> {
-    let ask = run.state.asks()?;
+    let ask = due(run)?;
     let schedule = &run.plan.schedule;
     if schedule.is_empty() || run.calendar.lets_pass(ask) {
         return None;
@@ -136,12 +136,27 @@ pub(super) fn gate(
     run: &Run,
     now: Timestamp,
 ) -> Option<GateStatus> {
-    let ask = run.state.asks()?;
-    Some(GateStatus {
+    let ask = due(run)?;
+    let closed = closed(windows, run, now);
+    // One that was passed is there again only if it has closed.
+    let is_there = run.state.asks().is_some() || closed.is_some();
+    is_there.then(|| GateStatus {
         gate: ask.gate.as_str(),
         stage: number(ask.stage),
-        closed: closed(windows, run, now),
+        closed,
     })
+}
+
+/// The gate that the calendar has to do with: the one that is waited before, and the one before a
+/// stage whose endpoints have yet to become healthy, since that takes a time in which a window may
+/// close.
+fn due(run: &Run) -> Option<Ask> {
+    let awaited = |stage| Ask {
+        gate: Gate::PreStage,
+        stage,
+    };
+    let asked = run.state.asks();
+    asked.or_else(|| run.state.awaits_health().map(awaited))
 }
 
 impl CalendarLog {
@@ -180,6 +195,14 @@ impl Control {
             self.gates.resting.add(route, (id, ask), now + LOOK_EVERY);
         }
         kept
+    }
+
+    /// Whether the calendar holds a rollout up whose next stage's endpoints are healthy. Not to be
+    /// asked while something is being written.
+    pub(super) fn keeps_batch(&mut self, route: &RouteName) -> bool {
+        let run = self.run_of(route).filter(|run| !run.state.is_paused());
+        let ask = run.and_then(due);
+        ask.is_some_and(|ask| self.keep_to_calendar(route, ask) != Kept::Free)
     }
 
     fn keep_to_calendar(&mut self, route: &RouteName, ask: Ask) -> Kept {
@@ -239,7 +262,7 @@ impl Ground<'_> {
         let mut state = self.desired.routes.get(route)?.clone();
         let run = state.run.as_deref_mut()?;
         let is_about_it = asked.action == RolloutAction::Approve && !run.state.is_paused();
-        let ask = run.state.asks().filter(|_| is_about_it)?;
+        let ask = due(run).filter(|_| is_about_it)?;
         closed(&self.config.spec().windows, run, self.moment.at)?;
         run.calendar.waived = Some(ask);
         let stepped = Stepped {

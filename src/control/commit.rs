@@ -250,6 +250,10 @@ impl Control {
             let state = desired.routes.get(route);
             state.is_some_and(|state| state.running().is_some())
         });
+        self.rollings
+            .retain(|route| self.evidence.contains_key(route));
+        self.standbys
+            .retain(|route| self.evidence.contains_key(route));
         let routes = self.config.spec().routes.iter();
         for spec in routes {
             let state = desired.routes.get(&spec.name);

@@ -243,6 +243,7 @@ impl Control {
         self.evidence.remove(route);
         self.shadowings.forget(route);
         self.rollings.forget(route);
+        self.standbys.retain(|other| other != route);
         self.begin_turn(route, asked.seen);
         self.publish();
         let taken_us = u64::try_from(asked.seen.elapsed().as_micros()).unwrap_or(u64::MAX);

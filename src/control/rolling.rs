@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::model::{BackendName, RevertReason, RolloutId, RouteName};
 use crate::rollout::spec::RollingSpec;
-use crate::rollout::{EndpointState, Event as Step, Part, Report, RollingFinding, RollingReport};
+use crate::rollout::{Event as Step, Part, Report, RollingFinding, RollingReport};
 use crate::upstream::Conditions;
 use crate::upstream::health::look_at;
 use crate::upstream::spec::{BackendSpec, EndpointUrl};
@@ -67,6 +67,11 @@ impl Rollings {
     pub(super) fn forget(&mut self, route: &RouteName) {
         self.routes.remove(route);
     }
+
+    /// The rollouts of all other routes are over.
+    pub(super) fn retain(&mut self, runs: impl Fn(&RouteName) -> bool) {
+        self.routes.retain(|route, _| runs(route));
+    }
 }
 
 impl Run {
@@ -87,14 +92,16 @@ impl Run {
         starts || self.state.is_on_standby(&self.plan)
     }
 
-    fn has_failed(&self, endpoint: &EndpointUrl) -> bool {
+    /// Whether an endpoint of its candidate has passed its checks, and not failed since.
+    fn has_taken_over(&self, endpoint: &EndpointUrl) -> bool {
         let report = self.rolling.as_ref();
-        report.is_some_and(|report| report.has_failed(&endpoint.to_string()))
+        report.is_some_and(|report| report.is_healthy(&endpoint.to_string()))
     }
 }
 
 /// Places of the endpoints of a backend that take new traffic, where not all of them do: of the
-/// candidate those that have taken over, of stable those that have not been taken over from.
+/// candidate those that have taken over, of stable those that have not been taken over from. One
+/// that a new file brings takes some once it is healthy, too.
 pub(super) fn takers(
     state: &RouteState,
     backend: &BackendName,
@@ -104,13 +111,14 @@ pub(super) fn takers(
     let part = run.state.endpoints(&run.plan)?;
     let all = spec.endpoints.len();
     if *backend == run.stable {
-        return Some((part.replaced(all)..all).collect());
+        let percent = run.state.percent(&run.plan);
+        return Some((part.replaced(all, percent)..all).collect());
     }
     if *backend != run.candidate {
         return None;
     }
     let first = spec.endpoints.iter().take(part.of(all)).enumerate();
-    let well = first.filter(|(_, url)| !run.has_failed(url));
+    let well = first.filter(|(_, url)| run.has_taken_over(url));
     let well: Vec<usize> = well.map(|(place, _)| place).collect();
     if well.is_empty() {
         return Some((0..part.of(all)).collect());
@@ -154,37 +162,52 @@ impl Control {
         }
         known.follow(&wanted, &asker);
         let mut report = run.rolling.take().unwrap_or_default();
-        let failed = known.read_on(&mut report, (&wanted, run.state.is_paused()), &spec, seen);
+        let before = report.clone();
+        known.read_on(&mut report, (&wanted, run.state.is_paused()), &spec, seen);
         let finding = report.finding(&spec);
+        let (failed, is_same) = (report.failed_since(&before), report.stands_as(&before));
         run.rolling = Some(report);
         let is_awaited = run.state.awaits_health().is_some();
         let (id, candidate) = (run.id, run.candidate.clone());
+        if !is_same {
+            // Other endpoints take traffic from now on.
+            self.ledger.dirty = true;
+            self.publish();
+        }
         self.tell_of_failed(route, (id, &candidate), failed);
+        self.follow_finding(route, (finding, is_awaited), seen);
+    }
+
+    /// Lets the rollout take the step that follows from how its endpoints are.
+    fn follow_finding(
+        &mut self,
+        route: &RouteName,
+        (finding, is_awaited): (RollingFinding, bool),
+        seen: Instant,
+    ) {
         let author = Author::new("rolling", None);
         match finding {
             RollingFinding::TooManyFailed => {
                 let back = Step::Revert(RevertReason::HealthCheckFailed);
                 self.step(route, back, author, seen);
             }
-            RollingFinding::Ready if is_awaited => {
-                self.step(route, Step::Report(Report::Ready), author, seen);
+            RollingFinding::Ready if is_awaited && self.ledger.saving.is_none() => {
+                if !self.keeps_batch(route) {
+                    self.step(route, Step::Report(Report::Ready), author, seen);
+                }
             }
+            // What is not taken now is taken at the next look.
             RollingFinding::Ready | RollingFinding::Waiting => {}
         }
     }
 
-    /// Endpoints have failed: they take no traffic from now on.
+    /// Tells of endpoints that have failed.
     fn tell_of_failed(
         &mut self,
         route: &RouteName,
         (rollout, candidate): (RolloutId, &BackendName),
         failed: Vec<(String, String)>,
     ) {
-        if failed.is_empty() {
-            return;
-        }
-        self.ledger.dirty = true;
-        self.publish();
         for (endpoint, why) in failed {
             self.tell(Draft {
                 route: Some(route.clone()),
@@ -226,19 +249,16 @@ impl Rolling {
         }
     }
 
-    /// Adds what is new to a report; which endpoints have failed by it, and why.
+    /// Adds what is new to a report.
     fn read_on(
         &mut self,
         report: &mut RollingReport,
         (wanted, is_paused): (&[EndpointUrl], bool),
         spec: &RollingSpec,
         now: Instant,
-    ) -> Vec<(String, String)> {
+    ) {
         let names: Vec<_> = wanted.iter().map(ToString::to_string).collect();
         report.follow(names.iter().map(String::as_str));
-        let failed = |report: &RollingReport| report.of(EndpointState::Failed).count();
-        let before = failed(report);
-        let had_failed = report.clone();
         for (name, url) in names.iter().zip(wanted) {
             let Some(watch) = self.watches.get_mut(url) else {
                 continue;
@@ -252,18 +272,6 @@ impl Rolling {
         if !is_paused {
             report.wait(went_by, spec);
         }
-        if failed(report) == before {
-            return Vec::new();
-        }
-        let new = report.of(EndpointState::Failed);
-        let new = new.filter(|known| !had_failed.has_failed(&known.endpoint));
-        new.map(|known| {
-            (
-                known.endpoint.clone(),
-                known.failure.clone().unwrap_or_default(),
-            )
-        })
-        .collect()
     }
 }
 

@@ -29,6 +29,13 @@ use super::event::What;
 #[derive(Debug, Default)]
 pub(super) struct Standbys(BTreeMap<RouteName, Standby>);
 
+impl Standbys {
+    /// The rollouts of all other routes are over.
+    pub(super) fn retain(&mut self, runs: impl Fn(&RouteName) -> bool) {
+        self.0.retain(|route, _| runs(route));
+    }
+}
+
 /// A candidate on standby.
 #[derive(Debug)]
 struct Standby {

@@ -76,6 +76,9 @@ pub struct Stage {
     pub endpoints: Option<Part>,
 }
 
+/// What a percent, which is told to a hundredth, makes a part of a hundred endpoints smaller at most.
+const ROUNDING: f64 = 0.01;
+
 /// So many of so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
@@ -92,10 +95,13 @@ impl Part {
         part.div_ceil(self.of.max(1)).min(number)
     }
 
-    /// The same part of another number, rounded down, with one left over.
-    pub fn replaced(self, number: usize) -> usize {
+    /// The same part of another number, rounded down, but no larger a part than `percent`, and with
+    /// one left over: what is left bears the rest of the traffic.
+    pub fn replaced(self, number: usize, percent: Percent) -> usize {
         let part = number.saturating_mul(self.taken) / self.of.max(1);
-        part.min(number.saturating_sub(1))
+        // A third is 33.33 percent, and of three endpoints it is one.
+        let borne = (number as f64 * percent.fraction() + ROUNDING) as usize;
+        part.min(borne).min(number.saturating_sub(1))
     }
 }
 

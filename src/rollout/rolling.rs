@@ -115,10 +115,34 @@ impl RollingReport {
         }
     }
 
-    /// Whether an endpoint has failed.
-    pub fn has_failed(&self, endpoint: &str) -> bool {
+    /// Whether an endpoint has passed enough checks, and not failed since.
+    pub fn is_healthy(&self, endpoint: &str) -> bool {
+        self.state_of(endpoint) == Some(EndpointState::Healthy)
+    }
+
+    /// The endpoints that have failed since it was like this, and why.
+    pub fn failed_since(&self, before: &Self) -> Vec<(String, String)> {
+        let failed = self.of(EndpointState::Failed);
+        let new = failed
+            .filter(|known| before.state_of(&known.endpoint) != Some(EndpointState::Failed))
+            .map(|known| (known.endpoint.clone(), known.failure.clone()));
+        new.map(|(endpoint, why)| (endpoint, why.unwrap_or_default()))
+            .collect()
+    }
+
+    /// Whether the same endpoints are healthy as when it was like this.
+    pub fn stands_as(&self, before: &Self) -> bool {
+        let healthy = |report: &Self| -> Vec<String> {
+            let each = report.of(EndpointState::Healthy);
+            each.map(|known| known.endpoint.clone()).collect()
+        };
+        healthy(self) == healthy(before)
+    }
+
+    fn state_of(&self, endpoint: &str) -> Option<EndpointState> {
         let mut endpoints = self.endpoints.iter();
-        endpoints.any(|it| it.endpoint == endpoint && it.state == EndpointState::Failed)
+        let known = endpoints.find(|it| it.endpoint == endpoint);
+        known.map(|known| known.state)
     }
 
     /// The endpoints that stand so.
@@ -207,13 +231,17 @@ mod tests {
 
         report.wait(Duration::from_secs(1), &strict);
 
-        assert!(report.has_failed("c") && !report.has_failed("a"));
+        let failed = |report: &RollingReport| -> Vec<String> {
+            let each = report.of(EndpointState::Failed);
+            each.map(|known| known.endpoint.clone()).collect()
+        };
+        assert_eq!(failed(&report), ["c"]);
         assert_eq!(report.finding(&strict), RollingFinding::TooManyFailed);
         assert_eq!(report.finding(&patient), RollingFinding::Ready);
         for _ in 0..5 {
             report.note("c", Ok(()), &strict);
         }
-        assert!(report.has_failed("c"));
+        assert_eq!(failed(&report), ["c"]);
     }
 
     #[test]

@@ -70,6 +70,11 @@ fn config(urls: [&[String]; 2], protocol: &str, rolling: &str) -> String {
 
 /// Three endpoints each; the third of v2's is not well where that is wanted.
 fn house(rolling: &str, is_well: [bool; 3]) -> House {
+    house_of(rolling, is_well, "")
+}
+
+/// The same with a plan of which more is said.
+fn house_of(rolling: &str, is_well: [bool; 3], more: &str) -> House {
     let v1: Vec<_> = (0..3).map(|_| Server::start("v1")).collect();
     let v2: Vec<_> = (0..3).map(|_| Server::start("v2")).collect();
     for (server, is_well) in v2.iter().zip(is_well) {
@@ -80,7 +85,7 @@ fn house(rolling: &str, is_well: [bool; 3]) -> House {
     };
     let rolling = format!("health_interval: 100ms, {rolling}");
     let text = config([&urls(&v1), &urls(&v2)], "http", &rolling);
-    let text = text.replace("kind: tcp, interval: 1h", "path: /health, interval: 1h");
+    let text = text.replace("kind: tcp, interval: 1h", "path: /health, interval: 1h") + more;
     let gateway = Gateway::start(&text);
     House { v1, v2, gateway }
 }
@@ -295,4 +300,71 @@ fn sessions_stay_at_endpoints_that_were_taken_over_from() {
     assert_eq!(before, after);
     let mut new = (0..40).map(|_| McpClient::open(gateway.address, "/mcp").call_text("whoami"));
     assert!(new.all(|at| at == "v1b" || at == "v2a"));
+}
+
+#[test]
+fn an_endpoint_that_a_new_file_brings_takes_traffic_once_it_is_healthy() {
+    let house = house("batch: 3, for: 1h, healthy_threshold: 1", [true; 3]);
+    let path = house.start();
+    house.call_until(&path, "running", Some(1));
+    let fourth = Server::start("v2");
+    fourth.set_well(false);
+    let third = format!("{:?}", house.v2[2].backend.url());
+    let both = format!("{third}, {:?}", fourth.backend.url());
+
+    house.gateway.rewrite_in(&third, &both);
+
+    let of_fourth = |seen: &Value| seen["rolling"]["endpoints"][3].clone();
+    house.gateway.admin.wait_for(&path, |seen| {
+        of_fourth(seen)["failure"].is_string().then_some(())
+    });
+    assert_eq!(house.takers().1, [true; 3]);
+    assert_eq!(fourth.calls(), 0);
+    fourth.set_well(true);
+    house.gateway.admin.wait_for(&path, |seen| {
+        (of_fourth(seen)["state"] == "healthy").then_some(())
+    });
+    house.call(200);
+    assert!(fourth.calls() > 0);
+}
+
+#[test]
+fn a_batch_that_becomes_healthy_in_a_freeze_waits_for_its_end() {
+    let hardly = "{ open: '0 0 29 2 *', for: 1m }";
+    let more = format!("    schedule: {{ freeze: [w] }}\nwindows: {{ w: {hardly} }}\n");
+    let house = house_of("for: 0s, healthy_threshold: 1", [true, false, true], &more);
+    let path = house.start();
+    house.call_until(&path, "awaiting_health", Some(1));
+    house
+        .gateway
+        .rewrite_in(hardly, "{ open: '* * * * *', for: 1h }");
+
+    house.v2[1].set_well(true);
+
+    let seen = house.gateway.admin.wait_for(&path, |seen| {
+        let is_well = seen["rolling"]["endpoints"][1]["state"] == "healthy";
+        let is_closed = seen["gate"]["schedule"]["freeze"] == "w";
+        (is_well && is_closed).then(|| seen.clone())
+    });
+    assert_eq!(seen["gate"]["gate"], "pre_stage", "{seen:#}");
+    assert_eq!(seen["gate"]["stage"], 2, "{seen:#}");
+    let told = house.gateway.admin.wait_for("/v1/history", |history| {
+        let mut events = history["events"].as_array().expect("events").iter();
+        events
+            .find(|event| event["kind"] == "rollout_awaiting_window")
+            .cloned()
+    });
+    assert_eq!(told["details"]["freeze"], "w", "{told:#}");
+    let seen = house.gateway.admin.get(&path);
+    assert_eq!(seen["state"], "awaiting_health", "{seen:#}");
+    let message = seen["message"].as_str().unwrap();
+    assert!(message.contains("in the freeze window w"), "{message}");
+    assert_eq!(house.takers().1, [true, false, false]);
+
+    let approve = format!("{path}/approve");
+    house.gateway.admin.post(&approve, &json!({}));
+    house
+        .gateway
+        .admin
+        .wait_for(&path, |seen| (seen["stage"] == 2).then_some(()));
 }

@@ -11,8 +11,8 @@ use crate::model::{Problems, duration_text, number_or_text};
 /// How the candidate's endpoints take over from stable's, batch by batch.
 ///
 /// In each stage so many more endpoints of the candidate take new traffic, the first ones in the order
-/// of the file, and its percent is their part of all of its endpoints. As many of stable's take no
-/// new traffic any more; they are left as they are, so that the way back is at once.
+/// of the file, and its percent is their part of all of its endpoints. As large a part of stable's
+/// takes no new traffic any more; they are left as they are, so that the way back is at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollingSpec {

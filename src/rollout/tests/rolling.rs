@@ -63,9 +63,26 @@ fn parts_of_another_number_leave_stable_something() {
 
     assert_eq!([1, 2, 3].map(|taken| part(taken).of(6)), [2, 4, 6]);
     assert_eq!([1, 2, 3].map(|taken| part(taken).of(2)), [1, 2, 2]);
-    assert_eq!([1, 2, 3].map(|taken| part(taken).replaced(3)), [1, 2, 2]);
-    assert_eq!([1, 2, 3].map(|taken| part(taken).replaced(1)), [0, 0, 0]);
-    assert_eq!([1, 2, 3].map(|taken| part(taken).replaced(2)), [0, 1, 1]);
+    let replaced = |taken: usize, number| {
+        let share = (taken as f64 * 100.0 / 3.0).min(95.0);
+        part(taken).replaced(number, percent(share))
+    };
+    assert_eq!([1, 2, 3].map(|taken| replaced(taken, 3)), [1, 2, 2]);
+    assert_eq!([1, 2, 3].map(|taken| replaced(taken, 1)), [0, 0, 0]);
+    assert_eq!([1, 2, 3].map(|taken| replaced(taken, 2)), [0, 1, 1]);
+    assert_eq!([1, 2, 3].map(|taken| replaced(taken, 99)), [33, 66, 94]);
+}
+
+#[test]
+fn what_is_left_of_stable_bears_the_hold_back() {
+    let all = Part {
+        taken: 100,
+        of: 100,
+    };
+
+    assert_eq!(all.replaced(100, percent(95.0)), 95);
+    assert_eq!(all.replaced(100, percent(50.0)), 50);
+    assert_eq!(all.replaced(3, percent(50.0)), 1);
 }
 
 #[test]
