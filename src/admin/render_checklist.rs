@@ -28,9 +28,13 @@ pub(super) fn item(entry: &ItemRecord, rollout: &RolloutStatus) -> ItemBody {
 
 /// The items that keep a gate closed.
 pub(super) fn open(rollout: &RolloutStatus, gate: &GateStatus) -> Vec<String> {
+    let index = usize::try_from(gate.stage)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
+    let plan = rollout.plan.as_ref();
     let part = match gate.gate {
         "confirm_start" => "pre",
-        "confirm_advance" => "during",
+        "confirm_advance" if plan.is_some_and(|plan| plan.is_judged(index)) => "during",
         "pre_promote" => "post",
         _ => return Vec::new(),
     };
@@ -80,7 +84,7 @@ pub(super) fn sentence(what: &What) -> Option<String> {
         Some(format!(
             "rollout waits for its checklist at stage {stage}: {open}"
         ))
-    } else if let What::ChecklistTicked { entry } = what {
+    } else if let What::ChecklistTicked { item: entry } = what {
         Some(in_words(entry))
     } else if let What::ChecklistPassed { part, stage, items } = what {
         let part = part.as_str();

@@ -199,6 +199,7 @@ impl Control {
         }
         let passes = looked.iter().all(|entry| entry.state.passes());
         if told && !passes {
+            self.write_in_place(route, looked);
             return Kept::Held;
         }
         let items = looked.clone();
@@ -223,7 +224,7 @@ impl Control {
         Kept::Noted
     }
 
-    /// Keeps what was measured with a rollout that is about to be reverted by it.
+    /// Keeps what was measured with a rollout, for people to see; it gets to disk with the next write.
     fn write_in_place(&mut self, route: &RouteName, looked: Vec<ItemRecord>) {
         let state = self.desired.routes.get_mut(route);
         if let Some(run) = state.and_then(|state| state.run.as_deref_mut()) {
@@ -263,8 +264,9 @@ impl Control {
             pushed(run, name)
         } else {
             let bad = self.config.spec().bad_outcomes(route);
+            let least = run.plan.terms.min_requests;
             let calls = self.calls_since(route, run);
-            calls.map(|calls| counted(&calls, &budget.metric, bad))
+            calls.map(|calls| counted(&calls, &budget.metric, (bad, least)))
         };
         let holds = candidate.and_then(|candidate| budget.holds(candidate, stable));
         ItemRecord {
@@ -312,13 +314,17 @@ impl Control {
     }
 }
 
-/// One measure of an arm's calls; `None` without any.
-fn counted(calls: &CallSummary, measure: &MeasureSpec, bad: OutcomeSet) -> Option<f64> {
+/// One measure of an arm's calls; `None` of fewer than `least`, which tell nothing of a share or a time.
+fn counted(
+    calls: &CallSummary,
+    measure: &MeasureSpec,
+    (bad, least): (OutcomeSet, u64),
+) -> Option<f64> {
     let total = calls.total();
     let quantile = |at: f64| calls.latency.quantile(at).map(|time| time.as_secs_f64());
     match measure {
         MeasureSpec::Calls => Some(total as f64),
-        MeasureSpec::ErrorRate if total == 0 => None,
+        _ if total < least.max(1) => None,
         MeasureSpec::ErrorRate => {
             let outcomes = Outcome::ALL.into_iter().filter(|it| bad.contains(*it));
             let failed: u64 = outcomes.map(|outcome| calls.count(outcome)).sum();
@@ -368,9 +374,10 @@ impl Ground<'_> {
         };
         let (part, item) = found(&run.plan, asked)?;
         let present = stage_of(part, run);
-        if part == Part::During && present.is_none() {
+        if part == Part::During && !run.state.is_judged(&run.plan) {
             let name = &item.name;
-            let message = format!("`{name}` is ticked in each stage, and none has begun");
+            let message =
+                format!("`{name}` is ticked in each stage with traffic, and it is in none");
             return Err(ControlError::Invalid(message));
         }
         let entry = ItemRecord {
@@ -383,7 +390,7 @@ impl Ground<'_> {
         run.checklist.note(entry.clone());
         let stepped = Stepped {
             rollout: Some(id),
-            whats: vec![What::ChecklistTicked { entry }],
+            whats: vec![What::ChecklistTicked { item: entry }],
             ..Stepped::default()
         };
         Ok(Change::of_step(route, state, stepped, &asked.author))

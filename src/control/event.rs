@@ -200,8 +200,7 @@ pub enum What {
     /// A person ticked an item.
     ChecklistTicked {
         /// The item.
-        #[serde(flatten)]
-        entry: ItemRecord,
+        item: ItemRecord,
     },
     /// Every item that is due before a gate is done, or holds.
     ChecklistPassed {

@@ -1,6 +1,7 @@
 //! Checklists along a rollout: ticked by persons, measured by the gateway, kept over a restart.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -16,11 +17,16 @@ struct House {
 
 /// A gateway whose plan `p` has one stage without a time, and this checklist.
 fn house(checklist: &str) -> House {
+    house_with(0, checklist)
+}
+
+/// The same with a judge that wants so many calls.
+fn house_with(calls: u64, checklist: &str) -> House {
     let (v1, v2) = (Backend::fixed(200, "v1"), Backend::fixed(200, "v2"));
     let arms = [("v1", &*v1.url(), 100), ("v2", &*v2.url(), 0)];
     let text = route_with("http", &arms, &["plan: p", "sticky: [{ header: x-user }]"])
         + &format!(
-            "plans: {{ p: {{ stages: [{{ percent: 50, for: 0s }}], inconclusive: advance, judge: {{ min_requests: 0 }}, checklist: {checklist} }} }}\n"
+            "plans: {{ p: {{ stages: [{{ percent: 50, for: 0s }}], inconclusive: advance, judge: {{ min_requests: {calls} }}, checklist: {checklist} }} }}\n"
         );
     House {
         gateway: Gateway::start(&text),
@@ -108,6 +114,8 @@ fn a_start_waits_until_persons_have_ticked_what_comes_before_it() {
         lines.contains("checklist, pre: backup is done by"),
         "{why:#}"
     );
+    let ticked = house.event("checklist_ticked");
+    assert_eq!(ticked["details"]["item"]["item"], "desk", "{ticked:#}");
     let passed = house.event("checklist_passed");
     assert_eq!(
         passed["details"]["items"][0]["note"], "of 9:00",
@@ -203,6 +211,64 @@ fn a_broken_budget_reverts_where_the_item_says_so() {
     assert_eq!(told["who"], "checklist", "{told:#}");
     assert_eq!(house.calls(50), 0);
     assert!(!house.v2.requests().is_empty());
+}
+
+#[test]
+fn a_few_calls_after_a_restart_break_no_budget() {
+    let mut house = house_with(
+        50,
+        "{ during: [{ name: seen, ask: 'Has anybody looked' }, { name: errors, budget: { metric: error_rate, at_most: 5%, broken: revert } }] }",
+    );
+    let path = house.start();
+    house.gateway.admin.wait_for(&path, |seen| {
+        house.calls(60);
+        (seen["gate"]["gate"] == "confirm_advance").then_some(())
+    });
+    house.gateway.kill();
+    house.gateway.start_again();
+    house.until_at(&path, "confirm_advance");
+
+    // The first call that the candidate gets goes wrong, and no other one.
+    let failed = AtomicBool::new(false);
+    house.v2.change(move |exchange| {
+        let status = if failed.swap(true, Ordering::SeqCst) {
+            200
+        } else {
+            500
+        };
+        exchange.answer(status, &[], "v2");
+    });
+    let mut raw = house.gateway.connect();
+    let of_candidate = (0..1000).find(|n| {
+        let user = format!("user-{n}");
+        raw.ask("GET", "/", &[("x-user", &user)], b"").text() == "v2"
+    });
+    assert!(of_candidate.is_some());
+    let looked_at = || {
+        let seen = house.gateway.admin.get(&path);
+        assert_eq!(seen["state"], "awaiting_gate", "{seen:#}");
+        (
+            seen["checklist"][1]["at"].to_string(),
+            seen["checklist"][1]["state"].clone(),
+        )
+    };
+    for _ in 0..2 {
+        let (before, _) = looked_at();
+        let state = house
+            .gateway
+            .admin
+            .wait_for(&path, |_| Some(looked_at()).filter(|(at, _)| *at != before));
+        assert_eq!(state.1, "unmeasured");
+    }
+
+    house.calls(300);
+    house.tick(&path, "seen");
+    house.until(&path, "promoted");
+    let why = house.gateway.admin.get(&format!("{path}/why"));
+    assert!(
+        why["lines"].to_string().contains("errors is met"),
+        "{why:#}"
+    );
 }
 
 #[test]

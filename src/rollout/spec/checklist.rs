@@ -49,7 +49,8 @@ pub struct ItemSpec {
 #[serde(deny_unknown_fields)]
 pub struct BudgetSpec {
     /// What is measured: `error_rate`, `latency_p50`, `latency_p95`, `latency_p99` or `calls` of the
-    /// candidate in the stage, or one of the plan's `judge.metrics`, by its mean.
+    /// candidate in the stage, which but for `calls` takes as many of them as the judge's
+    /// `min_requests`, or one of the plan's `judge.metrics`, by its mean.
     #[schemars(with = "String")]
     pub metric: MeasureSpec,
     /// The most, such as `1%`, `300ms` or `20`.
