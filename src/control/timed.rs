@@ -62,7 +62,7 @@ impl Control {
             now
         });
         let next = self.times.timetable.get(&spec.name);
-        if next.is_some_and(|next| next.is_none_or(|next| SystemTime::from(now) < next)) {
+        if next.is_some_and(|next| is_early(*next, seen, now)) {
             state.timed = Some(now);
             return None;
         }
@@ -102,6 +102,12 @@ impl Control {
             }
         }
     }
+}
+
+/// Whether no entry's time can have come before `next`. After a clock was put back, that is not
+/// known: what comes next was told by a clock that was ahead.
+fn is_early(next: Option<SystemTime>, seen: Timestamp, now: Timestamp) -> bool {
+    seen <= now && next.is_none_or(|next| SystemTime::from(now) < next)
 }
 
 /// The entry whose time came last, after `seen`; of several at the same moment the last one.
@@ -188,5 +194,18 @@ mod tests {
         );
         // A clock that was put back brings nothing.
         assert_eq!(look("2026-11-21T12:00:00Z", "2026-11-20T19:30:00Z"), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_is_believed() {
+        let at = |text: &str| humantime::parse_rfc3339(text).unwrap();
+        let stamp = |text: &str| Timestamp::from(at(text));
+        let next = Some(at("2031-01-01T08:00:00Z"));
+        let (wrong, right) = (stamp("2030-12-31T23:00:00Z"), stamp("2026-11-20T12:00:00Z"));
+
+        assert!(is_early(next, wrong, wrong));
+        assert!(!is_early(next, wrong, right));
+        assert!(!is_early(None, wrong, right));
+        assert!(is_early(None, right, right));
     }
 }

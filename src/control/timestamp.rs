@@ -1,4 +1,5 @@
-//! Wall-clock times for people to read; nothing is decided by them but cooldowns.
+//! Wall-clock times for people to read; nothing is decided by them but cooldowns, rests after reverts,
+//! and what calendars say.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
