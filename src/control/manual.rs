@@ -153,6 +153,8 @@ impl RouteState {
             self.reverted.insert(name);
         }
         self.set_weights(weights);
+        // Whoever goes back by hand has decided against what the file asks for.
+        self.wish = None;
         self.note_revert(moment.at);
         Some(What::RouteReverted {
             from,

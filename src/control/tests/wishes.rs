@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::control::{
     Acceptance, ControlError, Cooldown, HistoryFilter, Punctuality, Recipe, ReloadReport,
-    RolloutAction, RolloutPhase, StartRollout, sponsor,
+    RevertRoute, RolloutAction, RolloutPhase, StartRollout, sponsor,
 };
 use crate::model::RolloutId;
 
@@ -249,4 +249,28 @@ async fn who_decides_by_hand_has_decided() {
         .unwrap();
     reload(&rig, "{ v2: 50 }").await.unwrap();
     assert_eq!((rig.weights("search"), wish(&rig)), (vec![10], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_by_hand_ends_what_the_file_asks_for() {
+    let rig = Rig::over(
+        crate::store::faulty::FaultyDisk::new(),
+        &file("{ v1: 100, v2: 0 }"),
+    );
+    let id = rig.start(Cooldown::Respect).await.unwrap();
+    rig.act(id, RolloutAction::Promote).await.unwrap().unwrap();
+    reload(&rig, "{ v1: 0, v2: 100 }").await.unwrap();
+    // Nobody hears it.
+    reload(&rig, "{ v1: 0, v3: 100 }").await.unwrap();
+    assert_eq!(wish(&rig).as_deref(), Some("v3"));
+
+    let back = rig.handle.revert_route(RevertRoute {
+        route: route("search"),
+        to: Some(backend("v1")),
+        if_match: None,
+        author: author(),
+    });
+    back.await.unwrap();
+
+    assert_eq!((rig.weights("search"), wish(&rig)), (vec![100, 0, 0], None));
 }
