@@ -1,7 +1,7 @@
 //! Candidates in the shadow: copies of calls go to them, and what those came to is kept with the rollout.
 //!
 //! Counts are read once a second and added to what the state keeps, so that a restart goes on where
-//! it was. Latencies are those that this process has measured.
+//! it was. Latencies are those that this process has measured, once there are enough of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

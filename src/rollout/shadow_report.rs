@@ -29,7 +29,7 @@ pub struct ShadowReport {
     /// Copies that were not sent, since a bound was reached.
     pub dropped: u64,
     /// The 95th percentile of the latency of the calls that were copied; absent while too few are
-    /// known to this process.
+    /// known. After a restart it is the one of before until enough are known again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_p95_seconds: Option<f64>,
     /// That of their copies.
