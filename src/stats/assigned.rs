@@ -54,13 +54,15 @@ impl Assigned {
             Role::Stable => 0,
             Role::Candidate => CANDIDATE,
         };
-        // From the first place on, each passes its entry on to the next: readers may see one twice,
-        // and miss none that stays.
-        let mut entry = hash | bit;
-        for place in row {
-            let before = place.load(Ordering::Relaxed);
-            place.store(entry, Ordering::Relaxed);
-            entry = before;
+        // From the last place on, each takes the entry of the one before it, and gives its own up
+        // only then: readers, who go the other way, may see one twice, and miss none that stays.
+        for places in row.windows(2).rev() {
+            if let [from, to] = places {
+                to.store(from.load(Ordering::Relaxed), Ordering::Release);
+            }
+        }
+        if let Some(first) = row.first() {
+            first.store(hash | bit, Ordering::Release);
         }
     }
 
@@ -74,7 +76,7 @@ impl Assigned {
             .filter_map(|table| table.get(place(hash)));
         let mut found = None;
         for place in rows.flatten() {
-            let entry = place.load(Ordering::Relaxed);
+            let entry = place.load(Ordering::Acquire);
             if entry & !CANDIDATE != hash {
                 continue;
             }
@@ -101,6 +103,8 @@ fn place(hash: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     fn id(number: usize) -> CallId {
@@ -133,6 +137,43 @@ mod tests {
             latest.len()
         );
         assert!((0..1000).all(|number| assigned.role_of(&id(number)).is_none()));
+    }
+
+    #[test]
+    fn an_id_that_stays_is_found_while_another_comes() {
+        let row = place(hash(&id(0)));
+        let mut of_row = (0..).map(id).filter(|id| place(hash(id)) == row);
+        let ids: [CallId; ROW + 1] = std::array::from_fn(|_| of_row.next().unwrap());
+        let [stays, comes, others @ ..] = &ids;
+        let assigned = Assigned::new(1);
+        let rounds = 5_000;
+        let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+
+        let missed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=rounds {
+                    while begun.load(Ordering::Acquire) != round {
+                        std::thread::yield_now();
+                    }
+                    assigned.note(0, comes, Role::Stable);
+                    done.store(round, Ordering::Release);
+                }
+            });
+            let looks = (1..=rounds).map(|round| {
+                assigned.note(0, stays, Role::Stable);
+                let before = others.iter().take(round % (ROW - 1));
+                before.for_each(|id| assigned.note(0, id, Role::Stable));
+                begun.store(round, Ordering::Release);
+                let mut is_found = true;
+                while done.load(Ordering::Acquire) != round {
+                    is_found &= assigned.role_of(stays).is_some();
+                }
+                is_found
+            });
+            looks.filter(|is_found| !is_found).count()
+        });
+
+        assert_eq!(missed, 0);
     }
 
     #[test]
