@@ -73,18 +73,22 @@ impl RecentKeys {
 struct Entries {
     #[serde(default)]
     recent: Vec<(u64, Duration)>,
+    /// Where each of them is, so that whoever finds no room later is the same; older versions did
+    /// not tell.
+    #[serde(default)]
+    places: Vec<usize>,
     #[serde(default)]
     overflowed: u64,
 }
 
 impl From<RecentKeys> for Entries {
     fn from(keys: RecentKeys) -> Self {
-        let filled = keys
-            .places
-            .iter()
-            .filter(|(_, until)| *until > Duration::ZERO);
+        let filled = keys.places.iter().enumerate();
+        let filled = filled.filter(|(_, (_, until))| *until > Duration::ZERO);
+        let (places, recent) = filled.map(|(place, entry)| (place, *entry)).unzip();
         Self {
-            recent: filled.copied().collect(),
+            recent,
+            places,
             overflowed: keys.overflowed,
         }
     }
@@ -93,8 +97,12 @@ impl From<RecentKeys> for Entries {
 impl From<Entries> for RecentKeys {
     fn from(entries: Entries) -> Self {
         let mut keys = Self::new();
+        let mut places = entries.places.iter();
         for (key, until) in entries.recent {
-            keys.hear(key, until.saturating_sub(WINDOW));
+            match places.next().and_then(|place| keys.places.get_mut(*place)) {
+                Some(place) => *place = (key, until),
+                None => drop(keys.hear(key, until.saturating_sub(WINDOW))),
+            }
         }
         keys.overflowed = entries.overflowed;
         keys
@@ -184,6 +192,27 @@ mod tests {
             let later = at(50 + key / 50);
             assert_eq!(restored.hear(key, later), keys.hear(key, later), "{key}");
         }
+    }
+
+    #[test]
+    fn who_finds_no_room_is_the_same_after_being_stored() {
+        let mut keys = RecentKeys::new();
+        for key in 0..20_000 {
+            keys.hear(key * 7, at(key / 150));
+        }
+
+        let text = serde_json::to_string(&keys).unwrap();
+        let mut restored: RecentKeys = serde_json::from_str(&text).unwrap();
+
+        for key in 20_000..60_000 {
+            let later = at(key / 150);
+            assert_eq!(
+                restored.hear(key * 7, later),
+                keys.hear(key * 7, later),
+                "{key}"
+            );
+        }
+        assert_eq!(restored.overflowed(), keys.overflowed());
     }
 
     #[test]
