@@ -264,7 +264,7 @@ pub(super) fn diagnostics(diagnostics: &Diagnostics) -> Vec<DiagnosticBody> {
 }
 
 pub(super) fn event(event: &Event) -> EventBody {
-    let mut details = serde_json::to_value(&event.what).unwrap_or_default();
+    let mut details = serde_json::to_value(event.what.without_tape()).unwrap_or_default();
     if let Some(fields) = details.as_object_mut() {
         fields.shift_remove("kind");
     }

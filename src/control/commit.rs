@@ -221,6 +221,10 @@ impl Control {
             self.certificates.adopt(renewal);
         }
         self.begin_trials(&trials);
+        // What was said of the stage before is not said of this one.
+        for route in trials.keys() {
+            self.renew_record(route);
+        }
         self.begin_shadowings();
         self.publish();
         for event in events {

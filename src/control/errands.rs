@@ -78,6 +78,10 @@ impl About<'_> {
         let (_, wanted) = oneshot::channel();
         let mut body = self.body();
         if let Some(fields) = body.as_object_mut() {
+            let event = Event {
+                what: event.what.without_tape(),
+                ..event.clone()
+            };
             let event = serde_json::to_value(event).unwrap_or_default();
             fields.insert("event".to_owned(), event);
         }

@@ -447,24 +447,24 @@ impl What {
         None
     }
 
-    /// Keeps what the judge was told beside what it said.
-    pub(super) fn keep_tape(&mut self, recording: &Arc<Recording>) {
-        if let Self::RolloutAdvanced {
-            verdict: Some(_),
-            tape,
-            ..
-        }
-        | Self::RolloutPromoted {
-            verdict: Some(_),
-            tape,
-        }
-        | Self::RolloutReverted {
-            verdict: Some(_),
-            tape,
-            ..
-        } = self
+    /// Where what the judge was told is kept beside what it said.
+    pub(super) fn tape(&mut self) -> Option<&mut Option<Arc<Recording>>> {
+        if let Self::RolloutAdvanced { verdict, tape, .. }
+        | Self::RolloutPromoted { verdict, tape }
+        | Self::RolloutReverted { verdict, tape, .. } = self
         {
-            *tape = Some(Arc::clone(recording));
+            return verdict.is_some().then_some(tape);
         }
+        None
+    }
+
+    /// The same for others to read: what the judge was told is for the judge.
+    #[must_use]
+    pub fn without_tape(&self) -> Self {
+        let mut what = self.clone();
+        if let Some(tape) = what.tape() {
+            *tape = None;
+        }
+        what
     }
 }

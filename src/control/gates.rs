@@ -365,7 +365,7 @@ impl Control {
             hook: turn.hook.clone(),
             point: turn.errand.as_str().to_owned(),
             result: result.to_owned(),
-            why,
+            why: author.reason.clone(),
             exit_code,
             output,
         };
@@ -395,12 +395,12 @@ impl Control {
     /// Lets a rollout take the step that follows from what hooks said. Says whether there was one.
     fn follow(&mut self, route: &RouteName, step: Step, author: &Author) -> bool {
         let seen = Instant::now();
-        let Some(mut state) = self.desired.routes.get(route).cloned() else {
+        self.renew_record(route);
+        let Ok((state, mut stepped)) = self.try_step(route, step) else {
             return false;
         };
-        let Ok(stepped) = steps::take(&mut state, step, self.moment()) else {
-            return false;
-        };
+        let evidence = self.evidence.get(route);
+        stepped.keep_tape(|| evidence?.recording());
         if !stepped.goes_back() {
             self.submit(Change::of_step(route, state, stepped, author));
             return true;

@@ -13,10 +13,9 @@ use super::actor::Control;
 use super::author::Author;
 use super::change::{Change, Draft};
 use super::command::{ActOnRollout, Changed, Reply, RolloutAction};
-use super::desired::RouteState;
+use super::desired::{RouteState, Run};
 use super::error::ControlError;
 use super::event::What;
-use super::evidence::Evidence;
 use super::manual;
 use super::steps::{self, Stepped};
 
@@ -78,9 +77,10 @@ impl Control {
     /// Switches every rollout back whose candidate is dead while stable is not.
     pub(super) fn revert_dead(&mut self, seen: Instant) {
         for (route, reason) in self.dead_candidates() {
+            self.renew_record(&route);
             self.note_behind(&route, reason);
             let author = Author::new("health", None);
-            self.step(&route, Step::Revert(reason), author, seen);
+            self.take_step(&route, Step::Revert(reason), author, seen);
         }
     }
 
@@ -97,13 +97,10 @@ impl Control {
         }
     }
 
-    /// Asks the judge about a route's rollout and lets the rollout take the step that follows.
-    pub(super) fn hear_judge(&mut self, route: &RouteName, seen: Instant) {
+    /// Asks the judge about a route's rollout and keeps its record.
+    fn ask_judge(&mut self, route: &RouteName) -> Option<(&Run, Verdict)> {
         let now = self.moment().now;
-        let state = self.desired.routes.get_mut(route);
-        let Some(run) = state.and_then(|state| state.run.as_deref_mut()) else {
-            return;
-        };
+        let run = self.desired.routes.get_mut(route)?.run.as_deref_mut()?;
         let time = run.state.stage_time(&run.plan, now);
         let record = match self.evidence.get_mut(route) {
             Some(evidence) => evidence.ask(&run.judge, time),
@@ -111,6 +108,23 @@ impl Control {
         };
         let verdict = record.verdict;
         run.record = Some(record);
+        Some((run, verdict))
+    }
+
+    /// Has the record of a rollout that the judge was asked about say what it says now, before
+    /// something else than its verdict has the rollout go on: record and tape belong together.
+    pub(super) fn renew_record(&mut self, route: &RouteName) {
+        let run = self.run_of(route);
+        if run.is_some_and(|run| run.record.is_some() && !run.state.is_finished()) {
+            self.ask_judge(route);
+        }
+    }
+
+    /// Asks the judge about a route's rollout and lets the rollout take the step that follows.
+    pub(super) fn hear_judge(&mut self, route: &RouteName, seen: Instant) {
+        let Some((run, verdict)) = self.ask_judge(route) else {
+            return;
+        };
         let reverts = matches!(verdict, Verdict::Revert { .. });
         // In the warm-up only a guard can speak; otherwise time goes by.
         let step = if reverts || run.state.is_judged(&run.plan) {
@@ -119,11 +133,16 @@ impl Control {
             Step::Tick
         };
         let author = Author::new(if reverts { "judge" } else { "plan" }, None);
-        self.step(route, step, author, seen);
+        self.take_step(route, step, author, seen);
     }
 
-    /// Lets a rollout take a step of its own accord.
+    /// Lets a rollout take a step of its own accord, for another reason than the judge's verdict.
     pub(super) fn step(&mut self, route: &RouteName, step: Step, author: Author, seen: Instant) {
+        self.renew_record(route);
+        self.take_step(route, step, author, seen);
+    }
+
+    fn take_step(&mut self, route: &RouteName, step: Step, author: Author, seen: Instant) {
         let Ok((state, mut stepped)) = self.try_step(route, step) else {
             // Only persons are refused anything.
             return;
@@ -134,14 +153,14 @@ impl Control {
             }
         } else if stepped.goes_back() {
             let evidence = self.evidence.get_mut(route);
-            stepped.keep_tape(evidence.and_then(Evidence::take_recording));
+            stepped.keep_tape(|| evidence?.take_recording());
             self.go_back(route, state, stepped, Asked::by_itself(author, seen));
         } else if !stepped.acts {
             self.tick_clock(route, state);
         } else if self.ledger.saving.is_none() {
             // The judge goes on with the tape until the disk has the step.
             let evidence = self.evidence.get(route);
-            stepped.keep_tape(evidence.and_then(Evidence::recording));
+            stepped.keep_tape(|| evidence?.recording());
             let change = Change::of_step(route, state, stepped, &author);
             self.submit(change);
         }
@@ -161,7 +180,12 @@ impl Control {
         self.desired.routes.insert(route.clone(), state);
     }
 
-    fn try_step(&self, route: &RouteName, step: Step) -> Result<(RouteState, Stepped), Refusal> {
+    /// What a step of a route's rollout comes to.
+    pub(super) fn try_step(
+        &self,
+        route: &RouteName,
+        step: Step,
+    ) -> Result<(RouteState, Stepped), Refusal> {
         let state = self.desired.routes.get(route);
         let mut state = state.cloned().ok_or(Refusal::NotStarted)?;
         let stepped = steps::take(&mut state, step, self.moment())?;

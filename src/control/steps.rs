@@ -38,14 +38,14 @@ pub(super) struct Stepped {
 }
 
 impl Stepped {
-    /// Keeps what the judge was told with what came of it.
-    pub(super) fn keep_tape(&mut self, recording: Option<Recording>) {
-        let Some(recording) = recording.map(Arc::new) else {
+    /// Keeps what the judge was told with what came of it, if that is something of the kind.
+    pub(super) fn keep_tape(&mut self, cut: impl FnOnce() -> Option<Recording>) {
+        let mut tapes = self.whats.iter_mut().filter_map(What::tape).peekable();
+        if tapes.peek().is_none() {
             return;
-        };
-        for what in &mut self.whats {
-            what.keep_tape(&recording);
         }
+        let recording = cut().map(Arc::new);
+        tapes.for_each(|tape| tape.clone_from(&recording));
     }
 
     /// Whether stable got all of the traffic back: what waits for no disk.

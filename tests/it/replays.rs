@@ -52,6 +52,12 @@ fn a_revert_is_found_again_by_api_and_command_and_after_a_kill() {
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.status.success() && text.contains("the same"), "{text}");
 
+    let history = gateway.admin.text("/v1/history");
+    assert!(
+        history.contains("rollout_reverted") && !history.contains("\"tape\""),
+        "the tape is the judge's: {history}"
+    );
+
     gateway.kill();
     gateway.start_again();
 
@@ -75,6 +81,65 @@ fn every_step_that_evidence_led_to_is_found_again() {
     let replay = gateway.admin.get(&format!("/v1/rollouts/{id}/replay"));
 
     assert_eq!(kinds(&replay), ["rollout_advanced", "rollout_promoted"]);
+    assert_eq!(replay["same"], true, "{replay:#}");
+}
+
+#[test]
+fn a_step_through_a_gate_is_found_again() {
+    let (v1, v2) = (Backend::fixed(200, "v1"), Backend::fixed(200, "v2"));
+    let desk = Backend::fixed(200, "go");
+    let arms = [("v1", &*v1.url(), 100), ("v2", &*v2.url(), 0)];
+    let plans = PLANS.replace("brisk: { ", "brisk: { hooks: [desk], ");
+    let hooks = format!(
+        "hooks: {{ desk: {{ url: \"{}\", on: [pre_stage, pre_promote] }} }}\n",
+        desk.url()
+    );
+    let gateway = Gateway::start(&(route("http", &arms) + &plans + &hooks));
+    let id = start(&gateway, "brisk");
+    gateway
+        .admin
+        .wait_for(&format!("/v1/rollouts/{id}"), |seen| {
+            gateway.get("/");
+            (seen["state"] == "promoted").then_some(())
+        });
+
+    let replay = gateway.admin.get(&format!("/v1/rollouts/{id}/replay"));
+
+    assert_eq!(
+        kinds(&replay),
+        ["rollout_advanced", "rollout_promoted"],
+        "{replay:#}"
+    );
+    assert_eq!(replay["same"], true, "{replay:#}");
+}
+
+#[test]
+fn a_candidate_that_is_found_dead_leaves_a_record_and_a_tape_that_agree() {
+    let v1 = Backend::fixed(200, "v1");
+    let v2 = Backend::start(|exchange| {
+        let is_check = exchange.request.target == "/health";
+        exchange.answer(if is_check { 503 } else { 200 }, &[], "v2");
+    });
+    let arms = [("v1", &*v1.url(), 100), ("v2", &*v2.url(), 0)];
+    let checked = "health: { path: /health, interval: 2s, unhealthy: 2 }, connect_timeout: 2s }";
+    let text = route("http", &arms) + PLANS;
+    let place = text.rfind("connect_timeout: 2s }").expect("the candidate");
+    let text = text[..place].to_owned() + checked + &text[place + "connect_timeout: 2s }".len()..];
+    let gateway = Gateway::start(&text);
+    let id = start(&gateway, "half");
+    gateway
+        .admin
+        .wait_for(&format!("/v1/rollouts/{id}"), |seen| {
+            gateway.get("/");
+            (seen["state"] == "reverted").then_some(())
+        });
+
+    let replay = gateway
+        .admin
+        .wait_for(&format!("/v1/rollouts/{id}/replay"), |seen| {
+            (!kinds(seen).is_empty()).then(|| seen.clone())
+        });
+
     assert_eq!(replay["same"], true, "{replay:#}");
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::control::{ControlError, Cooldown, RolloutAction, RolloutPhase};
+use crate::judge::Verdict;
 use crate::model::{Outcome, Role};
 use crate::proxy::snapshot::Standing;
 
@@ -39,6 +40,28 @@ async fn a_good_candidate_climbs_and_is_promoted() {
         kinds,
         ["rollout_started", "rollout_advanced", "rollout_promoted"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_of_a_stage_is_not_said_of_the_next_one() {
+    let rig = Rig::new();
+    rig.start(Cooldown::Respect).await.unwrap();
+    rig.count_stable(100);
+    rig.pass(Duration::from_secs(2)).await;
+
+    let begins = rig.until(|status| {
+        let rollout = status.routes.iter().find_map(|it| it.rollout.as_ref());
+        rollout.is_some_and(|rollout| rollout.stage == Some(2))
+    });
+    let (status, ()) = tokio::join!(begins, good_minute(&rig));
+
+    let rollout = status.routes.iter().find_map(|it| it.rollout.clone());
+    let record = rollout.unwrap().verdict.unwrap();
+    assert!(
+        matches!(record.verdict, Verdict::Hold { .. }),
+        "{record:#?}"
+    );
+    assert_eq!(record.stage_calls, 0);
 }
 
 #[tokio::test(start_paused = true)]
