@@ -178,10 +178,13 @@ pub(super) async fn why(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, 
 pub(super) async fn replay(api: &Api, asked: &Asked<'_>) -> Result<Response<Body>, Refusal> {
     let rollout = any_rollout(api, asked.name).await?.id;
     let events = events_of(api, rollout).await?;
-    Ok(json(
-        StatusCode::OK,
-        &render_replay::replay(rollout, &events),
-    ))
+    // Arithmetic for which no revert is to wait.
+    let replay = tokio::task::spawn_blocking(move || render_replay::replay(rollout, &events));
+    let replay = replay.await.map_err(|error| {
+        tracing::error!(%error, "weighing evidence again did not come to an end");
+        Refusal::new(ErrorCode::Internal, "the replay did not come to an end")
+    })?;
+    Ok(json(StatusCode::OK, &replay))
 }
 
 /// What happened to a rollout, oldest first.

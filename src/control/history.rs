@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::model::{RolloutId, RouteName};
-use crate::store::{Query, StoreReader};
+use crate::store::{Query, Row, StoreReader};
 
 use super::command::HistoryFilter;
 use super::error::ControlError;
@@ -37,18 +39,29 @@ pub(super) async fn read(
     };
     let rows = store.history(query).await;
     let rows = rows.map_err(|error| ControlError::Store(Arc::new(error)))?;
-    // Rows that cannot be read (`wanted` has let none of them pass) are left out.
-    let events = rows.iter().filter_map(|(_, row)| parse(row));
-    Ok(events.collect())
+    Ok(parse(rows).await)
+}
+
+/// The events of rows; those that cannot be read are left out. Beside this thread, since an event
+/// may have much to it, and no revert is to wait for that.
+pub(super) async fn parse(rows: Vec<Row>) -> Vec<Event> {
+    let read = move || {
+        let events = rows.iter();
+        let events = events.filter_map(|(_, row)| serde_json::from_slice(row).ok());
+        events.collect()
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 fn wanted(row: &[u8], route: Option<&RouteName>, rollout: Option<RolloutId>) -> bool {
-    parse(row).is_some_and(|event| {
+    /// All of an event that is looked at.
+    #[derive(Deserialize)]
+    struct Head {
+        route: Option<RouteName>,
+        rollout: Option<RolloutId>,
+    }
+    serde_json::from_slice(row).is_ok_and(|event: Head| {
         (route.is_none() || event.route.as_ref() == route)
             && (rollout.is_none() || event.rollout == rollout)
     })
-}
-
-fn parse(row: &[u8]) -> Option<Event> {
-    serde_json::from_slice(row).ok()
 }

@@ -14,6 +14,7 @@ use crate::store::{Query, StoreReader};
 
 use super::error::ControlError;
 use super::event::{Event, What};
+use super::history;
 use super::status::{RolloutPhase, RolloutStatus, Status};
 
 /// Rows of the history that are read at once: others wait for the disk meanwhile.
@@ -169,9 +170,7 @@ impl<'a> Past<'a> {
         let rows = rows.map_err(|error| ControlError::Store(Arc::new(error)))?;
         self.is_read = rows.len() < ROWS_AT_ONCE;
         self.before = rows.last().map(|(sequence, _)| *sequence);
-        let events = rows.iter();
-        let events = events.filter_map(|(_, row)| serde_json::from_slice(row).ok());
-        self.rows = events.collect::<Vec<Event>>().into_iter();
+        self.rows = history::parse(rows).await.into_iter();
         Ok(())
     }
 }
