@@ -13,7 +13,7 @@ use crate::model::{BackendName, MetricName, RouteName};
 /// What to do with metrics.
 #[derive(Debug, Subcommand)]
 pub(super) enum MetricsVerb {
-    /// Tell the judge what was found out about a call: all of it, or nothing with exit code 1.
+    /// Tell the judge what was found out about a call: all of it, or nothing with exit code 5.
     Push(PushArgs),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct PushArgs {
     request_id: Option<String>,
     /// What tells callers apart: one that complains again and again counts once a minute.
     #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    caller: Option<String>,
 }
 
 /// `switchback metrics …`
@@ -53,7 +53,7 @@ async fn push(api: &Api, args: PushArgs, output: Output) -> Result<Exit, Failure
             backend: args.backend.clone(),
             request_id: args.request_id.clone(),
             value,
-            key: args.key.clone(),
+            key: args.caller.clone(),
         });
     let body = PushBody {
         route: args.route,

@@ -136,7 +136,7 @@ pub enum ControlError {
         why: String,
     },
     /// Some values of a push are not what can be judged; none of them was taken in.
-    #[error("{} cannot be taken in, so nothing was", of_values(.0.len()))]
+    #[error("{}", of_values(.0))]
     Values(Vec<ValueProblem>),
     /// Too many commands wait already.
     #[error("control is busy: too many commands wait")]
@@ -146,9 +146,12 @@ pub enum ControlError {
     Stopped,
 }
 
-fn of_values(count: usize) -> String {
-    match count {
+fn of_values(problems: &[ValueProblem]) -> String {
+    let which = match problems.len() {
         1 => "one value of the push".to_owned(),
         count => format!("{count} values of the push"),
-    }
+    };
+    let first = problems.first().map(ToString::to_string);
+    let first = first.unwrap_or_default();
+    format!("{which} cannot be taken in, so nothing was: {first}")
 }

@@ -66,8 +66,8 @@ impl Whose {
 pub struct Pushed {
     /// Values that the judge has taken in.
     pub counted: u64,
-    /// Values that no judge waits for: no rollout runs whose plan names the metric, or it is in its
-    /// warm-up, or the backend is neither stable nor the candidate.
+    /// Values that no judge waits for: no rollout runs whose plan names the metric, or none of its
+    /// calls are judged yet, or the backend is neither stable nor the candidate.
     pub unjudged: u64,
 }
 
@@ -200,14 +200,14 @@ impl Scene<'_> {
         let metric = metric.ok_or_else(|| WrongValue::UnknownMetric(name.clone()))?;
         let value = metric.read(pushed.value);
         let value = value.ok_or_else(|| WrongValue::NotAValue(name.clone()))?;
+        let is_judged = self.evidence.and_then(Evidence::current_use) == Some(TrialUse::Stage);
+        let judged = of_run.filter(|_| is_judged);
         let role = match &pushed.about {
             Whose::Backend(backend) => self.role(backend)?,
-            Whose::Request(id) if of_run.is_some() => Some(self.role_of(id)?),
+            Whose::Request(id) if judged.is_some() => Some(self.role_of(id)?),
             Whose::Request(_) => None,
         };
-        let is_judged = self.evidence.and_then(Evidence::current_use) == Some(TrialUse::Stage);
-        let observation = of_run.zip(role).filter(|_| is_judged);
-        Ok(observation.map(|(metric, role)| Observation {
+        Ok(judged.zip(role).map(|(metric, role)| Observation {
             metric,
             role,
             key: pushed.key,

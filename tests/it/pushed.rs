@@ -18,6 +18,10 @@ const PLAN: &str = "plans:
       metrics:
         - { name: liked, kind: yes_no, worse: lower }
         - { name: tokens, kind: number }
+  later:
+    stages: [{ percent: 50, for: 1h }]
+    warmup: 1h
+    judge: { metrics: [{ name: tokens, kind: number }] }
 ";
 
 impl House {
@@ -244,6 +248,18 @@ fn what_no_judge_waits_for_is_no_fault_of_the_application() {
 }
 
 #[test]
+fn requests_before_the_first_judged_stage_are_no_fault_of_the_application_either() {
+    let house = House::new();
+    let by_id = json!([{ "metric": "tokens", "request_id": "call-1", "value": 7 }]);
+    let unjudged = (200, json!({ "counted": 0, "unjudged": 1 }));
+    assert_eq!(house.push(&by_id), unjudged, "no rollout");
+
+    house.start(&json!({ "to": "v2", "plan": "later" }));
+
+    assert_eq!(house.push(&by_id), unjudged, "in the warm-up");
+}
+
+#[test]
 fn the_command_line_pushes_too() {
     let (house, rollout) = House::begun();
     let admin = format!("http://{}", house.gateway.admin.0);
@@ -260,6 +276,8 @@ fn the_command_line_pushes_too() {
         "tokens=812",
         "--backend",
         "v2",
+        "--caller",
+        "user-17",
     ]);
     let refused = run(&["metrics", "push", "all", "tokens=many", "--backend", "v2"]);
     let unknown = run(&[
@@ -277,7 +295,9 @@ fn the_command_line_pushes_too() {
         "2 values taken in\n"
     );
     assert_eq!(refused.status.code(), Some(2));
-    assert!(!unknown.status.success(), "{unknown:?}");
+    assert_eq!(unknown.status.code(), Some(5), "{unknown:?}");
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.contains("`nobody`"), "it says which: {said}");
     let mean = house.gateway.admin.wait_for(&rollout, |seen| {
         seen["verdict"]["record"]["metrics"][1]["candidate"]["mean"].as_f64()
     });

@@ -47,7 +47,7 @@ pub struct MetricValueBody {
 
 /// An answer to a question with two, or a number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "true, false or a number")]
 pub enum ValueBody {
     /// Of a metric of the kind `yes_no`.
     Answer(bool),
@@ -60,7 +60,7 @@ pub enum ValueBody {
 pub struct PushedBody {
     /// Values that the judge of a rollout has taken in.
     pub counted: u64,
-    /// Values that no judge waits for: no rollout runs whose plan names the metric, or it is in its
-    /// warm-up, or the backend is neither stable nor the candidate.
+    /// Values that no judge waits for: no rollout runs whose plan names the metric, or none of its
+    /// calls are judged yet, or the backend is neither stable nor the candidate.
     pub unjudged: u64,
 }

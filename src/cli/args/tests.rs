@@ -14,6 +14,27 @@ fn the_command_line_is_sound() {
 }
 
 #[test]
+fn no_verb_takes_an_option_that_all_verbs_have_for_something_else() {
+    fn look(command: &clap::Command, globals: &[&str], taken: &mut Vec<String>) {
+        for verb in command.get_subcommands() {
+            let own = verb.get_arguments().map(|arg| arg.get_id().as_str());
+            let own = own.filter(|id| globals.contains(id));
+            taken.extend(own.map(|id| format!("{} {id}", verb.get_name())));
+            look(verb, globals, taken);
+        }
+    }
+    let cli = Cli::command();
+    let globals = cli.get_arguments().filter(|arg| arg.is_global_set());
+    let globals: Vec<_> = globals.map(|arg| arg.get_id().as_str()).collect();
+    let mut taken = Vec::new();
+
+    look(&cli, &globals, &mut taken);
+
+    assert_eq!(taken, [""; 0]);
+    assert!(globals.contains(&"key"));
+}
+
+#[test]
 fn words_become_valid_values_or_are_refused() {
     for words in [
         "check",
