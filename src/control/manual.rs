@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use crate::model::{BackendName, RevertReason, Weight};
-use crate::rollout::{Event as Step, Phase};
+use crate::rollout::{Event as Step, Finish, Phase};
 
 use super::actor::Control;
 use super::command::{Changed, Reply, RevertRoute};
@@ -76,16 +76,19 @@ impl Control {
         let has_ended = stepped.is_some();
         let mut stepped = stepped.unwrap_or_default();
         let weights = shares::all_on(&state.now, to);
-        if weights != state.now {
-            stepped
-                .whats
-                .extend(state.go_back_to(to, weights, self.moment()));
-        } else if !has_ended {
+        let moment = self.moment();
+        let what = state.go_back_to(to, weights, moment);
+        if what.is_none() && !has_ended {
             return Err(ControlError::Invalid(format!(
                 "backend `{to}` has all of the traffic of route `{}` already",
                 asked.route
             )));
         }
+        // The rollout's own way back is the same one.
+        if what.is_some() && !matches!(stepped.finish, Some(Finish::Reverted { .. })) {
+            state.note_revert(moment.at);
+        }
+        stepped.whats.extend(what);
         Ok((state, stepped))
     }
 
@@ -112,6 +115,7 @@ pub(super) fn after_promotion(
         return None;
     }
     let weights = shares::moved(&state.now, &from, &to)?;
+    state.note_revert(moment.at);
     let stepped = Stepped {
         rollout: Some(id),
         whats: state.go_back_to(&to, weights, moment).into_iter().collect(),
@@ -155,7 +159,6 @@ impl RouteState {
         self.set_weights(weights);
         // Whoever goes back by hand has decided against what the file asks for.
         self.wish = None;
-        self.note_revert(moment.at);
         Some(What::RouteReverted {
             from,
             to: to.clone(),

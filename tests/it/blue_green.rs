@@ -209,6 +209,35 @@ fn a_route_with_too_many_reverts_rests_unless_it_is_forced() {
 }
 
 #[test]
+fn a_way_back_that_ends_a_rollout_is_one_revert() {
+    let backends = ["v1", "v2", "v3"].map(|name| Backend::fixed(200, name));
+    let urls = [&backends[0], &backends[1], &backends[2]].map(Backend::url);
+    let arms = [
+        ("v1", &*urls[0], 100),
+        ("v2", &*urls[1], 0),
+        ("v3", &*urls[2], 0),
+    ];
+    let plan = "plans: { p: { stages: [{ percent: 50, for: 1h }], cooldown: 0s, max_reverts_per_hour: 2 } }\n";
+    let gateway = Gateway::start(&(route_with("http", &arms, &["plan: p"]) + plan));
+    let post = |path: &str, body: Value| {
+        let answer = gateway.admin.ask("POST", path, &[], &body);
+        (answer.status, answer.json())
+    };
+    let start = |to: &str| post("/v1/routes/all/rollouts", json!({ "to": to }));
+    assert_eq!(start("v2").0, 201);
+    assert_eq!(post("/v1/rollouts/r-1/promote", json!({})).0, 200);
+    assert_eq!(start("v3").0, 201);
+
+    let (status, seen) = post("/v1/routes/all/revert", json!({ "to": "v1" }));
+
+    assert_eq!(status, 200, "{seen:#}");
+    let (status, seen) = start("v3");
+    assert_eq!(status, 201, "one revert, and two are allowed: {seen:#}");
+    assert_eq!(post("/v1/rollouts/r-3/revert", json!({})).0, 200);
+    assert_eq!(start("v3").0, 429, "two");
+}
+
+#[test]
 fn a_stage_without_traffic_is_not_said_to_be_inconclusive() {
     let house = house();
     house.call(100);
