@@ -24,7 +24,7 @@ pub(super) fn check(root: &Node, spec: &ConfigSpec, findings: &mut Findings) {
         checker.route(index, route);
     }
     checker.same_routes(&spec.routes);
-    checker.rules(&spec.routes);
+    checker.rules(spec);
 }
 
 /// Where a part of the file stands, such as `listeners[0].tls`.

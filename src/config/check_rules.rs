@@ -3,6 +3,7 @@
 use super::check::Checker;
 use super::diagnostic::Code;
 use super::reader::Problem;
+use super::spec::ConfigSpec;
 use crate::proxy::spec::{ProtocolSpec, RouteSpec};
 
 /// Most rules of a route: each is looked at for each request.
@@ -10,12 +11,28 @@ const MAX_RULES: usize = 64;
 
 impl Checker<'_> {
     /// Whether each rule has a route that it can be one of.
-    pub(super) fn rules(&mut self, routes: &[RouteSpec]) {
-        for (index, rule) in routes.iter().enumerate() {
+    pub(super) fn rules(&mut self, spec: &ConfigSpec) {
+        for (index, rule) in spec.routes.iter().enumerate() {
             if rule.matches.mcp.is_some() {
-                self.rule((index, rule), routes);
+                self.rule((index, rule), &spec.routes);
+                self.plan_of_rule((index, rule), spec);
             }
         }
+    }
+
+    /// A rule's calls are never copied, so that its plan would be refused at every start.
+    fn plan_of_rule(&mut self, (index, rule): (usize, &RouteSpec), spec: &ConfigSpec) {
+        let plan = rule.plan.as_ref();
+        let found = plan.and_then(|plan| spec.plans.get_key_value(plan));
+        let Some((name, _)) = found.filter(|(_, plan)| plan.shadow.is_some()) else {
+            return;
+        };
+        let message = format!(
+            "the plan `{name}` begins in the shadow, and calls of a route with `match.mcp` are not copied"
+        );
+        let problem =
+            Problem::new(Code::Conflict, message).with_hint("name a plan without `shadow` here");
+        self.value(&format!("routes[{index}].plan"), problem);
     }
 
     fn rule(&mut self, (index, rule): (usize, &RouteSpec), routes: &[RouteSpec]) {

@@ -375,6 +375,9 @@ routes:
         &rule(mcp, "").replace("protocol: mcp", "protocol: http"),
         "only routes with `protocol: mcp`",
     );
+    let shadowed = rule(mcp, ", plan: dark")
+        + "\nplans: { dark: { stages: [{ percent: 5, for: 1m }], shadow: { percent: 20, for: 10m } } }";
+    refused(&shadowed, "`dark` begins in the shadow");
     let twice = format!(
         "{}\n  - {}",
         rule(mcp, ""),
