@@ -1,15 +1,16 @@
 //! A command run to its end, or to the end of its time.
 
 use std::collections::VecDeque;
-use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -50,8 +51,8 @@ pub(super) struct Ran {
 impl Run {
     /// Runs it. It has a process group of its own, which ends as a whole when its time is over.
     pub(super) async fn to_its_end(&self) -> Ran {
-        let mut child = match self.spawn() {
-            Ok(child) => child,
+        let (mut child, printed) = match self.spawn() {
+            Ok(spawned) => spawned,
             Err(error) => {
                 let program = self.words.first().map_or("", String::as_str);
                 return Ran {
@@ -63,8 +64,7 @@ impl Run {
         };
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let tail = Mutex::new(Tail::default());
-        let pipes = (child.stdout.take(), child.stderr.take());
-        let mut reading = std::pin::pin!(read(pipes, &tail));
+        let mut reading = std::pin::pin!(read(printed, &tail));
         let mut read_all = false;
         let waited = timeout(self.time, async {
             loop {
@@ -103,7 +103,13 @@ impl Run {
         }
     }
 
-    fn spawn(&self) -> io::Result<Child> {
+    /// Starts it; what it prints can be read from the pipe.
+    fn spawn(&self) -> io::Result<(Child, Receiver)> {
+        let (reader, writer) = io::pipe()?;
+        // The command holds its own pipe open: when the gateway ends before it, what it prints is
+        // lost, but is no error that it would end by.
+        let held_open = reader.try_clone()?;
+        fcntl_setfd(&held_open, FdFlags::empty())?;
         let mut words = self.words.iter();
         let program = words.next().map_or("", String::as_str);
         let mut command = Command::new(program);
@@ -112,8 +118,8 @@ impl Run {
             .current_dir(&self.folder)
             .env_clear()
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
             .process_group(0);
         for name in PASSED_ON
             .into_iter()
@@ -126,7 +132,7 @@ impl Run {
         for (name, value) in &self.facts {
             command.env(name, value.replace('\0', " "));
         }
-        command.spawn()
+        Ok((command.spawn()?, Receiver::from_owned_fd(reader.into())?))
     }
 }
 
@@ -179,31 +185,10 @@ fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
     tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads both pipes to their ends, in the order in which something comes.
-async fn read<A, B>((mut out, mut err): (Option<A>, Option<B>), tail: &Mutex<Tail>)
-where
-    A: AsyncRead + Unpin,
-    B: AsyncRead + Unpin,
-{
-    let (mut one, mut two) = ([0; 4096], [0; 4096]);
-    while out.is_some() || err.is_some() {
-        tokio::select! {
-            read = next(&mut out, &mut one) => match read {
-                Some(count) => lock(tail).add(one.get(..count).unwrap_or_default()),
-                None => out = None,
-            },
-            read = next(&mut err, &mut two) => match read {
-                Some(count) => lock(tail).add(two.get(..count).unwrap_or_default()),
-                None => err = None,
-            },
-        }
+/// Reads a pipe to its end.
+async fn read(mut pipe: Receiver, tail: &Mutex<Tail>) {
+    let mut bytes = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut bytes).await {
+        lock(tail).add(bytes.get(..count).unwrap_or_default());
     }
-}
-
-/// How many bytes came from a pipe; nothing at its end. A pipe that is gone never has any.
-async fn next<R: AsyncRead + Unpin>(pipe: &mut Option<R>, into: &mut [u8]) -> Option<usize> {
-    let Some(pipe) = pipe else {
-        return pending().await;
-    };
-    pipe.read(into).await.ok().filter(|count| *count > 0)
 }

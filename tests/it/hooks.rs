@@ -312,6 +312,26 @@ fn a_command_under_a_kill_is_run_again_only_where_the_file_says_so() {
 }
 
 #[test]
+fn a_command_goes_on_to_its_end_when_the_gateway_is_gone() {
+    let script = "up: [sh, -c, 'echo begun >> log; until test -e ready; do sleep 0.05; done; \
+         for n in 1 2 3; do echo $n; echo $n >&2; done; echo whole >> log; mv log whole']";
+    let mut house = house(&[("schema", script)]);
+    house.start();
+    house.gateway.admin.wait_for("/v1/status", |_| {
+        (!house.file("log").is_empty()).then_some(())
+    });
+
+    house.gateway.kill();
+    fs::write(house.gateway.folder().join("ready"), "").unwrap();
+    house.gateway.start_again();
+
+    // Looked at beside the status, which has nothing to do with it.
+    let is_whole = |_: &Value| (!house.file("whole").is_empty()).then_some(());
+    house.gateway.admin.wait_for("/v1/status", is_whole);
+    assert_eq!(house.file("whole"), "begun\nwhole\n");
+}
+
+#[test]
 fn behind_a_point_of_no_return_a_bad_candidate_is_held_and_a_person_may_still_revert() {
     let house = house(&[("drop", "up: ['true'], irreversible: true")]);
     let path = house.start();
