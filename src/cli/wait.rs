@@ -62,10 +62,17 @@ pub(super) async fn until_over(
 async fn follow(api: &Api, id: RolloutId, output: Output) -> Result<RolloutBody, Failure> {
     let mut last_answer = Instant::now();
     let mut events = api.events().await.ok();
+    let mut is_new = true;
     loop {
         match ask(api, id).await {
             Ok(rollout) if rollout.state.is_over() => return Ok(rollout),
-            Ok(_) => last_answer = Instant::now(),
+            Ok(rollout) => {
+                if std::mem::take(&mut is_new) && waits_for_others(rollout.state) {
+                    // That was told before anybody listened.
+                    output.note(&rollout.message);
+                }
+                last_answer = Instant::now();
+            }
             Err(ApiError::Http(_)) if last_answer.elapsed() < AWAY => {}
             Err(error) => {
                 return Err(error.failure(api.origin(), &format!("wait for rollout {id}")));
@@ -83,6 +90,17 @@ async fn follow(api: &Api, id: RolloutId, output: Output) -> Result<RolloutBody,
             }
         }
     }
+}
+
+/// Whether a rollout goes on only when somebody or something else lets it.
+fn waits_for_others(state: RolloutState) -> bool {
+    matches!(
+        state,
+        RolloutState::Paused
+            | RolloutState::AwaitingApproval
+            | RolloutState::AwaitingGate
+            | RolloutState::AwaitingHealth
+    )
 }
 
 /// Why a wait goes on.

@@ -169,8 +169,11 @@ impl CalendarLog {
 
     /// Whether a gate is none of the calendar's, or has been opened by hand.
     fn lets_pass(&self, ask: Ask) -> bool {
+        // Two gates come before the first stage, and whoever lets it begin means both.
+        let begins = |ask: Ask| ask.stage == 0 && ask.gate <= Gate::PreStage;
+        let waived = |of: Ask| of == ask || (begins(of) && begins(ask));
         // A stage that is left needs no window; the next one that begins does.
-        self.ignored || self.waived == Some(ask) || ask.gate == Gate::ConfirmAdvance
+        self.ignored || self.waived.is_some_and(waived) || ask.gate == Gate::ConfirmAdvance
     }
 }
 

@@ -144,6 +144,26 @@ fn an_approval_lets_it_pass_one_gate_and_the_promotion_waits_again() {
 }
 
 #[test]
+fn an_approval_lets_the_first_stage_begin_whatever_gates_come_before_it() {
+    let house = house(
+        "1h",
+        "{ freeze: [w] }, checklist: { pre: [{ name: desk, ask: 'The desk knows' }] }",
+        ALWAYS,
+    );
+    let path = house.start(&json!({}));
+    house.until_closed(&path, "confirm_start");
+
+    house.act(&path, "approve");
+
+    let desk = json!({ "item": "desk" });
+    house
+        .gateway
+        .admin
+        .post(&format!("{path}/checklist"), &desk);
+    house.until(&path, "running");
+}
+
+#[test]
 fn a_candidate_that_fails_is_reverted_while_the_rollout_waits() {
     let house = house("0s", "{ start: [w] }", HARDLY);
     let path = house.start(&json!({}));
@@ -191,8 +211,9 @@ fn a_pipeline_that_waits_is_told_what_for() {
         .cli(&[&start[..], &["--wait", "--timeout", "1s"]].concat());
 
     assert_eq!(waited.code, Some(4), "{waited:?}");
-    let status = house.gateway.cli(&["status"]);
     let waits = "waits for its schedule: in the freeze window w";
+    assert!(waited.stderr.contains(waits), "{waited:?}");
+    let status = house.gateway.cli(&["status"]);
     assert!(status.stdout.contains(waits), "{status:?}");
     // The one that waits is a rollout that runs.
     let again = house
