@@ -204,6 +204,21 @@ impl BudgetSpec {
         if self.at_most.is_none() && self.at_least.is_none() && self.at_most_times.is_none() {
             problems.add("", "needs `at_most`, `at_least` or `at_most_times`");
         }
+        let bounds = [("at_most", self.at_most), ("at_least", self.at_least)];
+        for (field, bound) in bounds {
+            let is_share = self.metric == MeasureSpec::ErrorRate;
+            if is_share && bound.is_some_and(|Amount(part)| part > 1.0) {
+                let message = "is more than 100 %: write a share such as 1%, or 0.01";
+                problems.add(field, message);
+            }
+        }
+        if self
+            .at_least
+            .zip(self.at_most)
+            .is_some_and(|(least, most)| least > most)
+        {
+            problems.add("at_least", "is above `at_most`, so that it never holds");
+        }
         if self
             .at_most_times
             .is_some_and(|times| !(times > 0.0 && times <= 1000.0))
@@ -399,6 +414,16 @@ mod tests {
                 r#"{"post":[{"name":"a","budget":{"metric":"calls"}}]}"#,
                 "post[0].budget",
                 "needs `at_most`",
+            ),
+            (
+                r#"{"post":[{"name":"a","budget":{"metric":"error_rate","at_most":5}}]}"#,
+                "post[0].budget.at_most",
+                "more than 100 %",
+            ),
+            (
+                r#"{"post":[{"name":"a","budget":{"metric":"calls","at_most":5,"at_least":6}}]}"#,
+                "post[0].budget.at_least",
+                "never holds",
             ),
             (
                 r#"{"post":[{"name":"a","budget":{"metric":"calls","at_most_times":0}}]}"#,
