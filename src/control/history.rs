@@ -11,6 +11,8 @@ use super::command::HistoryFilter;
 use super::error::ControlError;
 use super::event::Event;
 
+/// Where an event names its rollout, if it is about one: before anything that can be long.
+const NAMED_WITHIN_BYTES: usize = 512;
 /// Most events in one answer.
 const LIMIT_MAX: usize = 1000;
 /// Events in one answer when the asker names no limit.
@@ -60,8 +62,18 @@ fn wanted(row: &[u8], route: Option<&RouteName>, rollout: Option<RolloutId>) -> 
         route: Option<RouteName>,
         rollout: Option<RolloutId>,
     }
+    if !rollout.is_none_or(|rollout| names(row, &format!("\"rollout\":\"{rollout}\""))) {
+        return false;
+    }
     serde_json::from_slice(row).is_ok_and(|event: Head| {
         (route.is_none() || event.route.as_ref() == route)
             && (rollout.is_none() || event.rollout == rollout)
     })
+}
+
+/// Whether an event says this where it names its rollout. Told as cheaply as can be: there may be
+/// thousands of events, and some are large.
+pub(super) fn names(row: &[u8], what: &str) -> bool {
+    let head = row.get(..NAMED_WITHIN_BYTES).unwrap_or(row);
+    memchr::memmem::find(head, what.as_bytes()).is_some()
 }
