@@ -196,10 +196,7 @@ impl Scene<'_> {
     fn look(&self, pushed: &PushedValue) -> Result<Option<Observation>, WrongValue> {
         let name = &pushed.metric;
         let of_run = self.judged().iter().position(|metric| metric.name == *name);
-        let metric = self.metric(name, of_run);
-        let metric = metric.ok_or_else(|| WrongValue::UnknownMetric(name.clone()))?;
-        let value = metric.read(pushed.value);
-        let value = value.ok_or_else(|| WrongValue::NotAValue(name.clone()))?;
+        let value = self.read(pushed, of_run)?;
         let is_judged = self.evidence.and_then(Evidence::current_use) == Some(TrialUse::Stage);
         let judged = of_run.filter(|_| is_judged);
         let role = match &pushed.about {
@@ -220,13 +217,22 @@ impl Scene<'_> {
         self.run.map_or(&[], |run| &run.judge.terms().metrics)
     }
 
-    fn metric(&self, name: &MetricName, of_run: Option<usize>) -> Option<Metric> {
-        if let Some(place) = of_run {
-            return self.judged().get(place).cloned();
+    /// The value as the rollout's metric reads it, else as any of the file with this name does.
+    fn read(&self, pushed: &PushedValue, of_run: Option<usize>) -> Result<f64, WrongValue> {
+        let name = &pushed.metric;
+        if let Some(metric) = of_run.and_then(|place| self.judged().get(place)) {
+            let value = metric.read(pushed.value);
+            return value.ok_or_else(|| WrongValue::NotAValue(name.clone()));
         }
-        let mut of_file = (self.plans.values()).flat_map(|plan| &plan.judge.metrics);
-        let metric = of_file.find(|metric| metric.name == *name);
-        metric.map(Metric::new)
+        let of_file = self.plans.values().flat_map(|plan| &plan.judge.metrics);
+        let mut wrong = WrongValue::UnknownMetric(name.clone());
+        for metric in of_file.filter(|metric| metric.name == *name) {
+            if let Some(value) = Metric::new(metric).read(pushed.value) {
+                return Ok(value);
+            }
+            wrong = WrongValue::NotAValue(name.clone());
+        }
+        Err(wrong)
     }
 
     fn role(&self, backend: &BackendName) -> Result<Option<Role>, WrongValue> {

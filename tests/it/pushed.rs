@@ -22,6 +22,9 @@ const PLAN: &str = "plans:
     stages: [{ percent: 50, for: 1h }]
     warmup: 1h
     judge: { metrics: [{ name: tokens, kind: number }] }
+  rated:
+    stages: [{ percent: 50, for: 1h }]
+    judge: { metrics: [{ name: liked, kind: number, worse: lower }] }
 ";
 
 impl House {
@@ -231,6 +234,12 @@ fn what_no_judge_waits_for_is_no_fault_of_the_application() {
     assert_eq!(
         unjudged(&json!(mine)),
         json!({ "counted": 0, "unjudged": 2 })
+    );
+    let rated = json!([value("liked", "v2", &json!(4.5))]);
+    assert_eq!(
+        unjudged(&rated)["unjudged"],
+        1,
+        "one plan takes it for a number"
     );
 
     house.start(&json!({ "to": "v2", "stages": [{ "percent": 50, "for": "1h" }] }));
