@@ -113,6 +113,9 @@ pub(super) fn standing(rollout: &RolloutStatus) -> String {
             )
         }
         // In the past tense: a shift or the file may have given the traffic to others since.
+        RolloutPhase::Promoted if rollout.was_left => {
+            format!("{candidate} was given all of the traffic, and switched back from since")
+        }
         RolloutPhase::Promoted => format!("{candidate} was given all of the traffic"),
         RolloutPhase::Aborted => "ended before the candidate was promoted".to_owned(),
         RolloutPhase::Reverted => {

@@ -35,7 +35,7 @@ pub(super) fn none_yet(route: &RouteName, to: Option<&BackendName>) -> RolloutVe
 }
 
 fn pass(rollout: &RolloutStatus) -> PassBody {
-    if rollout.phase == RolloutPhase::Promoted {
+    if rollout.phase == RolloutPhase::Promoted && !rollout.was_left {
         return PassBody::Pass;
     }
     if rollout.phase.is_over() {

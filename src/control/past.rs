@@ -19,9 +19,7 @@ use super::status::{RolloutPhase, RolloutStatus, Status};
 
 /// Rows of the history that are read at once: others wait for the disk meanwhile.
 const ROWS_AT_ONCE: usize = 64;
-/// Where an event names its rollout, if it is about one: before anything that can be long.
-const NAMED_WITHIN_BYTES: usize = 512;
-const NAMED: &[u8] = b"\"rollout\":\"r-";
+const NAMED: &str = "\"rollout\":\"r-";
 
 /// Which rollouts to list.
 #[derive(Clone, Debug, Default)]
@@ -175,15 +173,14 @@ impl<'a> Past<'a> {
     }
 }
 
-/// Told from the row as cheaply as can be: there may be thousands.
+/// Told from the row as cheaply as can be.
 fn begins_or_ends_a_rollout(row: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow)]
         kind: std::borrow::Cow<'a, str>,
     }
-    let head = row.get(..NAMED_WITHIN_BYTES).unwrap_or(row);
-    if memchr::memmem::find(head, NAMED).is_none() {
+    if !history::names(row, NAMED) {
         return false;
     }
     let kinds = [
@@ -236,6 +233,7 @@ fn started(start: Event, end: Option<Event>) -> Option<RolloutStatus> {
         ended_at,
         author: start.author,
         revert_reason,
+        was_left: false,
         verdict: verdict.map(|record| Arc::new(*record)),
         checklist: Vec::new(),
         contract,

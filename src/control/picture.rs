@@ -224,7 +224,7 @@ impl Sitters<'_> {
             rollout: state
                 .run
                 .as_deref()
-                .map(|run| self.rollout(&spec.name, run)),
+                .map(|run| self.rollout(&spec.name, state, run)),
         }
     }
 
@@ -345,7 +345,7 @@ impl Sitters<'_> {
         (CallNumbers::from(&sum), CallNumbers::from(&recent))
     }
 
-    fn rollout(&self, route: &RouteName, run: &Run) -> RolloutStatus {
+    fn rollout(&self, route: &RouteName, of: &RouteState, run: &Run) -> RolloutStatus {
         let view = run.state.view(&run.plan, self.moment.now);
         let stage = view.stage.map(|index| index.saturating_add(1));
         RolloutStatus {
@@ -365,6 +365,7 @@ impl Sitters<'_> {
             ended_at: run.ended_at,
             author: run.author.clone(),
             revert_reason: view.reason,
+            was_left: run.state.phase() == Phase::Promoted && of.reverted.contains(&run.candidate),
             verdict: run.record.clone().map(Arc::new),
             checklist: checklist::standing(run),
             contract: run.contract.clone(),

@@ -302,6 +302,9 @@ pub struct RolloutStatus {
     pub author: Author,
     /// Why it was reverted.
     pub revert_reason: Option<RevertReason>,
+    /// Whether a person has gone back from the candidate since it was promoted; only known of a
+    /// route's latest rollout, and until the candidate has traffic again.
+    pub was_left: bool,
     /// What the judge last said, with its numbers.
     pub verdict: Option<Arc<Record>>,
     /// Its checklist; of a rollout of the past the history alone has it.

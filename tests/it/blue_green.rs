@@ -149,6 +149,12 @@ fn a_promoted_candidate_is_switched_back_from_at_once() {
 
     assert_eq!(status, 200, "{seen:#}");
     assert_eq!(house.weights(), (100.0, 0.0));
+    let (status, verdict) = house.post("/v1/routes/all/verdict", &json!({}));
+    assert_eq!(
+        (status, &verdict["verdict"]),
+        (417, &json!("fail")),
+        "{verdict:#}"
+    );
     let told = house.event("route_reverted");
     assert_eq!(
         (&told["who"], &told["reason"]),
