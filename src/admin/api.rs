@@ -316,7 +316,8 @@ impl Api {
             | Call::PushMetrics
             | Call::Reload
             | Call::Check
-            | Call::TestNotifier => Err(not_found()),
+            | Call::TestNotifier
+            | Call::TestHook => Err(not_found()),
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) enum Call {
     Events,
     Notifiers,
     TestNotifier,
+    TestHook,
     PushMetrics,
     Reload,
     Check,

@@ -22,7 +22,7 @@ use super::wire::{
     ActBody, CheckItemBody, ErrorCode, ReloadBody, RevertBody, RolloutAction, StageRequest,
     StartRolloutBody, WeightsBody, WeightsReply,
 };
-use super::{notices, pushes, render, render_rollout};
+use super::{hook, notices, pushes, render, render_rollout};
 
 /// Does what a call with a body of JSON asks for.
 pub(super) async fn call(
@@ -40,6 +40,7 @@ pub(super) async fn call(
         Call::Reload => reload(api, asked, &parse(body)?).await,
         Call::PushMetrics => pushes::push(api, asked, parse(body)?).await,
         Call::TestNotifier => notices::test(api, asked, &parse(body)?).await,
+        Call::TestHook => hook::test(api, asked, &parse(body)?).await,
         Call::Status
         | Call::Routes
         | Call::Route

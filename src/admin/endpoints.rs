@@ -7,10 +7,10 @@ pub(super) use super::calls::Call;
 pub(super) use super::shapes::{Gives, Needs, Shape, Takes, shape};
 use super::wire::{
     ActBody, AuditBody, BackendBody, BackendsBody, CheckItemBody, ConfigBody, ConfigCheckBody,
-    ContractBody, ErrorCode, EstimateBody, HistoryBody, NotifierTestBody, NotifiersBody, PushBody,
-    PushedBody, ReloadBody, ReplayBody, RevertBody, RolloutAction, RolloutBody, RolloutVerdictBody,
-    RolloutsBody, RouteBody, RoutesBody, StartRolloutBody, StatusBody, ToolsBody, WebhookBody,
-    WeightsBody, WeightsReply, WhyBody,
+    ContractBody, ErrorCode, EstimateBody, HistoryBody, HookTestBody, NotifierTestBody,
+    NotifiersBody, PushBody, PushedBody, ReloadBody, ReplayBody, RevertBody, RolloutAction,
+    RolloutBody, RolloutVerdictBody, RolloutsBody, RouteBody, RoutesBody, StartRolloutBody,
+    StatusBody, ToolsBody, WebhookBody, WeightsBody, WeightsReply, WhyBody,
 };
 
 /// A method that endpoints have. `HEAD` is answered wherever `GET` is.
@@ -404,6 +404,18 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             Call::TestNotifier,
             "Post a test to a notifier now, and tell what came back",
             Gives::Json(shape::<NotifierTestBody>()),
+        )
+    },
+    Endpoint {
+        verb: Verb::Post,
+        needs: ADMIN,
+        takes: Takes::Json(shape::<ActBody>()),
+        refuses: &[ErrorCode::NotFound, ErrorCode::Invalid],
+        ..get(
+            "/v1/hooks/{hook}/test",
+            Call::TestHook,
+            "Post a test to a hook's URL now, and tell what came back",
+            Gives::Json(shape::<HookTestBody>()),
         )
     },
     Endpoint {

@@ -27,6 +27,7 @@ mod events;
 pub mod fuzzing;
 mod guard;
 mod home;
+mod hook;
 mod listen;
 mod metrics;
 mod notices;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::hook::HookVerb;
 use super::http::Origin;
 use super::metrics::MetricsVerb;
 use super::token::Given;
@@ -132,6 +133,9 @@ pub(super) enum Verb {
     /// See who is told of what happens, and try it.
     #[command(subcommand)]
     Notify(NotifyVerb),
+    /// Try hooks.
+    #[command(subcommand)]
+    Hook(HookVerb),
     /// Tell the judge what applications found out about calls.
     #[command(subcommand)]
     Metrics(MetricsVerb),

@@ -16,6 +16,7 @@ mod demo;
 mod estimate;
 mod failure;
 mod history;
+mod hook;
 mod http;
 mod local;
 mod metrics;

@@ -10,7 +10,7 @@ use super::args::{Cli, TokenVerb, Verb};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::{
-    audit, backend, contract, demo, history, local, metrics, notify, rollout, secure, state,
+    audit, backend, contract, demo, history, hook, local, metrics, notify, rollout, secure, state,
     status, token, tools, why,
 };
 
@@ -62,6 +62,7 @@ fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Verb::Contract(args) => asking(contract::show(api, args, output)),
         Verb::Shift(args) => asking(status::shift(api, args, output)),
         Verb::Rollout(verb) => asking(rollout::run(api, verb, output)),
+        Verb::Hook(verb) => asking(hook::run(api, verb, output)),
         Verb::Notify(verb) => asking(notify::run(api, verb, output)),
         Verb::Metrics(verb) => asking(metrics::run(api, verb, output)),
         Verb::Why { rollout } => asking(why::show(api, rollout, output)),

@@ -384,6 +384,42 @@ fn behind_a_point_of_no_return_a_hook_that_ends_a_rollout_holds_it_with_one_alar
 }
 
 #[test]
+fn a_person_tries_a_hook_and_no_rollout_hears_of_it() {
+    let desk = Backend::start(|exchange| says(exchange, 200, "go"));
+    let house = house(&[
+        ("desk", &*format!("url: \"{}/secret\"", desk.url())),
+        ("schema", WRITES),
+    ]);
+
+    let tried = house.gateway.cli(&["hook", "test", "desk"]);
+
+    assert_eq!(tried.code, Some(0), "{tried:?}");
+    assert!(
+        tried.stdout.contains("200") && tried.stdout.contains("go"),
+        "{tried:?}"
+    );
+    let asked = &desk.requests()[0];
+    assert_eq!(asked.fields.get("x-switchback-event"), Some("test"));
+    let body = asked.json();
+    assert_eq!(
+        (&body["test"], &body["point"]),
+        (&json!(true), &json!("test"))
+    );
+    desk.change(|exchange| says(exchange, 403, "closed"));
+    let refused = house.gateway.cli(&["hook", "test", "desk"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stdout.contains("would not open a gate"),
+        "{refused:?}"
+    );
+    assert_eq!(house.gateway.cli(&["hook", "test", "schema"]).code, Some(5));
+    assert_eq!(house.gateway.cli(&["hook", "test", "nobody"]).code, Some(5));
+    assert_eq!(house.file("log"), "", "commands are not run");
+    let history = house.gateway.admin.text("/v1/history");
+    assert!(!history.contains("hook"), "{history}");
+}
+
+#[test]
 fn a_hook_that_is_not_there_is_a_mistake_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let text = "listeners: [{ address: 127.0.0.1:0 }]

@@ -195,8 +195,8 @@ async fn every_call_is_for_those_whose_role_and_scope_allow_it() {
                     // Its plan has no checklist.
                     Call::CheckItem => vec![422, 400],
                     Call::Verdict | Call::RouteVerdict => vec![417, 425],
-                    // The file names nobody who is told of anything.
-                    Call::TestNotifier => vec![404],
+                    // The file names nobody who is told or asked anything.
+                    Call::TestNotifier | Call::TestHook => vec![404],
                     _ => Vec::new(),
                 };
                 let done = answer.status.is_success() || not_yet.contains(&answer.status.as_u16());

@@ -34,7 +34,7 @@ pub use estimate::{EstimateBody, StageEstimateBody};
 pub use event::{EventBody, HistoryBody};
 pub use fitness::{EndpointBody, FitnessBody, HealthCheckBody};
 pub use metrics::{MetricValueBody, PushBody, PushedBody, ValueBody};
-pub use notify::{AlertBody, NotifierBody, NotifierTestBody, NotifiersBody};
+pub use notify::{AlertBody, HookTestBody, NotifierBody, NotifierTestBody, NotifiersBody};
 pub use replay::{ReplayBody, ReplayedBody, SaidBody};
 pub use request::{
     ActBody, CheckItemBody, RevertBody, RolloutAction, StageRequest, StartRolloutBody, WeightsBody,

@@ -59,6 +59,26 @@ pub struct NotifierTestBody {
     pub error: Option<String>,
 }
 
+/// What came of a test of a hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HookTestBody {
+    /// The hook's name.
+    pub hook: String,
+    /// Whether such an answer opens a gate.
+    pub opens: bool,
+    /// The status of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The beginning of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// How long it took.
+    pub took_ms: f64,
+    /// Why there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// An alert that fires.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertBody {
