@@ -1,6 +1,7 @@
 //! When something comes round: five fields, as `cron` has them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -12,11 +13,13 @@ use super::zone::{Zone, timestamp};
 
 /// Longest accepted text, in bytes.
 const MAX_BYTES: usize = 256;
-/// Days that are looked through: two leap days may be eight years apart.
+/// Days that are looked through, all of them in its months: two leap days may be eight years apart.
 const MAX_DAYS: usize = 366 * 9;
 /// More than any clock has been put forward or back in a century, but for zones that crossed the
 /// date line.
 const TURN: SignedDuration = SignedDuration::from_hours(3);
+/// The last hour of a day.
+const LAST_HOUR: i8 = 23;
 const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
@@ -113,32 +116,37 @@ const FIELDS: [Field; 5] = [
 ];
 
 impl Cron {
-    /// The first moment after `now` that it comes round, within nine years.
+    /// The first moment after `now` that it comes round, if that is within nine years.
     pub fn next(&self, zone: &Zone, now: SystemTime) -> Option<SystemTime> {
         let after = self.after(zone, timestamp(now))?;
         Some(after.into())
     }
 
-    /// The latest moment up to `now` that it came round, within nine years.
+    /// The latest moment up to `now` that it came round, if that is within nine years.
     pub fn latest(&self, zone: &Zone, now: SystemTime) -> Option<SystemTime> {
         let until = self.until(zone, timestamp(now))?;
         Some(until.into())
     }
 
     fn after(&self, zone: &Zone, now: Timestamp) -> Option<Timestamp> {
-        let from = zone.civil(now).checked_sub(TURN).ok()?;
-        let days = std::iter::successors(Some(from.date()), |date| date.tomorrow().ok());
+        let from = zone.civil(now).checked_sub(turn_near(zone, now)).ok()?;
+        let days = std::iter::successors(Some(from.date()), |date| self.forth(*date));
         let times = days
             .take(MAX_DAYS)
             .filter(|date| self.has(*date))
-            .flat_map(|date| self.times(date).filter(move |civil| *civil >= from));
+            .flat_map(|date| {
+                let first = if date == from.date() { from.hour() } else { 0 };
+                self.times(date, first..=LAST_HOUR)
+            });
         let mut first: Option<(DateTime, Timestamp)> = None;
-        for civil in times {
+        let mut turn = SignedDuration::ZERO;
+        for civil in times.filter(|civil| *civil >= from) {
             // What is later on the clocks may come earlier, but not by more than they turn.
-            if first.is_some_and(|(at, _)| civil.duration_since(at) > TURN) {
+            if first.is_some_and(|(at, _)| civil.duration_since(at) > turn) {
                 break;
             }
             for moment in zone.moments(civil).filter(|moment| *moment > now) {
+                turn = turn.max(turn_near(zone, moment));
                 first = Some(match first {
                     Some((at, best)) => (at, best.min(moment)),
                     None => (civil, moment),
@@ -149,18 +157,27 @@ impl Cron {
     }
 
     fn until(&self, zone: &Zone, now: Timestamp) -> Option<Timestamp> {
-        let from = zone.civil(now).checked_add(TURN).ok()?;
-        let days = std::iter::successors(Some(from.date()), |date| date.yesterday().ok());
+        let from = zone.civil(now).checked_add(turn_near(zone, now)).ok()?;
+        let days = std::iter::successors(Some(from.date()), |date| self.back(*date));
         let times = days
             .take(MAX_DAYS)
             .filter(|date| self.has(*date))
-            .flat_map(|date| self.times(date).rev().filter(move |civil| *civil <= from));
+            .flat_map(|date| {
+                let last = if date == from.date() {
+                    from.hour()
+                } else {
+                    LAST_HOUR
+                };
+                self.times(date, 0..=last).rev()
+            });
         let mut last: Option<(DateTime, Timestamp)> = None;
-        for civil in times {
-            if last.is_some_and(|(at, _)| at.duration_since(civil) > TURN) {
+        let mut turn = SignedDuration::ZERO;
+        for civil in times.filter(|civil| *civil <= from) {
+            if last.is_some_and(|(at, _)| at.duration_since(civil) > turn) {
                 break;
             }
             for moment in zone.moments(civil).filter(|moment| *moment <= now) {
+                turn = turn.max(turn_near(zone, moment));
                 last = Some(match last {
                     Some((at, best)) => (at, best.max(moment)),
                     None => (civil, moment),
@@ -168,6 +185,29 @@ impl Cron {
             }
         }
         last.map(|(_, moment)| moment)
+    }
+
+    /// A later day; all days between are in months of which it has none, since a search through a
+    /// year day by day takes long.
+    fn forth(&self, date: Date) -> Option<Date> {
+        let next = date.tomorrow().ok()?;
+        if self.has_month(next) {
+            return Some(next);
+        }
+        next.last_of_month().tomorrow().ok()
+    }
+
+    /// An earlier day, like [`Cron::forth`].
+    fn back(&self, date: Date) -> Option<Date> {
+        let next = date.yesterday().ok()?;
+        if self.has_month(next) {
+            return Some(next);
+        }
+        next.first_of_month().yesterday().ok()
+    }
+
+    fn has_month(&self, date: Date) -> bool {
+        holds(self.months, date.month().unsigned_abs())
     }
 
     /// Whether it comes round on a day.
@@ -180,12 +220,16 @@ impl Cron {
         } else {
             day && weekday
         };
-        fits && holds(self.months, date.month().unsigned_abs())
+        fits && self.has_month(date)
     }
 
-    /// Its times of a day, in their order.
-    fn times(&self, date: Date) -> impl DoubleEndedIterator<Item = DateTime> {
-        let hours = (0..24_i8).filter(|hour| holds(self.hours, hour.unsigned_abs()));
+    /// Its times of a day within these hours, in their order.
+    fn times(
+        &self,
+        date: Date,
+        hours: RangeInclusive<i8>,
+    ) -> impl DoubleEndedIterator<Item = DateTime> {
+        let hours = hours.filter(|hour| holds(self.hours, hour.unsigned_abs()));
         hours.flat_map(move |hour| {
             let minutes = (0..60_i8).filter(|minute| holds(self.minutes, minute.unsigned_abs()));
             minutes.map(move |minute| date.at(hour, minute, 0, 0))
@@ -201,6 +245,16 @@ impl Cron {
             .filter(|(month, _)| holds(self.months, *month));
         let mut days = months.flat_map(|(_, most)| 1..=most);
         self.either_day || days.any(|day: u8| holds(self.days, day))
+    }
+}
+
+/// By how much the order of clocks and that of moments may differ near one: mostly not at all, which
+/// spares looking at hours of minutes.
+fn turn_near(zone: &Zone, at: Timestamp) -> SignedDuration {
+    if zone.is_steady(at, TURN) {
+        SignedDuration::ZERO
+    } else {
+        TURN
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Least likeness (Jaro-Winkler, 0 to 1) of a name that is worth suggesting.
@@ -33,6 +33,15 @@ impl Zone {
     /// What the zone's clocks show.
     pub(super) fn civil(&self, at: Timestamp) -> DateTime {
         self.rules.to_datetime(at)
+    }
+
+    /// Whether nobody turns the zone's clocks as near to a moment as this.
+    pub(super) fn is_steady(&self, at: Timestamp, near: SignedDuration) -> bool {
+        let ends = [at.checked_sub(near), at.checked_add(near)];
+        let [Ok(before), Ok(after)] = ends else {
+            return false;
+        };
+        self.rules.to_offset(before) == self.rules.to_offset(after)
     }
 
     /// When the zone's clocks show something: once, or twice when they are put back. What they

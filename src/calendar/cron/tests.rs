@@ -68,6 +68,26 @@ fn a_leap_day_comes_even_after_eight_years() {
 }
 
 #[test]
+fn days_of_a_few_months_are_found_both_ways() {
+    for (cron, now, before, after) in [
+        ("0 0 20 12 *", "2026-11-20", "2025-12-20", "2026-12-20"),
+        ("0 0 1 1 *", "2026-12-31", "2026-01-01", "2027-01-01"),
+        ("0 0 31 12 *", "2026-01-01", "2025-12-31", "2026-12-31"),
+        ("0 0 28 2,4 *", "2026-03-15", "2026-02-28", "2026-04-28"),
+        ("0 0 29 2 *", "2026-11-20", "2024-02-29", "2028-02-29"),
+        ("0 0 * jun mon", "2026-06-29", "2026-06-29", "2027-06-07"),
+    ] {
+        let read: Cron = cron.parse().unwrap();
+        let midnight = |day: &str| at(&format!("{day}T00:00:00Z"));
+
+        let seen = read.latest(&zone("UTC"), midnight(now));
+        assert_eq!(seen, Some(midnight(before)), "{cron}");
+        let seen = read.next(&zone("UTC"), midnight(now));
+        assert_eq!(seen, Some(midnight(after)), "{cron}");
+    }
+}
+
+#[test]
 fn what_the_clocks_skip_comes_as_much_later() {
     // On 2027-03-28 they go from 02:00 to 03:00, which is 01:00 in UTC.
     let seen = run("30 2 * * *", "Europe/Berlin", "2027-03-27T00:00:00Z", 3);
@@ -114,6 +134,29 @@ fn clocks_that_turn_at_midnight_lose_nothing() {
         ]
     );
     assert_eq!(forward, ["2027-03-14T05:00:00Z", "2027-03-15T04:00:00Z"]);
+}
+
+#[test]
+fn every_minute_is_every_minute_also_when_the_clocks_turn() {
+    let every: Cron = "* * * * *".parse().unwrap();
+    for (in_zone, from) in [
+        ("Europe/Berlin", "2026-10-24T18:00:10Z"),
+        ("Europe/Berlin", "2027-03-27T18:00:10Z"),
+        ("Australia/Lord_Howe", "2027-04-03T03:00:10Z"),
+        ("America/Havana", "2026-10-31T20:00:10Z"),
+    ] {
+        let zone = zone(in_zone);
+        for minutes in (0..24 * 60).step_by(7) {
+            let now = at(from) + std::time::Duration::from_mins(minutes);
+            let (second, to_come) = (10, 50);
+
+            let latest = every.latest(&zone, now).unwrap();
+            let next = every.next(&zone, now).unwrap();
+
+            assert_eq!(now.duration_since(latest).unwrap().as_secs(), second);
+            assert_eq!(next.duration_since(now).unwrap().as_secs(), to_come);
+        }
+    }
 }
 
 #[test]
