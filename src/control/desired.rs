@@ -170,7 +170,7 @@ impl RouteState {
 
     /// Notes that the route was switched back.
     pub(super) fn note_revert(&mut self, at: Timestamp) {
-        self.reverts.retain(|then| at.since(*then) < HOUR);
+        self.reverts.retain(|then| is_recent(*then, at));
         self.reverts.push(at);
         if self.reverts.len() > MAX_REVERTS {
             self.reverts.remove(0);
@@ -179,7 +179,7 @@ impl RouteState {
 
     /// How long no rollout starts, when so many reverts within an hour are too many; 0 are never.
     pub(super) fn rests(&self, most: u32, now: Timestamp) -> Option<(usize, Duration)> {
-        let recent = self.reverts.iter().filter(|at| now.since(**at) < HOUR);
+        let recent = self.reverts.iter().filter(|at| is_recent(**at, now));
         let recent: Vec<_> = recent.collect();
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let spare = recent.len().checked_sub(most)?;
@@ -210,5 +210,30 @@ impl RouteState {
             weight.is_some_and(|weight| *weight == Weight::ZERO)
         });
         self.now = weights;
+    }
+}
+
+/// Whether something happened within the hour. What is yet to come for longer than that was told by a
+/// clock that has been put back since.
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.since(at) < HOUR && at.since(now) < HOUR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverts_of_a_clock_that_was_ahead_are_forgotten() {
+        let now = Timestamp::now();
+        let mut state = RouteState::default();
+        state.note_revert(now.after(24 * HOUR));
+        assert_eq!(state.rests(1, now), None);
+
+        state.note_revert(now.before(Duration::from_mins(1)));
+
+        let left = HOUR.saturating_sub(Duration::from_mins(1));
+        assert_eq!(state.rests(1, now), Some((1, left)));
+        assert_eq!(state.reverts.len(), 1);
     }
 }
