@@ -11,6 +11,7 @@
 //! Deliberately not here: when a stage is over and what follows a verdict (`rollout`), and how
 //! evidence is gathered (`stats::Trial`).
 
+mod baseline;
 mod bets;
 mod deciding;
 #[cfg(test)]
@@ -42,6 +43,6 @@ pub use terms::{CheckWeights, Terms, TermsError};
 pub use thresholds::{Baseline, Limits, QUANTILES};
 pub use trial::{Batch, Judge};
 pub use verdict::{
-    ArmRecord, ArmTook, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime,
-    TookRecord, Verdict,
+    ArmRecord, ArmTook, BaselineRecord, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord,
+    Record, StageTime, TookRecord, Verdict,
 };
