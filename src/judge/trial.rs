@@ -1,6 +1,7 @@
 //! The judge of one rollout.
 
 mod records;
+mod tally;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::share::Share;
 use super::terms::Terms;
 use super::thresholds::{Limits, QUANTILES};
 use super::verdict::{ArmRecord, HoldReason, StageTime, Verdict};
+use tally::Tally;
 
 /// How long a moment is, in milliseconds: slow calls that are told of within one are hardly more
 /// than one event.
@@ -462,20 +464,6 @@ impl Judge {
             good: self.good(batch, told),
             slow: std::array::from_fn(|slot| slow_at(batch, slot)),
         }
-    }
-}
-
-/// Events of both arms for the record; more than fit count as that many.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Tally {
-    stable: u32,
-    candidate: u32,
-}
-
-impl Tally {
-    fn add(&mut self, more: Labels) {
-        self.stable = self.stable.saturating_add(few(more.stable));
-        self.candidate = self.candidate.saturating_add(few(more.candidate));
     }
 }
 
