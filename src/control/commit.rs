@@ -221,15 +221,15 @@ impl Control {
             self.certificates.adopt(renewal);
         }
         self.begin_trials(&trials);
-        // What was said of the stage before is not said of this one.
-        for route in trials.keys() {
-            self.renew_record(route);
-        }
         self.begin_shadowings();
         self.publish();
         for event in events {
             self.ledger.last_sequence = event.sequence;
             self.spread(event);
+        }
+        // What was said of the stage before is not said of this one.
+        for route in trials.keys() {
+            self.renew_record(route);
         }
         change.answer.done(self.desired.generation);
     }

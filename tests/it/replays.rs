@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, Request};
 use crate::support::gateway::{Gateway, run};
 use crate::support::routes::route;
 
@@ -91,7 +91,7 @@ fn a_step_through_a_gate_is_found_again() {
     let arms = [("v1", &*v1.url(), 100), ("v2", &*v2.url(), 0)];
     let plans = PLANS.replace("brisk: { ", "brisk: { hooks: [desk], ");
     let hooks = format!(
-        "hooks: {{ desk: {{ url: \"{}\", on: [pre_stage, pre_promote] }} }}\n",
+        "hooks: {{ desk: {{ url: \"{}\", on: [pre_stage, pre_promote, post_stage] }} }}\n",
         desk.url()
     );
     let gateway = Gateway::start(&(route("http", &arms) + &plans + &hooks));
@@ -111,6 +111,11 @@ fn a_step_through_a_gate_is_found_again() {
         "{replay:#}"
     );
     assert_eq!(replay["same"], true, "{replay:#}");
+    let told = desk.wait_for("the first stage's end", |asked| {
+        let is_told = |it: &&Request| it.fields.get("x-switchback-event") == Some("post_stage");
+        asked.iter().find(is_told).map(Request::json)
+    });
+    assert_eq!(told["verdict"], told["event"]["verdict"], "{told:#}");
 }
 
 #[test]
