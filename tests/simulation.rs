@@ -275,17 +275,6 @@ fn a_defect_that_begins_late_is_seen_within_seconds() {
 }
 
 #[test]
-fn a_defect_that_begins_with_nearly_all_of_the_traffic_is_seen_within_seconds() {
-    let bench = load();
-
-    let runs = Runs::of(&bench, 33, 200, 40);
-
-    assert!(runs.all_reverted_for(RevertReason::ErrorRateHigh));
-    // Of the bad calls a hundred or so come before the defect.
-    assert!(runs.seconds() - 950.0 <= 8.0 && runs.bad() <= 200.0);
-}
-
-#[test]
 fn the_same_trace_gives_the_same_verdict_with_the_same_numbers() {
     let bench = load();
     for scenario in [14, 25] {

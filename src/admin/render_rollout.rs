@@ -268,23 +268,15 @@ fn checks(record: &Record) -> Vec<CheckBody> {
             message: format!("slow calls, candidate to stable: {}", slow.join(", ")),
         },
     ];
-    let before = record.baseline.limit.map(|limit| CheckBody {
-        name: "baseline".to_owned(),
-        evidence: record.baseline.e_value,
-        // What passes a stage is errors and latency.
-        pass_evidence: 1.0,
-        margin: record.baseline.margin,
-        message: render_why::baseline(record.baseline.margin, limit),
-    });
     let pushed = record.metrics.iter().map(|metric| CheckBody {
         name: format!("metric:{}", metric.name),
         evidence: metric.e_value,
-        // Nor do metrics that are pushed hold a stage up.
+        // Metrics that are pushed hold no stage up.
         pass_evidence: 1.0,
         margin: metric.margin,
         message: render_why::metric(metric),
     });
-    own.into_iter().chain(before).chain(pushed).collect()
+    own.into_iter().chain(pushed).collect()
 }
 
 /// One sentence on what happened.

@@ -90,14 +90,6 @@ fn judged(record: &Record) -> Vec<String> {
             .iter()
             .map(|at| quantile(record, at)),
     );
-    let before = record.baseline.limit.map(|limit| {
-        let e_value = number(record.baseline.e_value);
-        format!(
-            "baseline: {e_value}, {}",
-            baseline(record.baseline.margin, limit)
-        )
-    });
-    lines.extend(before);
     let pushed = record.metrics.iter();
     lines.extend(pushed.map(|metric| format!("metric {}: {}", metric.name, self::metric(metric))));
     lines.extend(record.took.as_ref().map(took));
@@ -177,24 +169,12 @@ fn deciding(outcome: &DecidingOutcome) -> String {
 fn parts(record: &Record) -> String {
     let (errors, latency) = (&record.errors, &record.latency);
     let (errors, latency) = (number(errors.e_value), number(latency.e_value));
-    let (two, before) = (
-        format!("0.45 of errors' {errors}, 0.45 of latency's {latency}"),
-        number(record.baseline.e_value),
-    );
     if record.metrics.is_empty() {
-        return format!("{two} and 0.1 of the baseline's {before}");
+        return format!("half of errors' {errors} and half of latency's {latency}");
     }
     let sum: f64 = record.metrics.iter().map(|metric| metric.e_value).sum();
     let mean = number(sum / record.metrics.len() as f64);
-    format!("{two}, 0.05 of the baseline's {before} and 0.05 of the metrics' {mean}")
-}
-
-/// One sentence on the candidate's errors beside what stable did before.
-pub(super) fn baseline(margin: f64, limit: f64) -> String {
-    format!(
-        "against {margin} times the error rate of stable's worst window, which is {}",
-        percent(limit)
-    )
+    format!("0.45 of errors' {errors}, 0.45 of latency's {latency} and 0.1 of the metrics' {mean}")
 }
 
 /// One sentence on a metric that is pushed.

@@ -20,7 +20,7 @@ pub(super) const HIGHEST_RATE: f64 = 0.95;
 /// that a candidate that turns bad late is not protected by its good record.
 pub(super) const AT_START: f64 = 0.8;
 /// Largest capital of one bet. Cutting wealth down keeps every guarantee.
-pub(super) const MOST: f64 = 1e100;
+const MOST: f64 = 1e100;
 /// Largest factor of one batch; with [`MOST`] no product overflows.
 const LARGEST_FACTOR: f64 = 1e200;
 /// Most that the slow calls of one moment multiply a bet by, unless one call alone does more: what

@@ -11,7 +11,6 @@
 //! Deliberately not here: when a stage is over and what follows a verdict (`rollout`), and how
 //! evidence is gathered (`stats::Trial`).
 
-mod baseline;
 mod bets;
 mod deciding;
 #[cfg(test)]
@@ -43,6 +42,6 @@ pub use terms::{CheckWeights, Terms, TermsError};
 pub use thresholds::{Baseline, Limits, QUANTILES};
 pub use trial::{Batch, Judge};
 pub use verdict::{
-    ArmRecord, ArmTook, BaselineRecord, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord,
-    Record, StageTime, TookRecord, Verdict,
+    ArmRecord, ArmTook, ErrorsRecord, HoldReason, LatencyRecord, QuantileRecord, Record, StageTime,
+    TookRecord, Verdict,
 };

@@ -43,14 +43,15 @@ pub struct Terms {
 }
 
 /// What each check's e-value counts for. They add up to one, which keeps `alpha` whole.
+///
+/// Nothing is set aside for watching a candidate with all of the traffic: without a stable arm
+/// beside it no test keeps its promise, so that share would be spent on nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CheckWeights {
     /// Of the error check.
     pub errors: f64,
     /// Of the latency check.
     pub latency: f64,
-    /// Of the candidate's errors beside what stable did before.
-    pub baseline: f64,
     /// Of all pushed metrics together, spread evenly over them.
     pub metrics: f64,
 }
@@ -108,11 +109,11 @@ impl Terms {
 
     /// What each check counts for: pushed metrics only where the plan names some.
     pub fn weights(&self) -> CheckWeights {
-        let metrics = if self.metrics.is_empty() { 0.0 } else { 0.05 };
+        let metrics = if self.metrics.is_empty() { 0.0 } else { 0.1 };
+        let half = (1.0 - metrics) / 2.0;
         CheckWeights {
-            errors: 0.45,
-            latency: 0.45,
-            baseline: 0.1 - metrics,
+            errors: half,
+            latency: half,
             metrics,
         }
     }

@@ -1,7 +1,6 @@
 //! The judge of one rollout.
 
 mod records;
-mod tally;
 
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Outcome, RevertReason, Role};
 use crate::stats::{ArmCounts, BadCall};
 
-use super::baseline::{Baseline, few};
 use super::bets::{Bets, Evidence, Labels};
 use super::guards::{ConnectGuard, Guard, GuardEvidence, Guards};
 use super::keys::{Culprits, Heard, RecentKeys};
@@ -20,7 +18,6 @@ use super::share::Share;
 use super::terms::Terms;
 use super::thresholds::{Limits, QUANTILES};
 use super::verdict::{ArmRecord, HoldReason, StageTime, Verdict};
-use tally::Tally;
 
 /// How long a moment is, in milliseconds: slow calls that are told of within one are hardly more
 /// than one event.
@@ -68,21 +65,19 @@ pub struct Judge {
     /// Time over which the reserve is bet.
     planned: Duration,
     bets: Bets,
-    #[serde(default)]
-    baseline: Baseline,
     pass: Pass,
     stable: ArmRecord,
     candidate: ArmRecord,
-    slow: [Tally; QUANTILES.len()],
+    slow: [Labels; QUANTILES.len()],
     /// For the record alone.
     #[serde(default)]
     limits: Option<Box<Limits>>,
-    unreachable: u32,
+    unreachable: u64,
     /// Bad calls of the candidate that were told before they were counted as calls.
-    owed: u32,
+    owed: u64,
     share: f64,
-    repeated: u32,
-    dropped: u32,
+    repeated: u64,
+    dropped: u64,
     keys: RecentKeys,
     culprits: Culprits,
     guard: ConnectGuard,
@@ -118,7 +113,6 @@ impl Judge {
             metrics,
             planned,
             bets: Bets::new(),
-            baseline: Baseline::default(),
             pass: Pass::new(),
             stable: ArmRecord::default(),
             candidate: ArmRecord::default(),
@@ -177,10 +171,8 @@ impl Judge {
     pub fn warm_up(&mut self, batch: &Batch<'_>) {
         self.pass_time(batch.now);
         self.watch_connections(batch);
-        let told = self.tell_apart(batch);
-        let stable = told.counted.stable;
-        self.baseline.see_stable(batch.stable.calls, stable);
         if self.guards.is_some() {
+            let told = self.tell_apart(batch);
             let good = self.good(batch, told);
             self.watch_limits(batch, told, good);
         }
@@ -211,10 +203,6 @@ impl Judge {
         self.count(batch, told);
         let evidence = self.evidence(batch, told);
         self.bets.settle(&self.terms, &evidence);
-        let counted = told.counted;
-        self.baseline.see_stable(batch.stable.calls, counted.stable);
-        self.baseline
-            .see_candidate(evidence.good, counted.candidate);
         self.watch_limits(batch, told, evidence.good);
         let stage = StageEvidence {
             share: batch.share.least,
@@ -274,8 +262,7 @@ impl Judge {
             return None;
         }
         let weights = self.terms.weights();
-        let errors = weights.errors * self.trusted(self.errors())
-            + weights.baseline * self.trusted(self.baseline.e_value());
+        let errors = weights.errors * self.trusted_errors();
         let latency = weights.latency * self.latency();
         if weights.metrics * self.pushed() > errors.max(latency) {
             return Some(RevertReason::MetricDegraded);
@@ -283,7 +270,7 @@ impl Judge {
         if latency >= errors {
             return Some(RevertReason::LatencyDegraded);
         }
-        if u64::from(self.unreachable) * 2 > self.candidate.bad {
+        if self.unreachable * 2 > self.candidate.bad {
             return Some(RevertReason::HealthCheckFailed);
         }
         Some(RevertReason::ErrorRateHigh)
@@ -291,8 +278,7 @@ impl Judge {
 
     fn e_value(&self) -> f64 {
         let weights = self.terms.weights();
-        weights.errors * self.trusted(self.errors())
-            + weights.baseline * self.trusted(self.baseline.e_value())
+        weights.errors * self.trusted_errors()
             + weights.latency * self.latency()
             + weights.metrics * self.pushed()
     }
@@ -308,12 +294,13 @@ impl Judge {
         self.bets.ratio().min(self.bets.floor())
     }
 
-    /// Evidence from failed calls, not above one until enough callers were failed.
-    fn trusted(&self, e_value: f64) -> f64 {
+    /// The same, not above one until enough callers were failed.
+    fn trusted_errors(&self) -> f64 {
+        let errors = self.errors();
         if self.culprits.found() < Culprits::ENOUGH {
-            return e_value.min(1.0);
+            return errors.min(1.0);
         }
-        e_value
+        errors
     }
 
     fn latency(&self) -> f64 {
@@ -325,10 +312,7 @@ impl Judge {
     fn pass_time(&mut self, now: Duration) -> Duration {
         let since = now.saturating_sub(self.seen.unwrap_or(now));
         self.seen = Some(self.seen.map_or(now, |seen| seen.max(now)));
-        let before = self.age.as_secs();
         self.age = self.age.saturating_add(since);
-        let seconds = [before, self.age.as_secs()];
-        self.baseline.pass(&self.terms, seconds, self.share);
         if let Some(guards) = &mut self.guards {
             guards.pass(&self.terms, since);
         }
@@ -398,7 +382,7 @@ impl Judge {
                 .map_or(Heard::First, |key| self.keys.hear(key, self.age));
             match heard {
                 Heard::First => told.counted.count(call.role),
-                Heard::Again => self.repeated = self.repeated.saturating_add(1),
+                Heard::Again => self.repeated += 1,
                 Heard::NoRoom => continue,
             }
             if call.role == Role::Candidate && heard == Heard::First {
@@ -407,9 +391,8 @@ impl Judge {
         }
         let unreachable =
             |call: &&BadCall| call.role == Role::Candidate && call.outcome == Outcome::Unreachable;
-        let unreachable = batch.bad.iter().filter(unreachable).count();
-        self.unreachable = self.unreachable.saturating_add(few(unreachable as u64));
-        self.dropped = self.dropped.saturating_add(few(batch.dropped));
+        self.unreachable += batch.bad.iter().filter(unreachable).count() as u64;
+        self.dropped = self.dropped.saturating_add(batch.dropped);
         told
     }
 
@@ -450,9 +433,9 @@ impl Judge {
             .all
             .candidate
             .saturating_add(batch.dropped)
-            .saturating_add(self.owed.into());
+            .saturating_add(self.owed);
         let good = batch.candidate.calls.saturating_sub(not_good);
-        self.owed = few(not_good.saturating_sub(batch.candidate.calls));
+        self.owed = not_good.saturating_sub(batch.candidate.calls);
         good
     }
 

@@ -100,9 +100,6 @@ pub struct Record {
     pub errors: ErrorsRecord,
     /// The latency check.
     pub latency: LatencyRecord,
-    /// The candidate's errors beside what stable did before.
-    #[serde(default)]
-    pub baseline: BaselineRecord,
     /// The checks of metrics that applications push.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricRecord>,
@@ -158,30 +155,6 @@ pub struct ErrorsRecord {
     pub callers: u32,
     /// Evidence in this stage that the candidate is good enough to pass.
     pub pass_e_value: f64,
-}
-
-/// The numbers of the check against what stable did before, which speaks while the candidate has
-/// nearly all of the traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct BaselineRecord {
-    /// Evidence against "the candidate's error rate is at most the limit".
-    pub e_value: f64,
-    /// How many times the error rate of stable's worst window is tolerated.
-    #[serde(default)]
-    pub margin: f64,
-    /// The limit as it is now; absent while the check says nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<f64>,
-}
-
-impl Default for BaselineRecord {
-    fn default() -> Self {
-        Self {
-            e_value: 1.0,
-            margin: 0.0,
-            limit: None,
-        }
-    }
 }
 
 /// The numbers of the latency check.

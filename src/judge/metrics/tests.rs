@@ -242,15 +242,15 @@ fn a_restart_keeps_the_evidence() {
 }
 
 #[test]
-fn metrics_share_a_tenth_with_the_baseline_where_there_are_some() {
+fn metrics_count_a_tenth_where_there_are_some() {
     let with = liked_and_tokens().weights();
     let without = Terms::default().weights();
 
-    assert_eq!((with.metrics, with.baseline), (0.05, 0.05));
-    assert_eq!((without.metrics, without.baseline), (0.0, 0.1));
-    for weights in [with, without] {
-        assert_eq!((weights.errors, weights.latency), (0.45, 0.45));
-    }
+    assert_eq!((with.errors, with.latency, with.metrics), (0.45, 0.45, 0.1));
+    assert_eq!(
+        (without.errors, without.latency, without.metrics),
+        (0.5, 0.5, 0.0)
+    );
 }
 
 #[test]

@@ -22,7 +22,6 @@ impl Judge {
             share: self.share,
             errors: self.errors_record(),
             latency: self.latency_record(),
-            baseline: self.baseline.record(&self.terms, self.share),
             metrics: self.metric_records(),
             stable: self.stable,
             candidate: self.candidate,
@@ -30,8 +29,8 @@ impl Judge {
             min_requests: self.terms.min_requests,
             needed_calls,
             needed_seconds: needed_calls.and_then(|calls| self.seconds_for(calls)),
-            repeated: self.repeated.into(),
-            untold: u64::from(self.dropped).saturating_add(self.keys.overflowed()),
+            repeated: self.repeated,
+            untold: self.dropped.saturating_add(self.keys.overflowed()),
             connect_failures: self.guard.failures,
             guards: self.guard_records(),
             broken: self.broken,
@@ -89,8 +88,8 @@ impl Judge {
                 e_value,
                 stable_limit_seconds: limit(Role::Stable, slot),
                 candidate_limit_seconds: limit(Role::Candidate, slot),
-                stable_slow: u64::from(slow.stable),
-                candidate_slow: u64::from(slow.candidate),
+                stable_slow: slow.stable,
+                candidate_slow: slow.candidate,
             };
         }
         LatencyRecord {
