@@ -26,7 +26,8 @@ impl Arm {
 #[derive(Clone, Debug)]
 pub struct Split {
     arms: Box<[Arm]>,
-    total: u64,
+    /// For each arm the sum of all shares up to its own.
+    sums: Box<[u64]>,
     /// The place of the one arm that takes everything, when there is just one.
     only: Option<usize>,
 }
@@ -34,7 +35,11 @@ pub struct Split {
 impl Split {
     /// A split over these arms.
     pub fn new(arms: Vec<Arm>) -> Self {
-        let total = arms.iter().map(|arm| u64::from(arm.weight.share())).sum();
+        let add = |sum: &mut u64, arm: &Arm| {
+            *sum += u64::from(arm.weight.share());
+            Some(*sum)
+        };
+        let sums = arms.iter().scan(0, add).collect();
         let mut open = arms
             .iter()
             .enumerate()
@@ -45,7 +50,7 @@ impl Split {
         };
         Self {
             arms: arms.into(),
-            total,
+            sums,
             only,
         }
     }
@@ -71,7 +76,12 @@ impl Split {
             if arm.weight == Weight::ZERO || !among(place) {
                 continue;
             }
-            let waited = -unit(mix(key ^ arm.identity)).ln() / f64::from(arm.weight.share());
+            let (drawn, rate) = (unit(mix(key ^ arm.identity)), f64::from(arm.weight.share()));
+            // Never more than the logarithm will say, and a tenth of its cost.
+            if (1.0 - drawn) * SURELY >= least * rate {
+                continue;
+            }
+            let waited = -drawn.ln() / rate;
             if waited < least {
                 least = waited;
                 best = Some(place);
@@ -93,7 +103,10 @@ impl Split {
         if self.only.is_some() {
             return self.only;
         }
-        self.place_of(scale(draw, self.total), |_| true)
+        let total = *self.sums.last()?;
+        let at = scale(draw, total);
+        let place = self.sums.partition_point(|sum| *sum <= at);
+        (place < self.sums.len()).then_some(place)
     }
 
     /// The same among some of the arms, by their weights.
@@ -121,6 +134,9 @@ impl Split {
         taken.map(|(place, _)| place)
     }
 }
+
+/// Keeps a comparison on the safe side of what doubles round away.
+const SURELY: f64 = 1.0 - 1e-9;
 
 /// A draw, uniform over all of `u64`, made uniform below `total`.
 fn scale(draw: u64, total: u64) -> u64 {
@@ -244,7 +260,41 @@ mod tests {
         assert_eq!(split(&[]).by_draw(1), None);
     }
 
+    /// The arm of a key as the formula has it, with a logarithm for each.
+    fn plainly(split: &Split, key: u64) -> Option<usize> {
+        let waited =
+            |arm: &Arm| -unit(mix(key ^ arm.identity)).ln() / f64::from(arm.weight.share());
+        let open = |(_, arm): &(usize, &Arm)| arm.weight > Weight::ZERO;
+        let arms = split.arms.iter().enumerate().filter(open);
+        arms.min_by(|a, b| waited(a.1).total_cmp(&waited(b.1)))
+            .map(|(place, _)| place)
+    }
+
     proptest! {
+        #[test]
+        fn leaving_logarithms_out_chooses_the_same(
+            weights in prop::collection::vec(prop_oneof![0u32..3, 0u32..1_000_000], 1..60),
+            seed in any::<u64>(),
+        ) {
+            let split = split(&weights);
+
+            for n in 0..200 {
+                prop_assert_eq!(split.by_key_among(key(n, seed), |_| true), plainly(&split, key(n, seed)));
+            }
+        }
+
+        #[test]
+        fn a_draw_falls_where_the_shares_lie_side_by_side(
+            weights in prop::collection::vec(prop_oneof![0u32..3, 0u32..1_000_000], 0..60),
+            draws in prop::collection::vec(any::<u64>(), 50),
+        ) {
+            let split = split(&weights);
+
+            for draw in draws.into_iter().chain([0, u64::MAX]) {
+                prop_assert_eq!(split.by_draw(draw), split.by_draw_among(draw, |_| true));
+            }
+        }
+
         #[test]
         fn raising_one_weight_moves_keys_only_towards_it(
             mut weights in prop::collection::vec(0u32..1000, 2..6),
