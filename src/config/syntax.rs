@@ -11,8 +11,10 @@ use super::diagnostic::{Code, Diagnostic, Source};
 use super::load::Format;
 use super::node::{Entry, Node, Value};
 
-/// Most values in a file, aliases counted as often as they are used.
-const MAX_NODES: usize = 100_000;
+/// Most values that a file may hold: ten thousand routes are 150,000 and nearly a mebibyte.
+const MAX_NODES: usize = 250_000;
+/// Most values that its aliases may stand for, each counted as often as it is used.
+const MAX_ALIASED: usize = 100_000;
 /// Deepest nesting; the deepest field of a config is at six.
 const MAX_DEPTH: usize = 32;
 
@@ -38,7 +40,7 @@ fn read_yaml(source: &Source) -> Result<Node, Vec<Diagnostic>> {
             max_depth: MAX_DEPTH,
             max_documents: 1,
         },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_NODES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_ALIASED },
         // Every entry comes through, so that all duplicates are reported, not only the first.
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         merge_keys: MergeKeyPolicy::Error,
@@ -114,7 +116,7 @@ fn yaml_message(error: &serde_saphyr::Error) -> String {
         return "an alias stands for something that it is part of".to_owned();
     }
     if text.starts_with("alias replay limit") {
-        return format!("aliases make this file larger than {MAX_NODES} values");
+        return format!("aliases make this file larger than {MAX_ALIASED} values");
     }
     // The place is told apart from the message.
     let message = text.split(" at line ").next();

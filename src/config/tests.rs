@@ -150,6 +150,26 @@ fn a_minimal_file_says_the_same_in_yaml_and_json() {
 }
 
 #[test]
+fn ten_thousand_routes_are_a_config() {
+    let route = |i| {
+        format!("  - {{ name: r{i}, match: {{ path: /api/v{i} }}, split: {{ a: 90, b: 10 }} }}\n")
+    };
+    let routes: String = (0..10_000).map(route).collect();
+    let text = format!(
+        "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+         backends: {{ a: {{ endpoints: [\"http://127.0.0.1:1\"] }}, b: {{ endpoints: [\"http://127.0.0.1:2\"] }} }}\n\
+         routes:\n{routes}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("many.yaml");
+    fs::write(&file, text).unwrap();
+
+    let config = load_with(&file, &Told::default()).unwrap();
+
+    assert_eq!(config.spec().routes.len(), 10_000);
+}
+
+#[test]
 fn what_cannot_be_read_is_told_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
