@@ -1,10 +1,11 @@
 //! The log: set up once by the process, written by a thread of its own.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -64,7 +65,7 @@ pub enum LogError {
 /// The log of the process. Keep it until the end: dropping it writes what is still queued.
 #[derive(Debug)]
 pub struct Log {
-    lines: SyncSender<Line>,
+    lines: Sender<Line>,
 }
 
 enum Line {
@@ -89,10 +90,11 @@ impl Log {
             source,
         })?;
         describe();
-        let (lines, queue) = sync_channel(QUEUE);
+        // Not one of `std`, which has all of its places from the beginning.
+        let (lines, queue) = channel(QUEUE);
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&queue, io::stderr()))
+            .spawn(move || write_all(queue, io::stderr()))
             .map_err(LogError::Thread)?;
         install(format, filter, Queue(lines.clone()))?;
         Ok(Self { lines })
@@ -129,8 +131,8 @@ fn install(format: LogFormat, filter: EnvFilter, queue: Queue) -> Result<(), Log
     set.map_err(|_| LogError::Twice)
 }
 
-fn write_all(queue: &Receiver<Line>, mut to: impl Write) {
-    while let Ok(line) = queue.recv() {
+fn write_all(mut queue: Receiver<Line>, mut to: impl Write) {
+    while let Some(line) = queue.blocking_recv() {
         // Nothing can be done about a closed stderr, and nobody could be told.
         match line {
             Line::Event(event) => {
@@ -146,7 +148,7 @@ fn write_all(queue: &Receiver<Line>, mut to: impl Write) {
 
 /// Hands each event to the writing thread, or drops it when that is behind.
 #[derive(Clone, Debug)]
-struct Queue(SyncSender<Line>);
+struct Queue(Sender<Line>);
 
 impl Write for Queue {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
@@ -175,7 +177,7 @@ mod tests {
 
     /// What the log writes for `event`.
     fn written(format: LogFormat, event: impl Fn()) -> String {
-        let (lines, queue) = sync_channel(16);
+        let (lines, queue) = channel(16);
         let builder = tracing_subscriber::fmt()
             .with_writer(Queue(lines))
             .with_ansi(false);
@@ -187,7 +189,7 @@ mod tests {
             ),
         }
         let mut out = Vec::new();
-        write_all(&queue, &mut out);
+        write_all(queue, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn a_stuck_reader_costs_events_not_time() {
         describe();
-        let (lines, _queue) = sync_channel(1);
+        let (lines, _queue) = channel(1);
         let mut writer = Queue(lines);
 
         for _ in 0..3 {
