@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -72,7 +72,8 @@ pub(super) struct Api {
     /// The config that the audit log goes by.
     audited: ArcSwap<Config>,
     paths: Router<Methods>,
-    openapi: Bytes,
+    /// Made when somebody first asks for it: that takes megabytes.
+    openapi: OnceLock<Bytes>,
 }
 
 /// One request on its way through the API, its body apart.
@@ -104,8 +105,13 @@ impl Api {
             state,
             audited: ArcSwap::new(config),
             paths: paths(),
-            openapi: openapi::document().to_string().into(),
+            openapi: OnceLock::new(),
         })
+    }
+
+    fn openapi(&self) -> Bytes {
+        let made = || openapi::document().to_string().into();
+        self.openapi.get_or_init(made).clone()
     }
 
     /// The answer to a request, whatever it is.
@@ -304,7 +310,7 @@ impl Api {
             Call::OpenApi => Ok(reply::whole(
                 StatusCode::OK,
                 "application/json",
-                self.openapi.clone(),
+                self.openapi(),
             )),
             Call::Home => Ok(front()),
             // These take a body and never come here.
