@@ -36,7 +36,7 @@ use super::ending::{self, UnderWay};
 use super::places::{Caps, OfWorker};
 use super::retry::RetryBudgets;
 use super::serve;
-use super::snapshot::SnapshotCell;
+use super::snapshot::{Snapshot, SnapshotCell};
 use super::sse::LiveSessions;
 use super::streams::Streams;
 use super::tokens::TokenCache;
@@ -135,6 +135,8 @@ pub(super) struct Worker {
     tokens: TokenCache,
     endings: UnderWay,
     random: Cell<u64>,
+    /// Whether this thread can shake hands as quickly as ever.
+    is_warm: Cell<bool>,
 }
 
 /// Runs a worker until it is told to stop, or has drained. Blocks the thread.
@@ -161,8 +163,6 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     let WorkerOptions {
         sockets, mut phase, ..
     } = options;
-    // Before the first connection: this thread's source of random bytes takes a moment to begin.
-    tls::warm_up();
     let worker = Rc::new(Worker {
         number: options.number,
         view: RefCell::new(Rc::new(View::empty(options.shared.snapshots.load()))),
@@ -182,6 +182,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         tokens: TokenCache::default(),
         endings: UnderWay::default(),
         random: Cell::new(options.seed),
+        is_warm: Cell::default(),
     });
     worker.refresh();
     let chores = [
@@ -355,11 +356,21 @@ impl Worker {
         // The edition first: a snapshot published in between is then taken over once more.
         self.edition.set(self.shared.snapshots.edition());
         let snapshot = self.shared.snapshots.load();
+        self.warm_up(&snapshot);
         self.streams.end_homeless(&snapshot);
         self.tokens.hold_at_most(snapshot.limits.checked_tokens);
         let view = View::new(self, snapshot);
         *self.view.borrow_mut() = Rc::new(view);
         self.view.borrow().snapshot.in_force(self.number);
+    }
+
+    /// Before the first handshake: this thread's source of random bytes takes tens of milliseconds
+    /// to begin. Those who speak no TLS are spared them.
+    fn warm_up(&self, snapshot: &Snapshot) {
+        let is_spoken = self.shared.tls.iter().any(Option::is_some) || !snapshot.tls.is_empty();
+        if is_spoken && !self.is_warm.replace(true) {
+            tls::warm_up();
+        }
     }
 
     /// A uniform number over all of `u64`; xorshift64* (Vigna, 2016).
