@@ -41,6 +41,7 @@ mod pages;
 mod peek;
 mod pipeline;
 mod places;
+mod ready;
 mod rehome;
 mod relay;
 mod request;

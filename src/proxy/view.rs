@@ -3,6 +3,7 @@
 //! Made once a snapshot and worker, so that a request finds everything it needs behind one
 //! pointer and touches nothing that another worker writes.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::upstream::Endpoint;
 
 use super::catalogues::Tools;
 use super::metadata::Document;
+use super::ready;
 use super::rules;
 use super::seals::OpenedIds;
 use super::snapshot::{Door, Route, RouteArm, Snapshot};
@@ -37,6 +39,8 @@ pub(super) struct View {
     opened_ids: Vec<OpenedIds>,
     /// In the order of the snapshot's routes; only where there are tools.
     tools: Vec<Option<ToolCounts>>,
+    /// The endpoints that are to have connections ready for new traffic, each once.
+    ready: Vec<Rc<Endpoint>>,
 }
 
 /// A backend of a route as one worker sees it.
@@ -70,6 +74,7 @@ impl View {
             mirrors: Vec::new(),
             opened_ids: Vec::new(),
             tools: Vec::new(),
+            ready: Vec::new(),
         }
     }
 
@@ -87,7 +92,7 @@ impl View {
                 .map(|arm| ArmView::new(worker, route, (arm, tls)))
                 .collect()
         };
-        let routes = snapshot.routes.iter().map(arms).collect();
+        let routes: Vec<Vec<ArmView>> = snapshot.routes.iter().map(arms).collect();
         let mirrors = snapshot
             .routes
             .iter()
@@ -112,6 +117,7 @@ impl View {
         Self {
             opened_ids: opened_ids.collect(),
             tools: tools.collect(),
+            ready: ready_of(&snapshot, &routes),
             snapshot,
             routes,
             gates,
@@ -162,6 +168,11 @@ impl View {
         self.tools.iter().flatten().for_each(ToolCounts::report);
     }
 
+    /// The endpoints that are to have connections ready.
+    pub(super) fn ready(&self) -> &[Rc<Endpoint>] {
+        &self.ready
+    }
+
     /// What became of the connections to a listener that not everybody may use.
     pub(super) fn door_stats(&self, listener: usize) -> Option<&GateStats> {
         self.doors.get(listener)?.as_deref()
@@ -202,6 +213,23 @@ impl ArmView {
     pub(super) fn takers(&self) -> Option<&[Rc<Endpoint>]> {
         self.takers.as_deref()
     }
+}
+
+/// The endpoints of every arm with a share that are to have connections ready, each once.
+fn ready_of(snapshot: &Snapshot, routes: &[Vec<ArmView>]) -> Vec<Rc<Endpoint>> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for (route, arms) in snapshot.routes.iter().zip(routes) {
+        let arms = route
+            .split
+            .places_with_weight()
+            .filter_map(|place| arms.get(place));
+        let new = arms
+            .flat_map(ready::of_arm)
+            .filter(|it| seen.insert(Rc::as_ptr(it)));
+        all.extend(new.cloned());
+    }
+    all
 }
 
 /// A worker's counts of a route by tool.

@@ -34,6 +34,7 @@ use super::complaints::Complaints;
 use super::crowd::Crowd;
 use super::ending::{self, UnderWay};
 use super::places::{Caps, OfWorker};
+use super::ready;
 use super::retry::RetryBudgets;
 use super::serve;
 use super::snapshot::{Snapshot, SnapshotCell};
@@ -195,6 +196,10 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
             move || follow_snapshots(Rc::clone(&worker))
         })),
     ];
+    let ready = spawn_local(supervised("ready", {
+        let worker = Rc::clone(&worker);
+        move || ready::keep(Rc::clone(&worker))
+    }));
     let mut acceptors = Vec::new();
     for (place, socket) in sockets {
         let socket = TcpListener::from_std(socket)?;
@@ -206,6 +211,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
     }
     // An error means that whoever tells the phase is gone, which is a reason to stop.
     let _ = phase.wait_for(|phase| *phase != Phase::Run).await;
+    ready.abort();
     worker.drain(&acceptors, &mut phase).await;
     for chore in chores {
         chore.abort();
@@ -247,6 +253,9 @@ async fn tick(worker: Rc<Worker>, pulse: Arc<AtomicU64>) {
         worker.streams.sweep_calls(worker.number);
         worker.shared.conditions.take_back();
         ending::begin(&worker);
+        if !worker.view.borrow().ready().is_empty() {
+            worker.pools.wish();
+        }
         worker.pools.heed_shortage();
         worker.shadow_pools.heed_shortage();
         if worker.number == 0 && round.is_multiple_of(BOND_SWEEP) {
@@ -361,6 +370,7 @@ impl Worker {
         self.tokens.hold_at_most(snapshot.limits.checked_tokens);
         let view = View::new(self, snapshot);
         *self.view.borrow_mut() = Rc::new(view);
+        self.pools.wish();
         self.view.borrow().snapshot.in_force(self.number);
     }
 

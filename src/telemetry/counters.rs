@@ -81,6 +81,14 @@ const KNOWN: &[(&str, &str)] = &[
         "Requests that must not be sent twice and found only connections idle for too long",
     ),
     (
+        "switchback_connections_readied_total",
+        "Connections to endpoints that were made before a call needed them",
+    ),
+    (
+        "switchback_connections_not_readied_total",
+        "Connections to endpoints that could not be made before a call needed them",
+    ),
+    (
         "switchback_stale_connections_total",
         "Pooled connections that were dead under a request that was then repeated",
     ),

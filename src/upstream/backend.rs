@@ -204,6 +204,12 @@ impl BackendCondition {
         Ok(())
     }
 
+    /// Whether calls leave room for connections that none of them waits for.
+    pub(super) fn has_room_to_connect(&self) -> bool {
+        let most = self.policy.load().breaker.max_connecting;
+        self.connecting() <= most / 2
+    }
+
     pub(super) fn connected(&self) {
         self.connecting.fetch_sub(1, Relaxed);
     }

@@ -1,5 +1,7 @@
 //! One address of a backend as one worker sees it: its idle connections and its load.
 
+mod ahead;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -25,6 +27,9 @@ use super::multiplexed::{Bounds, Multiplexed, Shared};
 use super::shard::Shard;
 use super::socket::Socket;
 use super::spec::{BackendSpec, EndpointUrl, HostSpec, Scheme};
+use ahead::{Ahead, Wish};
+
+pub use ahead::Attempt as ReadyAttempt;
 
 /// One address of a backend as one worker sees it.
 #[derive(Debug)]
@@ -41,6 +46,10 @@ pub struct Endpoint {
     scheme: Scheme,
     /// Oldest first; the youngest is taken, so that what is not needed grows old.
     idle: RefCell<Vec<Idle>>,
+    /// What is made before calls need it.
+    ahead: Ahead,
+    /// Tells its worker that something of that is needed.
+    wish: Rc<Wish>,
     /// What all workers know of its backend.
     backend: Arc<BackendCondition>,
     /// What this worker counts.
@@ -57,6 +66,8 @@ type Siblings = RefCell<HashMap<(BackendName, EndpointUrl), Rc<Endpoint>>>;
 struct Idle {
     link: Link,
     since: Instant,
+    /// It was made before a call needed it, and none has.
+    is_unused: bool,
 }
 
 impl Endpoint {
@@ -77,6 +88,8 @@ impl Endpoint {
             multiplexed: Bounds::of(backend).map(Multiplexed::new),
             scheme: url.scheme,
             idle: RefCell::default(),
+            ahead: Ahead::default(),
+            wish: Rc::clone(&pools.wish),
             shard: condition.join(),
             backend: shared,
             all: Rc::downgrade(&pools.endpoints),
@@ -145,9 +158,13 @@ impl Endpoint {
             metrics::counter!("switchback_idle_connections_distrusted_total").increment(1);
             return None;
         }
-        while let Some(mut idle) = idle.pop() {
-            if idle.link.is_free() {
-                return Some(idle.link);
+        while let Some(mut found) = idle.pop() {
+            if found.link.is_free() {
+                if idle.len() < self.ahead.wanted() {
+                    self.ahead.was_used();
+                    self.wish.make();
+                }
+                return Some(found.link);
             }
         }
         None
@@ -159,6 +176,7 @@ impl Endpoint {
             idle.push(Idle {
                 link,
                 since: Instant::now(),
+                is_unused: false,
             });
         }
     }
@@ -168,10 +186,9 @@ impl Endpoint {
         if let Some(multiplexed) = &self.multiplexed {
             multiplexed.sweep(now, self.idle_timeout);
         }
+        self.drop_closed(now);
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|idle| {
-            now.duration_since(idle.since) < self.idle_timeout && idle.link.is_free()
-        });
+        idle.retain(|idle| now.duration_since(idle.since) < self.idle_timeout);
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
@@ -297,14 +314,16 @@ pub struct Pools {
     endpoints: Rc<Siblings>,
     /// Shortages of descriptors that it has seen.
     shortages: Cell<u64>,
+    wish: Rc<Wish>,
 }
 
 /// Closes every idle connection; how many there were.
 fn close_idle(endpoints: &Siblings) -> usize {
     let endpoints = endpoints.borrow();
-    let idle = endpoints
-        .values()
-        .map(|endpoint| std::mem::take(&mut *endpoint.idle.borrow_mut()));
+    let idle = endpoints.values().map(|endpoint| {
+        endpoint.ahead.give_way();
+        std::mem::take(&mut *endpoint.idle.borrow_mut())
+    });
     idle.map(|idle| idle.len()).sum()
 }
 
@@ -315,6 +334,7 @@ impl Pools {
             conditions,
             endpoints: Rc::default(),
             shortages: Cell::default(),
+            wish: Rc::default(),
         }
     }
 
@@ -335,6 +355,7 @@ impl Pools {
                 .cloned();
             let endpoint =
                 known.unwrap_or_else(|| Rc::new(Endpoint::new(url, (backend, tls), shared, self)));
+            endpoint.ahead.adopt(backend);
             endpoints.insert(key, Rc::clone(&endpoint));
             endpoint
         };
@@ -347,6 +368,16 @@ impl Pools {
         if self.shortages.replace(shortages) != shortages {
             close_idle(&self.endpoints);
         }
+    }
+
+    /// Has a look taken at what is to be ready.
+    pub fn wish(&self) {
+        self.wish.make();
+    }
+
+    /// Waits until one has to be taken; for one chore alone.
+    pub async fn wished(&self) {
+        self.wish.made().await;
     }
 
     /// Forgets the endpoints that nobody uses any more, and sweeps the rest.

@@ -48,7 +48,7 @@ pub use breaker::BreakerPhase;
 pub use condition::Condition;
 pub use conditions::{Conditioned, Conditions};
 pub use ended::{Ended, Failure};
-pub use endpoint::{Endpoint, Pools};
+pub use endpoint::{Endpoint, Pools, ReadyAttempt};
 pub use error::{BodyError, Shed, UpstreamError};
 pub use framing::lists_upgrade;
 pub use host::host_and_port;

@@ -271,7 +271,8 @@ impl Multiplexed {
                 return Ok(shared);
             }
             let Some(attempt) = self.opening.get() else {
-                return self.open(endpoint, within).await;
+                let made = endpoint.connect_multiplexed(within, self.bounds);
+                return self.open(made).await;
             };
             let told = timeout(within, self.opened.notified()).await;
             if told.is_err() {
@@ -285,17 +286,27 @@ impl Multiplexed {
         }
     }
 
+    /// Whether a stream need not wait for a connection, or one is being made.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_open = |shared: &Rc<Shared>| !shared.requests.is_closed();
+        self.opening.get().is_some() || self.open.borrow().iter().any(is_open)
+    }
+
+    /// Makes a connection that no call waits for yet.
+    pub(super) async fn make_ready(&self, endpoint: &Endpoint) -> Result<(), UpstreamError> {
+        let made = endpoint.ready_multiplexed(self.bounds);
+        self.open(made).await.map(drop)
+    }
+
     async fn open(
         &self,
-        endpoint: &Endpoint,
-        within: Duration,
+        made: impl Future<Output = Result<Rc<Shared>, UpstreamError>>,
     ) -> Result<Rc<Shared>, UpstreamError> {
         let attempt = self.attempts.get() + 1;
         self.attempts.set(attempt);
         self.opening.set(Some(attempt));
         let _opening = Opening(self);
-        let made = endpoint.connect_multiplexed(within, self.bounds).await;
-        match made {
+        match made.await {
             Ok(shared) => {
                 self.open.borrow_mut().push(Rc::clone(&shared));
                 Ok(shared)

@@ -35,6 +35,10 @@ pub struct BackendSpec {
     /// Idle connections kept per worker and endpoint, 0 to 65,535. Default 256.
     #[serde(default = "default_max_idle")]
     pub max_idle: u16,
+    /// Idle connections kept ready per worker and endpoint, 0 to `max_idle`, made before a call needs
+    /// them; over HTTP/2 one is enough. Default 0.
+    #[serde(default)]
+    pub min_idle: u16,
     /// How long an idle connection is kept, 1s to 24h. Default 90s.
     #[serde(default = "default_idle_timeout", with = "duration_text")]
     #[schemars(with = "String")]
@@ -127,6 +131,11 @@ impl BackendSpec {
         }
         problems.number("http2_streams", self.http2_streams, 1..=10_000);
         problems.number("http2_connections", self.http2_connections, 1..=64);
+        if self.min_idle > self.max_idle {
+            let (least, most) = (self.min_idle, self.max_idle);
+            let message = format!("`min_idle` is {least}, but `max_idle` keeps at most {most}");
+            problems.add("min_idle", message);
+        }
         let (short, long) = (Duration::from_millis(1), Duration::from_mins(5));
         problems.duration("connect_timeout", self.connect_timeout, short..=long);
         let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));

@@ -79,6 +79,7 @@ mod papers;
 mod promotion;
 mod pushed;
 mod readings;
+mod ready;
 mod records;
 mod rehoming;
 mod reload;

@@ -110,6 +110,34 @@ impl Backend {
         self.recorder.0.read(|log| log.connections)
     }
 
+    /// Waits until at least this many connections were opened.
+    pub fn wait_for_connections(&self, count: usize) {
+        let what = format!("{count} connections to {}", self.address);
+        self.recorder
+            .0
+            .wait_until(&what, |log| (log.connections >= count).then_some(()));
+    }
+
+    /// Connections that are open now.
+    pub fn open_connections(&self) -> usize {
+        self.recorder.0.read(|log| log.open.len())
+    }
+
+    /// Closes every connection, and waits until it is so.
+    pub fn hang_up(&self) {
+        let closed = self.recorder.0.change(|log| {
+            let closed: Vec<usize> = log.open.iter().map(|(number, _)| *number).collect();
+            for (_, stream) in &log.open {
+                let _unused = stream.shutdown(Shutdown::Both);
+            }
+            closed
+        });
+        self.recorder.0.wait_until("connections to close", |log| {
+            let is_open = |number: &usize| log.open.iter().any(|(open, _)| open == number);
+            (!closed.iter().any(is_open)).then_some(())
+        });
+    }
+
     /// Waits until at most this many connections are open.
     pub fn wait_for_open_connections(&self, at_most: usize) {
         self.recorder.0.wait_until("connections to close", |log| {
