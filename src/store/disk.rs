@@ -10,6 +10,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, StorageBackend};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::draft;
 use super::error::StoreError;
 use super::tables;
 
@@ -93,7 +94,11 @@ impl Folder {
         if exists {
             return Ok(());
         }
-        self.replace_file(tables::initialize)
+        let made = |error| StoreError::database("making", &path, error);
+        let bytes = draft::bytes(tables::initialize).map_err(made)?;
+        self.write_whole(FILE, &bytes)
+            .map(drop)
+            .map_err(|source| StoreError::io("making", &path, source))
     }
 
     /// Puts a new database in the place of the file, filled by `fill`.
@@ -129,17 +134,22 @@ impl Folder {
 
     /// Writes bytes to a file beside the database's, and returns its path.
     pub(super) fn put_aside(&self, suffix: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
-        let aside = self.path.join(format!("{FILE}.{suffix}"));
-        let draft = self.path.join(format!("{FILE}.{suffix}.new"));
-        let put = |source| StoreError::io("writing", &aside, source);
+        let name = format!("{FILE}.{suffix}");
+        self.write_whole(&name, bytes)
+            .map_err(|source| StoreError::io("writing", &self.path.join(&name), source))
+    }
+
+    /// Writes a file of this name, so that a kill leaves all of it or nothing.
+    fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        let draft = self.path.join(format!("{name}.new"));
         let mut empty = private();
         empty.create(true).truncate(true);
         empty
             .open(&draft)
             .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| self.move_in(&draft, &aside))
-            .map_err(put)?;
-        Ok(aside)
+            .and_then(|()| self.move_in(&draft, &path))?;
+        Ok(path)
     }
 
     /// Moves a file to its name when all of it is on disk.

@@ -22,6 +22,7 @@
 
 mod care;
 mod disk;
+mod draft;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
