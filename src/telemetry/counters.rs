@@ -6,9 +6,11 @@
 use std::sync::OnceLock;
 
 use metrics::{KeyName, Recorder, SharedString};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::model::Limit;
+
+use super::numbers::Numbers;
+use super::page::Page;
 
 /// The process's one recorder. The facade is global by design, so this is too.
 static HANDLE: OnceLock<Counters> = OnceLock::new();
@@ -311,7 +313,7 @@ const KNOWN_GAUGES: &[(&str, &str)] = &[
 /// Reads the process-wide counters.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    handle: PrometheusHandle,
+    numbers: Numbers,
 }
 
 impl Counters {
@@ -321,13 +323,12 @@ impl Counters {
     }
 
     fn begin() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
+        let numbers = Numbers::default();
         let limits = (Limit::METRIC, "Times that clients ran into a bound");
         for (name, help) in KNOWN.iter().chain([&limits]) {
-            recorder.describe_counter(KeyName::from(*name), None, SharedString::from(*help));
+            numbers.describe_counter(KeyName::from(*name), None, SharedString::from(*help));
         }
-        if metrics::set_global_recorder(recorder).is_err() {
+        if metrics::set_global_recorder(numbers.clone()).is_err() {
             tracing::warn!("another recorder of metrics was there first");
         }
         for (name, _) in KNOWN {
@@ -341,13 +342,12 @@ impl Counters {
                 recorder.describe_gauge(KeyName::from(*name), None, SharedString::from(*help));
             });
         }
-        Self { handle }
+        Self { numbers }
     }
 
-    /// All of them as Prometheus text.
-    pub fn render(&self) -> String {
-        self.handle.run_upkeep();
-        self.handle.render()
+    /// Puts all of them on a page.
+    pub(super) fn render(&self, page: &mut Page) {
+        self.numbers.render(page);
     }
 }
 
@@ -377,7 +377,9 @@ mod tests {
     fn a_described_counter_is_on_the_page_before_it_counts() {
         describe_counter("switchback_test_things_total", "Things in a test");
 
-        let page = Counters::install().render();
+        let mut page = Page::default();
+        Counters::install().render(&mut page);
+        let page = page.finish();
 
         assert!(page.contains("# HELP switchback_test_things_total Things in a test\n"));
         assert!(

@@ -42,6 +42,7 @@ impl Metrics {
         render_tools(&self.registry, &mut page);
         render_reverts(&self.registry, &mut page);
         render_process(&mut page);
-        page.finish(&self.counters.render())
+        self.counters.render(&mut page);
+        page.finish()
     }
 }

@@ -16,6 +16,7 @@ mod escape;
 mod gates;
 mod log;
 mod metrics;
+mod numbers;
 mod page;
 mod panics;
 mod process;

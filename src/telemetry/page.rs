@@ -28,14 +28,14 @@ impl Kind {
 #[derive(Debug, Default)]
 pub struct Page {
     text: String,
-    names: BTreeSet<&'static str>,
+    names: BTreeSet<String>,
 }
 
 impl Page {
     /// Begins the metric `name`; its samples follow. A name that is already on the page is
     /// not begun again, since a reader refuses a page with two of them.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
-        if self.names.insert(name) {
+    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        if self.names.insert(name.to_owned()) {
             let help = help.replace('\\', "\\\\").replace('\n', "\\n");
             self.push(format_args!(
                 "# HELP {name} {help}\n# TYPE {name} {}\n",
@@ -60,14 +60,13 @@ impl Page {
     }
 
     /// A metric with one sample and no labels.
-    pub fn single(&mut self, name: &'static str, kind: Kind, help: &str, value: impl Into<Number>) {
+    pub fn single(&mut self, name: &str, kind: Kind, help: &str, value: impl Into<Number>) {
         self.family(name, kind, help);
         self.sample(name, &[], value);
     }
 
-    /// The page with `more` behind it, the text of another exporter.
-    pub fn finish(mut self, more: &str) -> String {
-        self.text.push_str(more);
+    /// The page as text.
+    pub fn finish(self) -> String {
         self.text
     }
 
@@ -132,7 +131,7 @@ mod tests {
         page.sample("m", &[("a", "x\"} 1\nforged \\"), ("b", "")], 2.5);
 
         assert_eq!(
-            page.finish(""),
+            page.finish(),
             "# HELP m line\\nbreak \\\\\n# TYPE m gauge\nm{a=\"x\\\"} 1\\nforged \\\\\",b=\"\"} 2.5\n"
         );
     }

@@ -32,10 +32,14 @@ fn message(panic: &PanicHookInfo<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::telemetry::{Counters, Page};
+
     use super::*;
 
     fn counted() -> u64 {
-        let page = crate::telemetry::Counters::install().render();
+        let mut page = Page::default();
+        Counters::install().render(&mut page);
+        let page = page.finish();
         let line = page.lines().find(|line| line.starts_with(PANICS)).unwrap();
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
