@@ -69,6 +69,7 @@ mod http2_limits;
 mod late;
 mod life;
 mod lingering;
+mod memory;
 mod messages;
 mod mishaps;
 mod negotiation;
