@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::Path;
 
-use switchback::{admin, config, mcp, proxy, store};
+use switchback::{admin, config, mcp, proxy, store, upstream};
 
 /// Runs a check on every input of a target, after its name, so that a failure tells it.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -30,6 +30,11 @@ fn kept_heads_are_sent_on_in_one_reading() {
     replay("head", proxy::fuzzing::head);
     replay("hop_by_hop", proxy::fuzzing::hop_by_hop);
     replay("host_target", proxy::fuzzing::host_and_target);
+}
+
+#[test]
+fn kept_answers_are_the_same_however_they_come() {
+    replay("answer", upstream::fuzzing::answer);
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Tunnel {
         let Some(client) = client.into_tunnel(early) else {
             return;
         };
-        let Some(backend) = self.body.into_switched().await else {
+        let Some(backend) = self.body.into_switched() else {
             self.call.end(Outcome::Broken);
             return;
         };

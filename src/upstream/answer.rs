@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -38,10 +38,7 @@ pub fn is_packed(fields: &HeaderMap) -> bool {
 /// to the pool at its end; dropped before that, the connection is closed and the backend told.
 #[derive(Debug)]
 pub struct AnswerBody {
-    inner: Incoming,
-    link: Option<Link>,
-    /// Instead of a link, where the connection is shared.
-    stream: Option<Stream>,
+    source: Source,
     endpoint: Rc<Endpoint>,
     pace: Rc<Pace>,
     /// What was read before and put back; boxed, since hardly any answer has it.
@@ -50,35 +47,32 @@ pub struct AnswerBody {
         reason = "eight bytes for each answer instead of 32"
     )]
     first: Option<Box<VecDeque<Frame<Bytes>>>>,
+}
+
+/// Where the rest of an answer comes from.
+#[derive(Debug)]
+enum Source {
+    /// A connection of its own.
+    Alone(Link),
+    /// A stream of a connection that moves itself along, held as long as anything may come.
+    Shared { body: Incoming, _stream: Stream },
+    /// Nothing is left.
+    Over,
     /// It broke off: whoever reads on, after what was put back, is told so again.
-    is_broken: bool,
+    Broken,
 }
 
 impl AnswerBody {
     /// The answer, whose body moves its connection along.
     pub(super) fn of(
-        answer: Response<Incoming>,
+        answer: Response<()>,
         link: Link,
         endpoint: &Rc<Endpoint>,
         pace: &Rc<Pace>,
     ) -> Response<Self> {
         // A connection that switches protocols goes back to no pool.
         let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        answer.map(|inner| {
-            let mut body = Self {
-                inner,
-                link: Some(link),
-                stream: None,
-                endpoint: Rc::clone(endpoint),
-                pace: Rc::clone(pace),
-                first: None,
-                is_broken: false,
-            };
-            if body.inner.is_end_stream() && !switches {
-                body.release();
-            }
-            body
-        })
+        answer.map(|()| Self::from(Source::Alone(link), endpoint, pace, !switches))
     }
 
     /// The answer on a stream of a connection that moves itself along.
@@ -88,26 +82,34 @@ impl AnswerBody {
         endpoint: &Rc<Endpoint>,
         pace: &Rc<Pace>,
     ) -> Response<Self> {
-        answer.map(|inner| {
-            let mut body = Self {
-                inner,
-                link: None,
-                stream: Some(stream),
-                endpoint: Rc::clone(endpoint),
-                pace: Rc::clone(pace),
-                first: None,
-                is_broken: false,
+        answer.map(|body| {
+            let source = Source::Shared {
+                body,
+                _stream: stream,
             };
-            if body.inner.is_end_stream() {
-                body.release();
-            }
-            body
+            Self::from(source, endpoint, pace, true)
         })
     }
 
-    /// The connection that switched; `None` when it broke, or did not switch.
-    pub async fn into_switched(self) -> Option<Switched> {
-        self.link?.into_switched().await
+    fn from(source: Source, endpoint: &Rc<Endpoint>, pace: &Rc<Pace>, may_end: bool) -> Self {
+        let mut body = Self {
+            source,
+            endpoint: Rc::clone(endpoint),
+            pace: Rc::clone(pace),
+            first: None,
+        };
+        if may_end && body.source.is_end_stream() {
+            body.release();
+        }
+        body
+    }
+
+    /// The connection that switched; `None` when it did not.
+    pub fn into_switched(self) -> Option<Switched> {
+        match self.source {
+            Source::Alone(link) => Some(link.into_switched()),
+            Source::Shared { .. } | Source::Over | Source::Broken => None,
+        }
     }
 
     /// The call's pace, which can also tell the answer to end.
@@ -116,8 +118,8 @@ impl AnswerBody {
     }
 
     /// From now on little of it is read at a time, or as much as there is.
-    pub fn set_sparing(&self, sparing: bool) {
-        if let Some(link) = &self.link {
+    pub fn set_sparing(&mut self, sparing: bool) {
+        if let Source::Alone(link) = &mut self.source {
             link.set_sparing(sparing);
         }
     }
@@ -139,27 +141,59 @@ impl AnswerBody {
 
     /// Gives the connection back, if nothing of the call is left on it.
     fn release(&mut self) {
-        self.stream = None;
-        if let Some(link) = self.link.take().filter(|_| self.pace.is_sent()) {
+        let source = std::mem::replace(&mut self.source, Source::Over);
+        if let (Source::Alone(link), true) = (source, self.pace.is_sent()) {
             self.endpoint.give_back(link);
         }
         self.pace.over();
     }
 
-    fn poll_inner(
+    /// Nothing more is read.
+    fn breaks(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.source = Source::Broken;
+        Poll::Ready(Some(Err(why)))
+    }
+}
+
+impl Source {
+    fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if frame.is_ready() {
-            return frame;
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Alone(link) => link
+                .poll_frame(cx)
+                .map_err(|error| BodyError::Broken(error.into())),
+            Self::Shared { body, .. } => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                if frame.is_none() && !body.is_end_stream() {
+                    // hyper takes some codes of a reset for an end, which is what only the stream's
+                    // own end is.
+                    return Poll::Ready(Some(Err(BodyError::Reset)));
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(|e| BodyError::Broken(e.into()))))
+            }
+            Self::Over => Poll::Ready(None),
+            Self::Broken => Poll::Ready(Some(Err(BodyError::Reset))),
         }
-        let Some(link) = &mut self.link else {
-            return Poll::Pending;
-        };
-        // The wire's end is told by the body, here or at a later poll.
-        let _ = link.poll_wire(cx);
-        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Alone(link) => link.is_end_stream(),
+            Self::Shared { body, .. } => body.is_end_stream(),
+            Self::Over => true,
+            Self::Broken => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Alone(link) => link.size_hint(),
+            Self::Shared { body, .. } => body.size_hint(),
+            Self::Over => SizeHint::with_exact(0),
+            Self::Broken => SizeHint::new(),
+        }
     }
 }
 
@@ -175,46 +209,37 @@ impl Body for AnswerBody {
         if let Some(frame) = this.take_first() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        match this.poll_inner(cx) {
+        match this.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if this.inner.is_end_stream() {
+                if this.source.is_end_stream() {
                     this.release();
                 } else {
                     this.pace.moved();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.link = None;
-                this.is_broken = true;
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
-            }
-            // hyper takes some codes of a reset for an end, which is what only the stream's own
-            // end is.
-            Poll::Ready(None) if this.stream.is_some() && !this.inner.is_end_stream() => {
-                this.stream = None;
-                this.is_broken = true;
-                Poll::Ready(Some(Err(BodyError::Reset)))
-            }
-            Poll::Ready(None) if this.is_broken => Poll::Ready(Some(Err(BodyError::Reset))),
+            Poll::Ready(Some(Err(error))) => this.breaks(error),
             Poll::Ready(None) => {
                 this.release();
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                std::task::ready!(this.pace.poll_passed(cx));
-                this.link = None;
-                Poll::Ready((!this.pace.is_ending()).then_some(Err(BodyError::Stalled)))
+                ready!(this.pace.poll_passed(cx));
+                if !this.pace.is_ending() {
+                    return this.breaks(BodyError::Stalled);
+                }
+                this.source = Source::Over;
+                Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.inner.is_end_stream()
+        self.first.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.inner.size_hint();
+        let rest = self.source.size_hint();
         let Some(first) = &self.first else {
             return rest;
         };

@@ -20,7 +20,8 @@ use super::condition::Condition;
 use super::conditions::Conditions;
 use super::dial::{Dial, Wanted};
 use super::ended::Ended;
-use super::error::UpstreamError;
+use super::error::{Broken, UpstreamError};
+use super::http1::Scratch;
 use super::kept::Repeats;
 use super::link::Link;
 use super::multiplexed::{Bounds, Multiplexed, Shared};
@@ -57,6 +58,7 @@ pub struct Endpoint {
     /// Its siblings, whose idle connections are worth less than a call.
     all: Weak<Siblings>,
     conditions: Arc<Conditions>,
+    scratch: Scratch,
 }
 
 /// The endpoints of one worker.
@@ -94,6 +96,7 @@ impl Endpoint {
             backend: shared,
             all: Rc::downgrade(&pools.endpoints),
             conditions: Arc::clone(&pools.conditions),
+            scratch: pools.scratch.clone(),
         }
     }
 
@@ -212,9 +215,7 @@ impl Endpoint {
     /// A fresh connection, `within` this time and the backend's own bound.
     pub(super) async fn connect(&self, within: Duration) -> Result<Link, UpstreamError> {
         let socket = self.socket(within, Alpn::Http1).await?;
-        Link::new(socket)
-            .await
-            .map_err(|source| self.broken(source))
+        Ok(Link::new(socket, self.scratch.clone()))
     }
 
     /// The connections of an endpoint that speaks HTTP/2.
@@ -252,10 +253,10 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn broken(&self, source: hyper::Error) -> UpstreamError {
+    pub(super) fn broken(&self, source: impl Into<Broken>) -> UpstreamError {
         UpstreamError::Broken {
             endpoint: Arc::clone(self.name()),
-            source,
+            source: source.into(),
         }
     }
 
@@ -315,6 +316,8 @@ pub struct Pools {
     /// Shortages of descriptors that it has seen.
     shortages: Cell<u64>,
     wish: Rc<Wish>,
+    /// What connections read into.
+    scratch: Scratch,
 }
 
 /// Closes every idle connection; how many there were.
@@ -335,6 +338,7 @@ impl Pools {
             endpoints: Rc::default(),
             shortages: Cell::default(),
             wish: Rc::default(),
+            scratch: Scratch::default(),
         }
     }
 

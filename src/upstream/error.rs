@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::model::{BackendName, Outcome};
 
+use super::http1::WireError;
 use super::intake::ClientFault;
 use super::shortage;
 
@@ -67,9 +68,9 @@ pub enum UpstreamError {
     Broken {
         /// The endpoint, as `http://host:port`.
         endpoint: Arc<str>,
-        /// What hyper said.
+        /// What is wrong with it.
         #[source]
-        source: hyper::Error,
+        source: Broken,
     },
     /// The endpoint switched to another protocol; it was not asked to (RFC 9110, 7.8).
     #[error("endpoint {endpoint} switched protocols unasked")]
@@ -137,6 +138,27 @@ impl UpstreamError {
     }
 }
 
+/// What is wrong with a connection, by the protocol spoken over it.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// HTTP/1.
+    #[error(transparent)]
+    Http1(#[from] WireError),
+    /// HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
+impl Broken {
+    /// Whether it is what the other side said that is wrong, and not the connection.
+    pub fn is_parse(&self) -> bool {
+        match self {
+            Self::Http1(error) => error.is_parse(),
+            Self::Http2(error) => error.is_parse(),
+        }
+    }
+}
+
 /// Why a backend is spared a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
@@ -184,7 +206,7 @@ impl fmt::Display for Shed {
 pub enum BodyError {
     /// The other side broke off or sent what is no body.
     #[error("reading a body")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Broken),
     /// The other side took its stream back, with whatever code, before the body was complete.
     #[error("reading a body: the stream was reset")]
     Reset,

@@ -18,8 +18,8 @@ pub enum Repeats {
     Safe,
 }
 
-/// A request as it was about to be sent, as small as it goes: hyper keeps what it is given, and
-/// a second map of fields would cost every request more than the few that need it are worth.
+/// A request as it was about to be sent, as small as it goes: a second map of fields would cost every
+/// request more than the few that need it are worth.
 #[derive(Debug)]
 pub struct Kept {
     method: Method,
@@ -29,8 +29,10 @@ pub struct Kept {
     body: KeptBody,
 }
 
+/// The same of its body alone.
 #[derive(Debug)]
-enum KeptBody {
+pub(super) enum KeptBody {
+    /// It is here.
     Whole(Bytes),
     /// It may still be on its way.
     Late(Rc<LateBody>),
@@ -44,14 +46,7 @@ const USUAL_BYTES: usize = 512;
 impl Kept {
     /// What is needed to send `request` again; `None` when its body is only passing through.
     pub fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let body = match request.body() {
-            RequestBody::Empty | RequestBody::Whole(None) => KeptBody::Whole(Bytes::new()),
-            RequestBody::Whole(Some(bytes)) => KeptBody::Whole(bytes.clone()),
-            RequestBody::Late(reading) if reading.body().is_kept() => {
-                KeptBody::Late(Rc::clone(reading.body()))
-            }
-            RequestBody::Upgrade(_) | RequestBody::Upload(_) | RequestBody::Late(_) => return None,
-        };
+        let body = KeptBody::of(request.body())?;
         let mut fields = Vec::with_capacity(USUAL_BYTES);
         for (name, value) in request.headers() {
             put(&mut fields, name.as_str().as_bytes(), value.as_bytes())?;
@@ -66,23 +61,46 @@ impl Kept {
 
     /// Whether the request is still here as a whole: a body may turn out to be too long to be kept.
     pub fn is_whole(&self) -> bool {
-        match &self.body {
-            KeptBody::Whole(_) => true,
-            KeptBody::Late(body) => body.is_kept(),
-        }
+        self.body.is_whole()
     }
 
     /// The request again. Only where it is whole: what carried it before gets no more of its body.
     pub fn restore(self) -> Request<RequestBody> {
-        let body = match self.body {
-            KeptBody::Whole(bytes) => RequestBody::whole(bytes),
-            KeptBody::Late(body) => RequestBody::Late(body.read()),
-        };
-        let mut request = Request::new(body);
+        let mut request = Request::new(self.body.restore());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = read(Bytes::from(self.fields));
         request
+    }
+}
+
+impl KeptBody {
+    /// What is needed to send a body again; `None` when it is only passing through.
+    pub(super) fn of(body: &RequestBody) -> Option<Self> {
+        match body {
+            RequestBody::Empty | RequestBody::Whole(None) => Some(Self::Whole(Bytes::new())),
+            RequestBody::Whole(Some(bytes)) => Some(Self::Whole(bytes.clone())),
+            RequestBody::Late(reading) if reading.body().is_kept() => {
+                Some(Self::Late(Rc::clone(reading.body())))
+            }
+            RequestBody::Upgrade(_) | RequestBody::Upload(_) | RequestBody::Late(_) => None,
+        }
+    }
+
+    /// Whether all of it is still here.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Late(body) => body.is_kept(),
+        }
+    }
+
+    /// The body again.
+    pub(super) fn restore(self) -> RequestBody {
+        match self {
+            Self::Whole(bytes) => RequestBody::whole(bytes),
+            Self::Late(body) => RequestBody::Late(body.read()),
+        }
     }
 }
 

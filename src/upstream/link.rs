@@ -1,86 +1,71 @@
 //! One connection to an endpoint, polled by whoever uses it.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http_body::{Frame, SizeHint};
 
 use super::answer::AnswerBody;
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::framing;
+use super::http1::{Scratch, Wire, WireError};
 use super::intake::ClientFault;
-use super::kept::{Kept, Repeats};
-use super::metered::{HeadBytes, Metered};
+use super::kept::{KeptBody, Repeats};
 use super::multiplexed;
 use super::pace::Pace;
 use super::socket::Socket;
 use super::switched::Switched;
 
-type Wire = http1::Connection<TokioIo<Metered<Socket>>, RequestBody>;
-
-/// One connection to an endpoint.
+/// One connection to an endpoint over HTTP/1. Boxed: it is moved between its pool and its users.
 #[derive(Debug)]
-pub(super) struct Link {
-    requests: SendRequest<RequestBody>,
-    wire: Pin<Box<Wire>>,
-    head_bytes: HeadBytes,
-}
+pub(super) struct Link(Box<Wire>);
 
 impl Link {
     /// A link over a socket that has just connected.
-    pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
-        let (socket, head_bytes) = Metered::new(socket);
-        let (requests, wire) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(TokioIo::new(socket))
-            .await?;
-        Ok(Self {
-            requests,
-            wire: Box::pin(wire),
-            head_bytes,
-        })
+    pub(super) fn new(socket: Socket, scratch: Scratch) -> Self {
+        Self(Box::new(Wire::new(socket, scratch)))
     }
 
-    /// Moves the connection along.
-    pub(super) fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.wire.as_mut().poll(cx).map(|_| ())
+    /// The next piece of the answer under way.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        self.0.poll_frame(cx)
     }
 
-    /// The connection itself, once the server has switched to another protocol over it; `None` when
-    /// it broke instead.
-    pub(super) async fn into_switched(mut self) -> Option<Switched> {
-        // It may have come to its end already, with the answer: what is left then is to take it apart.
-        poll_fn(|cx| self.wire.poll_without_shutdown(cx))
-            .await
-            .ok()?;
-        let parts = Pin::into_inner(self.wire).into_parts();
-        let socket = parts.io.into_inner().into_inner();
-        Some(Switched::new(parts.read_buf, socket))
+    /// Whether nothing is left of the answer.
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    /// How much is left of the answer.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+
+    /// The connection itself, once the server has switched to another protocol over it.
+    pub(super) fn into_switched(self) -> Switched {
+        self.0.into_switched()
     }
 
     /// From now on little is read at a time, or as much as there is.
-    pub(super) fn set_sparing(&self, sparing: bool) {
-        self.head_bytes.set_sparing(sparing);
+    pub(super) fn set_sparing(&mut self, sparing: bool) {
+        self.0.set_sparing(sparing);
     }
 
     /// Whether the link can take a request at once: open, nothing of the last call left over.
     pub(super) fn is_free(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.poll_wire(&mut cx).is_pending() && self.requests.is_ready()
+        self.0.is_free()
     }
 }
 
-/// Largest answer head that is read, in bytes.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How many pooled connections a request is offered before one is opened for it.
 const POOLED_TRIES: usize = 2;
 
@@ -104,12 +89,11 @@ pub enum Again {
     Never,
 }
 
-/// Sends a request, which is taken out of its place, to an endpoint and waits for the head of the
-/// answer.
+/// Sends a request, whose body is taken out of it, to an endpoint and waits for the head of the answer.
 ///
-/// A pooled connection may turn out to be closed the moment it is used. What hyper hands back
-/// unsent goes over another one, and what changes nothing is repeated once, over a fresh
-/// connection. Nothing else is ever sent twice.
+/// A pooled connection may turn out to be closed the moment it is used. What was not written at all
+/// goes over another one, and what changes nothing is repeated once, over a fresh connection.
+/// Nothing else is ever sent twice.
 ///
 /// # Errors
 /// [`Unanswered`], whose error names the endpoint and knows whose side failed.
@@ -181,18 +165,18 @@ async fn deliver_alone(
             },
         };
         let kept = match repeats {
-            Repeats::Safe => Kept::of(request),
+            Repeats::Safe => KeptBody::of(request.body()),
             Repeats::Unsent => None,
         };
         let upgrade = request.body().upgrade();
-        let (unsent, error) = match exchange(&mut link, request, pace).await {
+        let error = match exchange(&mut link, request, pace).await {
             Some(Ok(answer)) => {
                 return match fault_of(endpoint, &answer, upgrade) {
                     None => Ok(AnswerBody::of(answer, link, endpoint, pace)),
                     Some(fault) => Err(fault.and(restore(request, kept))),
                 };
             }
-            Some(Err(mut refused)) => (refused.take_message(), refused.into_error()),
+            Some(Err(error)) => error,
             None if pace.is_awaiting_client() => {
                 let error = UpstreamError::ClientBody(ClientFault::TooSlow);
                 return Err(error.and(Again::Never));
@@ -203,8 +187,8 @@ async fn deliver_alone(
             return Err(UpstreamError::ClientBody(fault).and(Again::Never));
         }
         let may_be_stale = is_pooled && !error.is_parse();
-        if let Some(unsent) = unsent {
-            *request = unsent;
+        if let Some(unsent) = link.0.take_unsent() {
+            *request.body_mut() = unsent;
             if !is_pooled {
                 return Err(endpoint.broken(error).and(Again::Unsent));
             }
@@ -225,7 +209,7 @@ async fn deliver_alone(
 /// that nobody asked for.
 fn fault_of(
     endpoint: &Endpoint,
-    answer: &Response<Incoming>,
+    answer: &Response<()>,
     upgrade: Option<&str>,
 ) -> Option<UpstreamError> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -239,12 +223,12 @@ fn fault_of(
     Some(endpoint.malformed())
 }
 
-/// Puts a request that was sent back in its place, if it was kept.
-fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>) -> Again {
-    let Some(kept) = kept.filter(Kept::is_whole) else {
+/// Puts the body of a request that was sent back in its place, if it was kept.
+fn restore(request: &mut Request<RequestBody>, kept: Option<KeptBody>) -> Again {
+    let Some(kept) = kept.filter(KeptBody::is_whole) else {
         return Again::Never;
     };
-    *request = kept.restore();
+    *request.body_mut() = kept.restore();
     Again::Sent
 }
 
@@ -255,33 +239,16 @@ impl UpstreamError {
     }
 }
 
-/// Sends a request, which is taken out of its place, over a link; `None` when the deadline is
-/// first.
-fn exchange<'a>(
-    link: &'a mut Link,
+/// Sends a request, whose body is taken out of it, over a link; `None` when the deadline is first.
+fn exchange(
+    link: &mut Link,
     request: &mut Request<RequestBody>,
-    pace: &'a Pace,
-) -> impl Future<Output = Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>> {
-    let Link {
-        requests,
-        wire,
-        head_bytes,
-    } = link;
-    head_bytes.begin();
-    // hyper takes the request here already; what is left to wait for is small.
-    let answer = requests.try_send_request(std::mem::take(request));
-    async move {
-        let mut answer = pin!(answer);
-        let answered = poll_fn(|cx| {
-            // The wire first: it is what brings the answer. Its end is told by the answer.
-            let _ = wire.as_mut().poll(cx);
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending => pace.poll_passed(cx).map(|()| None),
-            }
-        })
-        .await;
-        head_bytes.end();
-        answered
-    }
+    pace: &Pace,
+) -> impl Future<Output = Option<Result<Response<()>, WireError>>> {
+    let wire = &mut link.0;
+    wire.begin(request);
+    poll_fn(move |cx| match wire.poll_answer(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => pace.poll_passed(cx).map(|()| None),
+    })
 }

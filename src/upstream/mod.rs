@@ -22,12 +22,12 @@ mod error;
 mod framing;
 pub mod health;
 mod host;
+mod http1;
 mod inspect;
 mod intake;
 mod kept;
 mod late_body;
 mod link;
-mod metered;
 mod multiplexed;
 mod names;
 mod open;
@@ -49,9 +49,13 @@ pub use condition::Condition;
 pub use conditions::{Conditioned, Conditions};
 pub use ended::{Ended, Failure};
 pub use endpoint::{Endpoint, Pools, ReadyAttempt};
-pub use error::{BodyError, Shed, UpstreamError};
+pub use error::{BodyError, Broken, Shed, UpstreamError};
 pub use framing::lists_upgrade;
 pub use host::host_and_port;
+pub use http1::WireError;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use http1::fuzzing;
 pub use inspect::{InspectError, Inspection, inspect};
 pub use intake::{ClientBody, ClientFault, Intake, IntakeBounds, StreamBody};
 pub use kept::{Kept, Repeats};

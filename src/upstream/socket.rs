@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -35,6 +35,21 @@ impl Socket {
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE)?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Whether the connection is open, as far as is known here, and nothing has come over it.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut [0]),
+            Self::Unix(stream) => stream.try_read(&mut [0]),
+            Self::Tls(stream) => {
+                let mut into = [0];
+                let mut into = ReadBuf::new(&mut into);
+                let mut cx = Context::from_waker(Waker::noop());
+                return Pin::new(stream).poll_read(&mut cx, &mut into).is_pending();
+            }
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

@@ -103,7 +103,7 @@ impl Source {
     }
 
     /// From now on little of it is read at a time, or as much as there is.
-    pub(super) fn set_sparing(&self, sparing: bool) {
+    pub(super) fn set_sparing(&mut self, sparing: bool) {
         self.body.set_sparing(sparing);
     }
 

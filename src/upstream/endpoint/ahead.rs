@@ -231,9 +231,7 @@ impl Endpoint {
 
     async fn make_ready(&self) -> Result<(), UpstreamError> {
         let socket = self.socket_ahead(Alpn::Http1).await?;
-        let link = Link::new(socket)
-            .await
-            .map_err(|source| self.broken(source))?;
+        let link = Link::new(socket, self.scratch.clone());
         self.put_ready(link, Instant::now());
         Ok(())
     }
