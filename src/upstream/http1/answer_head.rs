@@ -3,13 +3,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Response, StatusCode, Version};
 use httparse::ParserConfig;
 
 use super::error::WireError;
+use super::names::Names;
 
 /// Most fields of an answer's head, and of its trailers.
 pub(super) const MAX_FIELDS: usize = 100;
@@ -44,7 +43,7 @@ pub(super) enum End {
 /// [`WireError`] when they are none, however they go on.
 pub(super) fn read(
     bytes: &Bytes,
-    method: &Method,
+    (method, names): (&Method, &Names),
 ) -> Result<Option<(AnswerHead, usize)>, WireError> {
     let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -70,7 +69,7 @@ pub(super) fn read(
     } else {
         Version::HTTP_11
     };
-    let said = fields(parsed.headers, bytes, response.headers_mut())?;
+    let said = fields(parsed.headers, (bytes, names), response.headers_mut())?;
     let end = said.end(method, code);
     if end == End::Chunks && is_old {
         // HTTP/1.0 has no chunks (RFC 9112, 6.1).
@@ -112,14 +111,14 @@ impl Said {
 /// Puts fields that are slices of `bytes` into a map.
 fn fields(
     parsed: &[httparse::Header<'_>],
-    bytes: &Bytes,
+    (bytes, names): (&Bytes, &Names),
     into: &mut HeaderMap,
 ) -> Result<Said, WireError> {
     let mut said = Said::default();
     into.reserve(parsed.len());
     for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| WireError::Head(httparse::Error::HeaderName))?;
+        let name = names.read(field.name.as_bytes());
+        let name = name.ok_or(WireError::Head(httparse::Error::HeaderName))?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value))
             .map_err(|_| WireError::Head(httparse::Error::HeaderValue))?;
         if name == CONTENT_LENGTH {
@@ -143,11 +142,12 @@ fn fields(
 /// # Errors
 /// [`WireError::Chunks`] when they are malformed.
 pub(super) fn trailers(bytes: Vec<u8>) -> Result<HeaderMap, WireError> {
+    let names = Names::default();
     let bytes = Bytes::from(bytes);
     let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut map = HeaderMap::new();
     match httparse::parse_headers(&bytes, &mut room) {
-        Ok(httparse::Status::Complete((_, parsed))) => fields(parsed, &bytes, &mut map)
+        Ok(httparse::Status::Complete((_, parsed))) => fields(parsed, (&bytes, &names), &mut map)
             .map(|_| map)
             .map_err(|_| WireError::Chunks),
         Ok(httparse::Status::Partial) | Err(_) => Err(WireError::Chunks),

@@ -13,6 +13,7 @@ mod chunks;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod names;
 mod request_head;
 mod scratch;
 mod upload;

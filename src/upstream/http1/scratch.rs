@@ -1,4 +1,4 @@
-//! Buffers that the connections of one worker share.
+//! What the connections of one worker share: buffers, and names.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
 use tokio::io::{AsyncRead, ReadBuf};
+
+use super::names::Names;
 
 /// Bytes that are read at a time where it is not known that more will come.
 pub(super) const READ_BYTES: usize = 16 * 1024;
@@ -23,6 +25,7 @@ struct Shared {
     /// As long as [`READ_BYTES`], once it was needed.
     came: RefCell<Box<[u8]>>,
     head: Cell<Vec<u8>>,
+    names: Names,
 }
 
 impl Scratch {
@@ -41,6 +44,11 @@ impl Scratch {
         let mut into = ReadBuf::new(came.get_mut(..most).unwrap_or_default());
         ready!(socket.poll_read(cx, &mut into))?;
         Poll::Ready(Ok(take(into.filled())))
+    }
+
+    /// The names of fields that were read last.
+    pub(super) fn names(&self) -> &Names {
+        &self.0.names
     }
 
     /// An empty buffer to write a head into.

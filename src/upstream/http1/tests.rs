@@ -295,6 +295,62 @@ fn a_connection_with_more_on_it_than_an_answer_is_not_used_again() {
 }
 
 #[test]
+fn a_server_that_takes_no_more_and_says_why_is_heard() {
+    let body = Bytes::from(vec![b'x'; 8 << 20]);
+    local(async {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
+        let answer = b"HTTP/1.1 413 Too Long\r\ncontent-length: 2\r\n\r\nno";
+        theirs.write_all(answer).await.unwrap();
+        let gone = tokio::task::spawn_local(async move {
+            let _ = theirs.read(&mut [0; 64]).await;
+        });
+        let mut asked = Request::new(RequestBody::whole(body));
+
+        let head = begun(&mut wire, &mut asked).await.unwrap();
+        gone.await.unwrap();
+
+        assert_eq!(head.status(), 413);
+        assert_eq!(read_whole(&mut wire).await.unwrap(), b"no");
+        assert!(!wire.is_free());
+    });
+}
+
+#[test]
+fn a_request_of_which_nothing_was_written_is_given_back() {
+    for body in [
+        RequestBody::Empty,
+        RequestBody::whole(Bytes::from_static(b"whole")),
+    ] {
+        local(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
+            drop(theirs);
+            let length = http_body::Body::size_hint(&body).exact();
+            let mut asked = Request::new(body);
+
+            assert!(begun(&mut wire, &mut asked).await.is_err());
+
+            let unsent = wire.take_unsent().expect("nothing was written");
+            assert_eq!(http_body::Body::size_hint(&unsent).exact(), length);
+        });
+    }
+    let error = local(async {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
+        let seen = async {
+            let _ = theirs.read(&mut [0; 64]).await;
+            drop(theirs);
+        };
+        let mut asked = request(&Method::GET);
+        let (head, ()) = tokio::join!(begun(&mut wire, &mut asked), seen);
+        assert!(wire.take_unsent().is_none(), "some of it was written");
+        head.unwrap_err()
+    });
+    assert!(!error.is_parse(), "{error:?}");
+}
+
+#[test]
 fn heads_and_what_comes_before_them_are_bounded() {
     let line = "HTTP/1.1 200 OK\r\n";
     for answer in [
