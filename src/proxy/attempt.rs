@@ -44,19 +44,22 @@ enum Failure {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (request, twin): (Request<RequestBody>, Option<Twin>),
+    (request, twin): (&mut Request<RequestBody>, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
-    behind::tell(worker, (decided, subject), &request);
+    behind::tell(worker, (decided, subject), request);
     let repeats = repeats_of(&decided.route, subject);
     let part = part_of(worker, decided, subject);
     let part = part.map(|part| part.called(id_of(request.headers())));
     let late = subject.late.as_ref().map(|coming| &coming.body);
-    let call = begin(worker, (decided, pace), part)?;
-    let call = call.with_twin(twin).told_by(late);
+    let mut call = begin(worker, (decided, pace), part)?;
+    call.told_by(late);
+    if let Some(twin) = twin {
+        call.has_twin(twin);
+    }
     if shield::covers(worker, decided, subject)
         // A body that is passing through cannot be sent twice.
-        && let Some(kept) = Kept::of(&request)
+        && let Some(kept) = Kept::of(request)
     {
         let sending = (request, kept, call);
         let shielded = shield::send(worker, (decided, subject), sending, pace);
@@ -70,10 +73,10 @@ pub(super) async fn send_on(
     worker: &Rc<Worker>,
     decided: &mut Decided,
     mut call: Call,
-    (mut request, repeats): (Request<RequestBody>, Repeats),
+    (request, repeats): (&mut Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
-    match attempt(decided, &mut call, (&mut request, repeats), pace).await {
+    match attempt(decided, &mut call, (&mut *request, repeats), pace).await {
         Ok(answer) => Ok((answer, call)),
         // Boxed: most requests need no second try, and none has to be large enough for one.
         Err(failure) => {
@@ -132,7 +135,7 @@ async fn try_again(
     worker: &Rc<Worker>,
     decided: &mut Decided,
     (mut failure, mut call): (Failure, Call),
-    (mut request, repeats): (Request<RequestBody>, Repeats),
+    (request, repeats): (&mut Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let mut tries = Tries::first(call.began(), decided);
@@ -151,7 +154,7 @@ async fn try_again(
         };
         if let Failure::Answer(answer, kept) = failure {
             call.end(Outcome::of_status(answer.status().as_u16()));
-            request = kept.restore();
+            *request = kept.restore();
         }
         if !next.pause.is_zero() {
             tokio::time::sleep(next.pause).await;
@@ -162,7 +165,7 @@ async fn try_again(
         pace.again(next.connect_within);
         // The judge hears of first tries alone: a retry is this gateway's doing.
         call = begin(worker, (decided, pace), None)?;
-        match attempt(decided, &mut call, (&mut request, repeats), pace).await {
+        match attempt(decided, &mut call, (&mut *request, repeats), pace).await {
             Ok(answer) => return Ok((answer, call)),
             Err(again) => failure = again,
         }
@@ -174,7 +177,7 @@ async fn try_again(
 async fn go_with_session(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     if branch::come_home(worker, decided, Then::Stay) {
@@ -184,7 +187,7 @@ async fn go_with_session(
     if *request.method() == Method::DELETE {
         return Err(lost::forget(worker, decided, request.method()));
     }
-    let template = Template::of(&request, decided.route.route().patience.head);
+    let template = Template::of(request, decided.route.route().patience.head);
     let pinned = session::flee(worker, decided, &template).await?;
     follow(worker, decided, (request, pinned), pace).await
 }
@@ -194,7 +197,7 @@ async fn go_with_session(
 pub(super) async fn follow(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    (mut request, pinned): (Request<RequestBody>, Box<Pinned>),
+    (request, pinned): (&mut Request<RequestBody>, Box<Pinned>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let fields = request.headers_mut();
@@ -209,7 +212,7 @@ pub(super) async fn follow(
     pace.again(Duration::MAX);
     // Like any second try, the judge does not hear of it.
     let mut call = begin(worker, (decided, pace), None)?;
-    let sending = (&mut request, Repeats::Unsent);
+    let sending = (request, Repeats::Unsent);
     match upstream_send(decided, &mut call, sending, pace).await {
         Ok(answer) => Ok((answer, call)),
         Err(unanswered) => Err(unanswered.error.into()),

@@ -226,21 +226,14 @@ impl Call {
         }
     }
 
-    /// The call has a copy that wants to know how it goes.
-    pub(super) fn with_twin(mut self, twin: Option<Twin>) -> Self {
-        self.twin = twin;
-        self
-    }
-
     /// The request's body says later what the call is.
-    pub(super) fn told_by(self, body: Option<&Rc<LateBody>>) -> Self {
+    pub(super) fn told_by(&self, body: Option<&Rc<LateBody>>) {
         if let (Some(watched), Some(body)) = (&self.trial, body) {
             watched.hear_of(body);
         }
-        self
     }
 
-    /// The call has a copy after all.
+    /// The call has a copy that wants to know how it goes.
     pub(super) fn has_twin(&mut self, twin: Twin) {
         self.twin = Some(twin);
     }

@@ -187,13 +187,17 @@ fn listed(fields: &HeaderMap, side: Side<'_>) -> Vec<HeaderName> {
 /// all the rest of a request's way through here. What is written anew (host, length, forwarding
 /// fields) is overwritten by whoever writes it.
 pub(super) fn take_out(fields: &mut HeaderMap, side: Side<'_>) {
-    let listed = if fields.contains_key(CONNECTION) {
-        listed(fields, side)
-    } else {
-        Vec::new()
-    };
-    let stays = |name: &&HeaderName| side.keeps_out(name.as_str()) || listed.contains(name);
-    let out: Vec<HeaderName> = fields.keys().filter(stays).cloned().collect();
+    let mut lists = false;
+    let mut out = Vec::new();
+    for name in fields.keys() {
+        lists |= *name == CONNECTION;
+        if side.keeps_out(name.as_str()) {
+            out.push(name.clone());
+        }
+    }
+    if lists {
+        out.extend(listed(fields, side));
+    }
     for name in out {
         fields.remove(name);
     }

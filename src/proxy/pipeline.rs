@@ -236,9 +236,9 @@ async fn proxy(
     }
     sse::prepare(&mut decided, (&mut head, &sent));
     let about = (&decided, &subject);
-    let (sent, twin) = outgoing(worker, about, (head, sent), (body, upgrade), &pace);
+    let (mut sent, twin) = outgoing(worker, about, (head, sent), (body, upgrade), &pace);
     let kept = revive::keep(&decided, &sent);
-    let mut answered = send(worker, (&mut decided, &subject), (sent, twin), &pace).await?;
+    let mut answered = send(worker, (&mut decided, &subject), (&mut sent, twin), &pace).await?;
     late::answered(&mut subject, &mut answered.1);
     if may_be_refusal(worker, (&decided, &subject), answered.0.status()) {
         let about = (&mut decided, &subject);
@@ -247,10 +247,10 @@ async fn proxy(
         late::answered(&mut subject, &mut answered.1);
     }
     check_answer(worker, (&decided, &mut subject), &mut answered)?;
-    if answered.0.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(upgrade::agree(downstream, &decided, answered, guard));
-    }
-    Ok(relay::relay(worker, decided, subject, answered, guard))
+    Ok(match answered.0.status() {
+        StatusCode::SWITCHING_PROTOCOLS => upgrade::agree(downstream, &decided, answered, guard),
+        _ => relay::relay(worker, decided, subject, answered, guard),
+    })
 }
 
 /// What an answer must not be, as far as that is known from its head and the request.
@@ -328,7 +328,7 @@ async fn see_to_refusal(
 async fn send(
     worker: &Rc<Worker>,
     about: (&mut Decided, &Subject),
-    (request, twin): (Request<RequestBody>, Option<Twin>),
+    (request, twin): (&mut Request<RequestBody>, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<attempt::Answered, ProxyError> {
     if about.0.posted.is_some() {

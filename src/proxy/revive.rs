@@ -79,13 +79,14 @@ pub(super) async fn see_to(
             route: decided.route.route().name.clone(),
         };
         let (kept, home) = kept.zip(decided.session.clone()).ok_or_else(none)?;
-        return attempt::follow(worker, decided, (kept.restore(), home), pace).await;
+        let mut request = kept.restore();
+        return attempt::follow(worker, decided, (&mut request, home), pace).await;
     }
     let Some(kept) = kept else {
         return Err(lost::forget(worker, decided, &subject.method));
     };
-    let request = kept.restore();
+    let mut request = kept.restore();
     let template = Template::of(&request, decided.route.route().patience.head);
     let pinned = session::reopen(worker, decided, &template).await?;
-    attempt::follow(worker, decided, (request, pinned), pace).await
+    attempt::follow(worker, decided, (&mut request, pinned), pace).await
 }

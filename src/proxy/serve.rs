@@ -35,6 +35,9 @@ use super::worker::{Phase, Worker};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long handshakes that have begun may take to end when a listener closes.
 const LAST_CALL: Duration = Duration::from_millis(250);
+/// How many fields hyper has room for without being told a number.
+const USUAL_FIELDS: usize = 100;
+
 /// Takes the connections of the listener at `place` in until the worker is to drain; then those
 /// that are at the door, and no more.
 pub(super) async fn accept(
@@ -205,13 +208,22 @@ async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &Limits
     let connection = Rc::clone(&downstream.connection);
     let asked = Rc::clone(&downstream);
     let service = service_fn(move |request: Request<Incoming>| {
-        pipeline::answer(Rc::clone(&asked), request.map(ClientBody::Http1))
+        // Boxed: its state is gone with the head of the answer, while a stream may last for days.
+        Box::pin(pipeline::answer(
+            Rc::clone(&asked),
+            request.map(ClientBody::Http1),
+        ))
     });
-    let mut served = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .header_read_timeout(None)
-        .max_buf_size(limits.request_head_bytes)
-        .max_headers(limits.request_fields)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(limits.request_head_bytes);
+    if limits.request_fields > USUAL_FIELDS {
+        // Told a number, hyper fills a list of so many fields with nothing for each head. A lower
+        // one is seen to by the stream, which counts them before.
+        builder.max_headers(limits.request_fields);
+    }
+    let mut served = builder.serve_connection(TokioIo::new(stream), service);
     drive(
         Pin::new(&mut served),
         &connection,

@@ -85,7 +85,7 @@ fn is_safe(spec: &ShieldSpec, decided: &Decided, subject: &Subject) -> bool {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (request, kept, mut call): (Request<RequestBody>, Kept, Call),
+    (request, kept, mut call): (&mut Request<RequestBody>, Kept, Call),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let route = decided.route.clone();
@@ -111,12 +111,12 @@ pub(super) async fn send(
 
 async fn try_candidate(
     (decided, subject): (&Decided, &Subject),
-    (call, mut request): (&mut Call, Request<RequestBody>),
+    (call, request): (&mut Call, &mut Request<RequestBody>),
     spec: &ShieldSpec,
     pace: &Rc<Pace>,
 ) -> Held {
     let route = decided.route.route();
-    let sending = (&mut request, Repeats::Unsent);
+    let sending = (request, Repeats::Unsent);
     let sent = attempt::upstream_send(decided, call, sending, pace).await;
     let answer = match sent {
         Ok(answer) => answer,
@@ -230,5 +230,5 @@ async fn ask_stable(
     let call = attempt::begin(worker, (decided, pace), None)?;
     // With stable's other endpoints behind it, as if it had been asked at first.
     let repeats = attempt::repeats_of(&decided.route, subject);
-    attempt::send_on(worker, decided, call, (request, repeats), pace).await
+    attempt::send_on(worker, decided, call, (&mut request, repeats), pace).await
 }

@@ -247,13 +247,13 @@ impl Posted {
 pub(in crate::proxy) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
-    tell_former(worker, (decided, subject), &request);
+    tell_former(worker, (decided, subject), request);
     let mut call = begin_call(worker, decided, pace)?;
     let mut sent = Sent::new(worker, decided, subject);
-    let sending = (&mut request, Repeats::Unsent);
+    let sending = (&mut *request, Repeats::Unsent);
     let mut answer = attempt::upstream_send(decided, &mut call, sending, pace).await;
     if let Err(unanswered) = &answer
         && is_refused(unanswered)
@@ -266,7 +266,7 @@ pub(in crate::proxy) async fn send(
         sent.goes_to(decided);
         pace.again(Duration::MAX);
         call = begin_call(worker, decided, pace)?;
-        let sending = (&mut request, Repeats::Unsent);
+        let sending = (request, Repeats::Unsent);
         answer = attempt::upstream_send(decided, &mut call, sending, pace).await;
     }
     match answer {
