@@ -138,13 +138,14 @@ def cpu_ns(pid):
     return total
 
 
-def memory_kib(pid):
-    """Proportional share of memory, of a process and of those that it began."""
+def memory_kib(pid, kind="Pss"):
+    """Memory of a process and of those that it began: its share of all, or what is `Anonymous`, which
+    does not change when another process of the same program comes or goes."""
     total = 0
     for process in {process for process, _ in threads(pid)}:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith(f"{kind}:"):
                     total += int(line.split()[1])
     return total
 
