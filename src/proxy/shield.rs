@@ -175,7 +175,12 @@ async fn hold(
             Some(Ok(frame)) => frame,
             Some(Err(BodyError::Stalled)) => return Held::Bad(Outcome::Timeout),
             Some(Err(BodyError::Broken(_) | BodyError::Reset)) => {
-                return Held::Bad(Outcome::Broken);
+                let is_clients = body.pace().client_fault().is_some();
+                return Held::Bad(if is_clients {
+                    Outcome::Cancelled
+                } else {
+                    Outcome::Broken
+                });
             }
         };
         if let Some(piece) = frame.data_ref() {

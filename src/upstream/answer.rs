@@ -142,7 +142,10 @@ impl AnswerBody {
     /// Gives the connection back, if nothing of the call is left on it.
     fn release(&mut self) {
         let source = std::mem::replace(&mut self.source, Source::Over);
-        if let (Source::Alone(link), true) = (source, self.pace.is_sent()) {
+        if let Source::Alone(link) = source
+            && self.pace.is_sent()
+            && link.may_stay()
+        {
             self.endpoint.give_back(link);
         }
         self.pace.over();

@@ -60,6 +60,11 @@ impl Link {
         self.0.set_sparing(sparing);
     }
 
+    /// Whether it is worth keeping for another request.
+    pub(super) fn may_stay(&self) -> bool {
+        self.0.may_stay()
+    }
+
     /// Whether the link can take a request at once: open, nothing of the last call left over.
     pub(super) fn is_free(&mut self) -> bool {
         self.0.is_free()
@@ -247,8 +252,16 @@ fn exchange(
 ) -> impl Future<Output = Option<Result<Response<()>, WireError>>> {
     let wire = &mut link.0;
     wire.begin(request);
-    poll_fn(move |cx| match wire.poll_answer(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => pace.poll_passed(cx).map(|()| None),
+    poll_fn(move |cx| {
+        let had_failed = wire.has_failed_to_send();
+        if let Poll::Ready(answer) = wire.poll_answer(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        if wire.has_failed_to_send() && !had_failed {
+            // Nobody waits for the client any more: it is the backend that is to say why.
+            pace.client_came();
+            pace.sending();
+        }
+        pace.poll_passed(cx).map(|()| None)
     })
 }

@@ -1,7 +1,8 @@
 //! A connection to an endpoint before any HTTP is spoken over it.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -43,13 +44,21 @@ impl Socket {
             Self::Tcp(stream) => stream.try_read(&mut [0]),
             Self::Unix(stream) => stream.try_read(&mut [0]),
             Self::Tls(stream) => {
-                let mut into = [0];
-                let mut into = ReadBuf::new(&mut into);
+                let mut byte = [0];
+                let mut into = ReadBuf::new(&mut byte);
+                let read = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut into));
+                // Who has read enough for its turn is told that nothing is there, whatever is.
+                let read = pin!(tokio::task::unconstrained(read));
                 let mut cx = Context::from_waker(Waker::noop());
-                return Pin::new(stream).poll_read(&mut cx, &mut into).is_pending();
+                return read.poll(&mut cx).is_pending();
             }
         };
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether a write that fails may have written something all the same.
+    pub(super) fn writes_unseen(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn read(
         // HTTP/1.0 has no chunks (RFC 9112, 6.1).
         return Err(WireError::Head(httparse::Error::Version));
     }
-    let stays = if is_old { said.stays } else { !said.closes };
+    let stays = !said.closes && (!is_old || said.stays);
     let head = AnswerHead {
         response,
         end,

@@ -1,6 +1,6 @@
 //! Bodies in chunks (RFC 9112, 7.1), in the one way of writing them that nobody can misread.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 
 use super::answer_head;
@@ -8,6 +8,8 @@ use super::error::WireError;
 
 /// Most bytes of extensions in the chunks of one body, which nobody reads.
 const MAX_EXTENSION_BYTES: usize = 16 * 1024;
+/// Most digits of a chunk's size, zeros before it included: who writes more has something in mind.
+const MAX_DIGITS: usize = 16;
 /// Most bytes of trailers.
 const MAX_TRAILER_BYTES: usize = 16 * 1024;
 /// What stands behind the data of the last chunk that has any, where there are no trailers.
@@ -19,6 +21,8 @@ pub(super) struct Chunks {
     at: At,
     /// Of the chunk under way, what is left of it.
     left_bytes: u64,
+    /// Of the size under way.
+    digits: usize,
     extension_bytes: usize,
     trailers: Vec<u8>,
 }
@@ -59,6 +63,7 @@ impl Chunks {
         Self {
             at: At::Size,
             left_bytes: 0,
+            digits: 0,
             extension_bytes: 0,
             trailers: Vec::new(),
         }
@@ -84,7 +89,7 @@ impl Chunks {
             let Some(byte) = came.first().copied() else {
                 return Ok(Part::More);
             };
-            let _ = came.split_to(1);
+            came.advance(1);
             self.at = self.step(byte)?;
             if self.at == At::Over && !self.trailers.is_empty() {
                 let mut lines = std::mem::take(&mut self.trailers);
@@ -118,8 +123,14 @@ impl Chunks {
             (At::MoreSize | At::Space, b' ' | b'\t') => At::Space,
             (At::MoreSize | At::Space | At::Extension, b'\r') => At::SizeLf,
             (At::MoreSize | At::Space, b';') => At::Extension,
-            (At::SizeLf, b'\n') if self.left_bytes == 0 => At::Line,
-            (At::SizeLf, b'\n') => At::Data,
+            (At::SizeLf, b'\n') => {
+                self.digits = 0;
+                if self.left_bytes == 0 {
+                    At::Line
+                } else {
+                    At::Data
+                }
+            }
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size,
             (At::Line, b'\r') => At::LastLf,
@@ -135,6 +146,10 @@ impl Chunks {
     }
 
     fn digit(&mut self, digit: u8) -> Result<(), WireError> {
+        self.digits += 1;
+        if self.digits > MAX_DIGITS {
+            return Err(WireError::Chunks);
+        }
         let value = char::from(digit).to_digit(16).map(u64::from);
         let size = self.left_bytes.checked_mul(16);
         self.left_bytes = size

@@ -351,6 +351,66 @@ fn a_request_of_which_nothing_was_written_is_given_back() {
 }
 
 #[test]
+fn a_head_that_has_ended_is_read_wherever_it_was_cut() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\nhi",
+        "\r\nHTTP/1.1 200 OK\ncontent-length: 2\n\r\nhi",
+    ] {
+        for cut in 1..answer.len() {
+            local(async {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
+                let said = async {
+                    for piece in [&answer[..cut], &answer[cut..]] {
+                        theirs.write_all(piece.as_bytes()).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                };
+                let mut asked = request(&Method::GET);
+                // The connection stays open: nothing but the head's own end tells that it is whole.
+                let (head, ()) = tokio::join!(begun(&mut wire, &mut asked), said);
+                assert_eq!(head.unwrap().status(), 200, "{answer:?} at {cut}");
+                assert_eq!(read_whole(&mut wire).await.unwrap(), b"hi");
+                assert!(wire.is_free());
+            });
+        }
+    }
+}
+
+#[test]
+fn a_little_that_comes_of_much_holds_little_memory() {
+    local(async {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+        theirs.write_all(head).await.unwrap();
+        begun(&mut wire, &mut request(&Method::GET)).await.unwrap();
+        for _ in 0..3 {
+            theirs.write_all(b"x").await.unwrap();
+
+            let frame = poll_fn(|cx| wire.poll_frame(cx)).await.unwrap().unwrap();
+
+            let piece = frame.into_data().unwrap().try_into_mut().unwrap();
+            assert!(piece.capacity() < 1024, "{}", piece.capacity());
+        }
+    });
+}
+
+#[test]
+fn the_size_of_a_chunk_has_so_many_digits_and_no_more() {
+    let with = |zeros: usize| {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = format!("{head}{}1\r\nx\r\n0\r\n\r\n", "0".repeat(zeros));
+        local(async { ours(&Method::GET, server(answer.as_bytes(), &[])).await })
+    };
+
+    assert!(matches!(with(15), Came::Whole(200, _, body) if body == b"x"));
+    assert!(matches!(with(16), Came::Cut(200, _)));
+}
+
+#[test]
 fn heads_and_what_comes_before_them_are_bounded() {
     let line = "HTTP/1.1 200 OK\r\n";
     for answer in [

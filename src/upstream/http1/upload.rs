@@ -10,6 +10,7 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use crate::upstream::body::RequestBody;
+use crate::upstream::socket::Socket;
 
 use super::error::WireError;
 use super::request_head::{self, Framing};
@@ -33,7 +34,7 @@ pub(super) struct Upload {
     /// Written behind it.
     behind: &'static [u8],
     state: State,
-    /// Whether the socket has taken any byte.
+    /// Whether the socket may have taken any byte.
     has_begun: bool,
 }
 
@@ -109,7 +110,7 @@ impl Upload {
     /// [`WireError`]; it does not go on then.
     pub(super) fn poll(
         &mut self,
-        socket: &mut (impl AsyncWrite + Unpin),
+        socket: &mut Socket,
         scratch: &Scratch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), WireError>> {
@@ -125,6 +126,11 @@ impl Upload {
         polled
     }
 
+    /// Whether the other side takes no more of it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state == State::Failed
+    }
+
     /// Lets go of a body that goes nowhere.
     pub(super) fn forget_if_failed(&mut self) {
         if self.state == State::Failed {
@@ -134,7 +140,7 @@ impl Upload {
 
     fn poll_all(
         &mut self,
-        socket: &mut (impl AsyncWrite + Unpin),
+        socket: &mut Socket,
         scratch: &Scratch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), WireError>> {
@@ -220,11 +226,8 @@ impl Upload {
         self.written < self.before.len() || !self.piece.is_empty() || !self.behind.is_empty()
     }
 
-    fn poll_write(
-        &mut self,
-        socket: &mut (impl AsyncWrite + Unpin),
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.has_begun |= socket.writes_unseen();
         let before = self.before.get(self.written..).unwrap_or_default();
         if self.piece.is_empty() && self.behind.is_empty() {
             return Pin::new(socket).poll_write(cx, before);

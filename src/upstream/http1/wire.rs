@@ -128,7 +128,12 @@ impl Wire {
         }
         loop {
             match self.take_part() {
-                Ok(Part::Data(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Ok(Part::Data(piece)) => {
+                    if self.is_end_stream() {
+                        self.bulk = BytesMut::new();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                }
                 Ok(Part::Trailers(fields)) => {
                     return Poll::Ready(Some(Ok(Frame::trailers(fields))));
                 }
@@ -172,11 +177,21 @@ impl Wire {
         self.sparing = sparing;
     }
 
-    /// Whether another request can be sent at once: everything of the last one has been written,
-    /// everything of its answer read, and nothing came behind it.
-    pub(in crate::upstream) fn is_free(&mut self) -> bool {
+    /// Whether everything of the last request has been written, everything of its answer read, and
+    /// nothing came behind it that is known of.
+    pub(in crate::upstream) fn may_stay(&self) -> bool {
         let is_over = self.stays && self.upload.is_done() && self.came.is_empty();
-        is_over && self.is_end_stream() && self.socket.is_quiet()
+        is_over && self.is_end_stream()
+    }
+
+    /// Whether another request can be sent at once.
+    pub(in crate::upstream) fn is_free(&mut self) -> bool {
+        self.may_stay() && self.socket.is_quiet()
+    }
+
+    /// Whether the other side takes no more of the request.
+    pub(in crate::upstream) fn has_failed_to_send(&self) -> bool {
+        self.upload.has_failed()
     }
 
     /// The connection itself, once the server has switched to another protocol over it.
@@ -190,7 +205,12 @@ impl Wire {
             return None;
         }
         match self.upload.poll(&mut self.socket, &self.scratch, cx) {
-            Poll::Ready(Err(error)) => Some(error),
+            Poll::Ready(Err(error)) => {
+                if !matches!(self.phase, Phase::Head(_)) {
+                    self.upload.forget_if_failed();
+                }
+                Some(error)
+            }
             Poll::Ready(Ok(())) | Poll::Pending => None,
         }
     }
@@ -317,8 +337,14 @@ impl Wire {
             return Poll::Pending;
         };
         let read = read?;
-        self.came = self.bulk.split().freeze();
         self.comes_in_bulk = read >= READ_BYTES;
+        if self.comes_in_bulk {
+            self.came = self.bulk.split().freeze();
+        } else {
+            // Whoever holds the little that came does not hold all of the room for it.
+            self.came = Bytes::copy_from_slice(&self.bulk);
+            self.bulk = BytesMut::new();
+        }
         Poll::Ready(Ok(read))
     }
 }
@@ -328,7 +354,8 @@ impl Awaited {
     /// of one that comes in many pieces.
     fn is_worth_a_look(&self, came: &[u8]) -> bool {
         let enough = self.look_at_bytes.min(answer_head::MAX_BYTES);
-        let is_ended = || memchr::memmem::find(came, b"\n\r\n").is_some();
+        let ends = |at| matches!(came.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..]));
+        let is_ended = || memchr::memchr_iter(b'\n', came).any(ends);
         !came.is_empty() && (came.len() >= enough || is_ended())
     }
 }
