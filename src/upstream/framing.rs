@@ -12,6 +12,7 @@ pub(super) fn is_sound<B>(answer: &Response<B>) -> bool {
     let fields = answer.headers();
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
+    let is_number = |length: &HeaderValue| number(length.as_bytes()).is_some();
     let is_length = length.is_none_or(is_number) && lengths.all(|other| Some(other) == length);
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     let is_coding = match codings.next() {
@@ -25,10 +26,15 @@ pub(super) fn is_sound<B>(answer: &Response<B>) -> bool {
     answer.status().as_u16() < 600 && is_length && is_coding
 }
 
-fn is_number(value: &HeaderValue) -> bool {
-    let digits = value.as_bytes();
-    // As many digits as any length that can be counted to.
-    (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+/// Digits and nothing else, and no more of them than any length has that can be counted to.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    if !(1..=19).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0, |number: u64, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        Some(number * 10 + digit)
+    })
 }
 
 /// Whether an answer switches to the protocol that the request asked for (RFC 9110, 7.8).

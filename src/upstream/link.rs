@@ -14,7 +14,7 @@ use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::framing;
-use super::http1::{Scratch, Wire, WireError};
+use super::http1::{Scratch, Sound, Wire, WireError};
 use super::intake::ClientFault;
 use super::kept::{KeptBody, Repeats};
 use super::multiplexed;
@@ -214,14 +214,14 @@ async fn deliver_alone(
 /// that nobody asked for.
 fn fault_of(
     endpoint: &Endpoint,
-    answer: &Response<()>,
+    answer: &Response<Sound>,
     upgrade: Option<&str>,
 ) -> Option<UpstreamError> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let asked = upgrade.is_some_and(|to| framing::switches_to(answer.headers(), to));
         return (!asked).then(|| endpoint.switched());
     }
-    if framing::is_sound(answer) {
+    if let Sound(true) = answer.body() {
         return None;
     }
     metrics::counter!("switchback_malformed_answers_total").increment(1);
@@ -249,7 +249,7 @@ fn exchange(
     link: &mut Link,
     request: &mut Request<RequestBody>,
     pace: &Pace,
-) -> impl Future<Output = Option<Result<Response<()>, WireError>>> {
+) -> impl Future<Output = Option<Result<Response<Sound>, WireError>>> {
     let wire = &mut link.0;
     wire.begin(request);
     poll_fn(move |cx| {

@@ -7,6 +7,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_
 use http::{Method, Response, StatusCode, Version};
 use httparse::ParserConfig;
 
+use crate::upstream::framing;
+
 use super::error::WireError;
 use super::names::Names;
 
@@ -18,12 +20,17 @@ pub(in crate::upstream) const MAX_BYTES: usize = 64 * 1024;
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct AnswerHead {
-    pub(super) response: Response<()>,
+    pub(super) response: Response<Sound>,
     /// Where the body ends.
     pub(super) end: End,
     /// Whether the connection can be used again afterwards.
     pub(super) stays: bool,
 }
+
+/// Whether the head of an answer can be passed on: what [`framing::is_sound`] says of it, found out while
+/// it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) struct Sound(pub(in crate::upstream) bool);
 
 /// Where the body of an answer ends (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +68,7 @@ pub(super) fn read(
     };
     let code = parsed.code.unwrap_or_default();
     let code = StatusCode::from_u16(code).map_err(|_| WireError::Head(httparse::Error::Status))?;
-    let mut response = Response::new(());
+    let mut response = Response::new(Sound(false));
     *response.status_mut() = code;
     let is_old = parsed.version == Some(0);
     *response.version_mut() = if is_old {
@@ -75,7 +82,8 @@ pub(super) fn read(
         // HTTP/1.0 has no chunks (RFC 9112, 6.1).
         return Err(WireError::Head(httparse::Error::Version));
     }
-    let stays = !said.closes && (!is_old || said.stays);
+    let stays = !said.connection.closes && (!is_old || said.connection.stays);
+    *response.body_mut() = Sound(said.is_sound() && code.as_u16() < 600);
     let head = AnswerHead {
         response,
         end,
@@ -86,15 +94,52 @@ pub(super) fn read(
 
 /// What the fields of a head say about its connection.
 #[derive(Debug, Default)]
-struct Said {
+struct Said<'a> {
     is_chunked: bool,
-    length: Option<u64>,
+    /// The first length, as it is written and as a number.
+    length: Option<(&'a [u8], Option<u64>)>,
+    /// A length or a coding is none, or is not what was said before.
+    is_unclear: bool,
+    connection: Connection,
+}
+
+/// What a head says of the time after its answer.
+#[derive(Debug, Default)]
+struct Connection {
     closes: bool,
     stays: bool,
 }
 
-impl Said {
-    /// That a length and a coding are sound, and not both there, is seen to by whoever asks.
+impl<'a> Said<'a> {
+    fn length(&mut self, digits: &'a [u8]) {
+        if let Some((first, _)) = self.length {
+            self.is_unclear |= first != digits;
+            return;
+        }
+        let length = framing::number(digits);
+        self.is_unclear |= length.is_none();
+        self.length = Some((digits, length));
+    }
+
+    fn coding(&mut self, coding: &[u8]) {
+        self.is_unclear |= self.is_chunked || !coding.eq_ignore_ascii_case(b"chunked");
+        self.is_chunked = true;
+    }
+
+    fn connection(&mut self, options: &[u8]) {
+        for option in options.split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            self.connection.closes |= option.eq_ignore_ascii_case(b"close");
+            self.connection.stays |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        let says_both = self.is_chunked && self.length.is_some();
+        !self.is_unclear && !says_both
+    }
+
+    /// Where the body ends, of a head that is sound.
     fn end(&self, method: &Method, code: StatusCode) -> End {
         let is_empty = *method == Method::HEAD
             || matches!(code, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -102,18 +147,18 @@ impl Said {
         match self.length {
             _ if is_empty => End::Length(0),
             _ if self.is_chunked => End::Chunks,
-            Some(length) => End::Length(length),
-            None => End::Close,
+            Some((_, Some(length))) => End::Length(length),
+            Some((_, None)) | None => End::Close,
         }
     }
 }
 
 /// Puts fields that are slices of `bytes` into a map.
-fn fields(
-    parsed: &[httparse::Header<'_>],
+fn fields<'a>(
+    parsed: &[httparse::Header<'a>],
     (bytes, names): (&Bytes, &Names),
     into: &mut HeaderMap,
-) -> Result<Said, WireError> {
+) -> Result<Said<'a>, WireError> {
     let mut said = Said::default();
     into.reserve(parsed.len());
     for field in parsed {
@@ -122,15 +167,11 @@ fn fields(
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value))
             .map_err(|_| WireError::Head(httparse::Error::HeaderValue))?;
         if name == CONTENT_LENGTH {
-            said.length = value.to_str().ok().and_then(|digits| digits.parse().ok());
+            said.length(field.value);
         } else if name == TRANSFER_ENCODING {
-            said.is_chunked = true;
+            said.coding(field.value);
         } else if name == CONNECTION {
-            for option in value.as_bytes().split(|byte| *byte == b',') {
-                let option = option.trim_ascii();
-                said.closes |= option.eq_ignore_ascii_case(b"close");
-                said.stays |= option.eq_ignore_ascii_case(b"keep-alive");
-            }
+            said.connection(field.value);
         }
         into.append(name, value);
     }

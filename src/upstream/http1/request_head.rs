@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http_body::Body;
 
 use crate::upstream::body::RequestBody;
+use crate::upstream::framing;
 
 /// How a request says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,6 @@ pub(super) fn write(request: &Request<RequestBody>, framing: Framing, into: &mut
 
 /// Whether a length is the one that the body has.
 fn says(value: &HeaderValue, framing: Framing) -> bool {
-    let said = value.to_str().ok().and_then(|digits| digits.parse().ok());
+    let said = framing::number(value.as_bytes());
     said.is_some_and(|said| framing == Framing::Length(said))
 }

@@ -6,12 +6,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::names::Names;
 
 /// Bytes that are read at a time where it is not known that more will come.
 pub(super) const READ_BYTES: usize = 16 * 1024;
+/// So many bytes the allocator finds at once, and more only after a search.
+const QUICK_BYTES: usize = 1024;
+/// Bytes of a block that what is longer comes out of.
+const BLOCK_BYTES: usize = 8 * 1024;
 /// Largest buffer for heads that is kept, in bytes.
 const KEPT_HEAD_BYTES: usize = 16 * 1024;
 
@@ -24,6 +29,8 @@ pub(in crate::upstream) struct Scratch(Rc<Shared>);
 struct Shared {
     /// As long as [`READ_BYTES`], once it was needed.
     came: RefCell<Box<[u8]>>,
+    /// What is left of the last block.
+    block: RefCell<BytesMut>,
     head: Cell<Vec<u8>>,
     names: Names,
 }
@@ -44,6 +51,22 @@ impl Scratch {
         let mut into = ReadBuf::new(came.get_mut(..most).unwrap_or_default());
         ready!(socket.poll_read(cx, &mut into))?;
         Poll::Ready(Ok(take(into.filled())))
+    }
+
+    /// A copy of what came. Much of it is a part of a block, which others share: whoever holds on to
+    /// it holds up to eight times as much. What fills a good part of a block is better alone.
+    pub(super) fn keep(&self, came: &[u8]) -> Bytes {
+        if !(QUICK_BYTES + 1..=BLOCK_BYTES / 2).contains(&came.len()) {
+            return Bytes::copy_from_slice(came);
+        }
+        let mut block = self.0.block.borrow_mut();
+        if block.is_empty() && block.capacity() == 0 {
+            *block = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        // A block of which nothing is held any more is used again, as a whole.
+        block.reserve(came.len());
+        block.extend_from_slice(came);
+        block.split().freeze()
     }
 
     /// The names of fields that were read last.
@@ -68,5 +91,36 @@ impl Scratch {
 impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_kept_as_it_is_while_more_comes_and_goes() {
+        let scratch = Scratch::default();
+        let mut held = Vec::new();
+        for n in 0..2_000_usize {
+            let came = vec![n as u8; n * 7_919 % 5_000];
+            held.push((scratch.keep(&came), came));
+            if n % 3 == 0 {
+                held.swap_remove(n % held.len());
+            }
+        }
+
+        assert!(held.iter().all(|(kept, came)| *kept == *came));
+    }
+
+    #[test]
+    fn a_block_of_which_nothing_is_held_is_used_again() {
+        let scratch = Scratch::default();
+        let places: Vec<_> = (0..50)
+            .map(|_| scratch.keep(&[7; 3_000]).as_ptr())
+            .collect();
+
+        let blocks = |place: &*const u8| places.iter().filter(|it| *it == place).count();
+        assert!(places.iter().all(|place| blocks(place) == 25), "{places:?}");
     }
 }

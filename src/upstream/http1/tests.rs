@@ -18,7 +18,7 @@ use crate::upstream::framing;
 use crate::upstream::socket::Socket;
 
 use super::answer_head;
-use super::{Scratch, Wire, WireError};
+use super::{Scratch, Sound, Wire, WireError};
 
 /// What came of an answer: its head, and its body as far as it was whole.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ fn request(method: &Method) -> Request<RequestBody> {
 async fn begun(
     wire: &mut Wire,
     request: &mut Request<RequestBody>,
-) -> Result<Response<()>, WireError> {
+) -> Result<Response<Sound>, WireError> {
     wire.begin(request);
     poll_fn(|cx| wire.poll_answer(cx)).await
 }
@@ -62,10 +62,10 @@ async fn ours(method: &Method, socket: UnixStream) -> Came {
     let Ok(head) = begun(&mut wire, &mut request(method)).await else {
         return Came::Nothing;
     };
-    if !framing::is_sound(&head) {
+    assert_eq!(head.body(), &Sound(framing::is_sound(&head)));
+    let (parts, Sound(true)) = head.into_parts() else {
         return Came::Nothing;
-    }
-    let (parts, ()) = head.into_parts();
+    };
     match read_whole(&mut wire).await {
         Ok(body) => Came::Whole(parts.status.as_u16(), parts.headers, body),
         Err(_) => Came::Cut(parts.status.as_u16(), parts.headers),

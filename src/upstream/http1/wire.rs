@@ -12,7 +12,7 @@ use crate::upstream::body::RequestBody;
 use crate::upstream::socket::Socket;
 use crate::upstream::switched::Switched;
 
-use super::answer_head::{self, AnswerHead, End};
+use super::answer_head::{self, AnswerHead, End, Sound};
 use super::chunks::{Chunks, Part};
 use super::error::WireError;
 use super::scratch::{READ_BYTES, Scratch};
@@ -106,7 +106,7 @@ impl Wire {
     pub(in crate::upstream) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<()>, WireError>> {
+    ) -> Poll<Result<Response<Sound>, WireError>> {
         let sent = self.poll_upload(cx);
         if let Some(WireError::Upload) = sent {
             return Poll::Ready(Err(WireError::Upload));
@@ -215,7 +215,7 @@ impl Wire {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, WireError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Sound>, WireError>> {
         loop {
             match self.take_head() {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
@@ -243,7 +243,7 @@ impl Wire {
     }
 
     /// The head of the answer, if it is here.
-    fn take_head(&mut self) -> Result<Option<Response<()>>, WireError> {
+    fn take_head(&mut self) -> Result<Option<Response<Sound>>, WireError> {
         while let Phase::Head(awaited) = &mut self.phase {
             if !awaited.is_worth_a_look(&self.came) {
                 return Ok(None);
@@ -269,7 +269,7 @@ impl Wire {
         Ok(None)
     }
 
-    fn begin_body(&mut self, head: AnswerHead) -> Response<()> {
+    fn begin_body(&mut self, head: AnswerHead) -> Response<Sound> {
         self.stays = head.stays;
         self.upload.forget_if_failed();
         self.phase = match head.end {
@@ -315,9 +315,13 @@ impl Wire {
             }
             Phase::Body(_) | Phase::Chunks(_) | Phase::ToClose | Phase::Free | Phase::Head(_) => {}
         }
-        let came = &mut self.came;
+        let (came, scratch) = (&mut self.came, &self.scratch);
         let take = |read: &[u8]| {
-            *came = joined(std::mem::take(came), read);
+            *came = if came.is_empty() {
+                scratch.keep(read)
+            } else {
+                joined(std::mem::take(came), read)
+            };
             read.len()
         };
         let socket = Pin::new(&mut self.socket);
@@ -362,9 +366,6 @@ impl Awaited {
 
 /// What came, with more behind it.
 fn joined(came: Bytes, more: &[u8]) -> Bytes {
-    if came.is_empty() {
-        return Bytes::copy_from_slice(more);
-    }
     let mut joined = came
         .try_into_mut()
         .unwrap_or_else(|shared| BytesMut::from(&*shared));
