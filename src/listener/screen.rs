@@ -10,11 +10,14 @@
 //! the parser.
 
 use memchr::memchr;
+use wide::u8x16;
 
 use crate::model::Limit;
 
 /// Most digits of a chunk's size.
 const MAX_SIZE_DIGITS: usize = 16;
+/// Bytes that are looked at together.
+const LANES: usize = 16;
 /// Largest length of a body, or of a chunk: what others keep in a signed number is as large.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
@@ -106,7 +109,7 @@ impl Screen {
                 | State::ChunkLine
                 | State::ChunkEnd
                 | State::Trailers => {
-                    let end = memchr(b'\n', rest);
+                    let end = line_end(rest);
                     let (line, behind) = rest.split_at(end.unwrap_or(rest.len()));
                     let in_head = matches!(self.state, State::Start | State::Fields);
                     let looked = match end {
@@ -216,7 +219,8 @@ impl Screen {
         self.state = State::Fields;
         self.length = None;
         self.chunked = false;
-        let behind = memchr(b' ', line).unwrap_or_default();
+        let space = line.iter().position(|byte| *byte == b' ');
+        let behind = space.unwrap_or_default();
         let target = line.get(behind..).unwrap_or_default();
         let visible = |byte: &u8| matches!(byte, b' '..=b'"' | b'$'..=b'~');
         target.iter().all(visible) && !asks_for_options_of_nothing(line)
@@ -276,6 +280,21 @@ impl Screen {
         };
         true
     }
+}
+
+/// Where the first LF is. The lines of a head are short, and there are many of them: what a search
+/// through long texts prepares costs more than going through a line.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let (whole, rest) = bytes.as_chunks::<LANES>();
+    for (place, lanes) in whole.iter().enumerate() {
+        let found = u8x16::from(*lanes).simd_eq(u8x16::splat(b'\n'));
+        let found = found.to_bitmask();
+        if found != 0 {
+            return Some(place * LANES + found.trailing_zeros() as usize);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte == b'\n')?;
+    Some(bytes.len() - rest.len() + at)
 }
 
 /// Whether a request asks for the options of a server, and says so with a target that the parser
