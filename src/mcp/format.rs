@@ -12,6 +12,10 @@ pub enum Format {
 impl Format {
     /// The format that a `Content-Type` names; `None` for one that carries no messages.
     pub fn of_content_type(value: &str) -> Option<Self> {
+        // As nearly all write it.
+        if value == "application/json" {
+            return Some(Self::Json);
+        }
         let media_type = value.split(';').next().unwrap_or("").trim_ascii();
         if media_type.eq_ignore_ascii_case("application/json") {
             return Some(Self::Json);

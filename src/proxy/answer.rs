@@ -109,8 +109,8 @@ impl Relayed {
         (body, call): (AnswerBody, Call),
         by_status: Outcome,
         guard: RequestGuard,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             body,
             call,
             by_status,
@@ -123,15 +123,15 @@ impl Relayed {
             farewell: None,
             cut: None,
             guard,
-        }
+        })
     }
 
     /// An answer without a body is over as soon as it begins.
-    pub(super) fn begun(mut self) -> Answer {
+    pub(super) fn begun(mut self: Box<Self>) -> Answer {
         if self.body.is_end_stream() {
             self.end();
         }
-        Answer::Relayed(Box::new(self))
+        Answer::Relayed(self)
     }
 
     pub(super) fn poll(

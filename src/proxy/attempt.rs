@@ -65,19 +65,21 @@ pub(super) async fn send(
         let shielded = shield::send(worker, (decided, subject), sending, pace);
         return Box::pin(shielded).await;
     }
-    send_on(worker, decided, call, (request, repeats), pace).await
+    let answer = send_on(worker, decided, &mut call, (request, repeats), pace).await?;
+    Ok((answer, call))
 }
 
-/// Sends a request whose call has begun, as often as that is needed and sound.
+/// Sends a request whose call has begun, as often as that is needed and sound; `call` is the one that
+/// was answered then.
 pub(super) async fn send_on(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    mut call: Call,
+    call: &mut Call,
     (request, repeats): (&mut Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
-) -> Result<Answered, ProxyError> {
-    match attempt(decided, &mut call, (&mut *request, repeats), pace).await {
-        Ok(answer) => Ok((answer, call)),
+) -> Result<Response<AnswerBody>, ProxyError> {
+    match attempt(decided, call, (&mut *request, repeats), pace).await {
+        Ok(answer) => Ok(answer),
         // Boxed: most requests need no second try, and none has to be large enough for one.
         Err(failure) => {
             let failed = (failure, call);
@@ -134,15 +136,17 @@ async fn attempt(
 async fn try_again(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    (mut failure, mut call): (Failure, Call),
+    (mut failure, call): (Failure, &mut Call),
     (request, repeats): (&mut Request<RequestBody>, Repeats),
     pace: &Rc<Pace>,
-) -> Result<Answered, ProxyError> {
+) -> Result<Response<AnswerBody>, ProxyError> {
     let mut tries = Tries::first(call.began(), decided);
     if let (Some(_), true) = (&decided.session, failure.is_refusal())
         && (branch::is_away(decided) || tries.away(worker, decided).is_some())
     {
-        return go_with_session(worker, decided, request, pace).await;
+        let (answer, gone) = go_with_session(worker, decided, request, pace).await?;
+        *call = gone;
+        return Ok(answer);
     }
     loop {
         let next = failure
@@ -150,7 +154,7 @@ async fn try_again(
             .filter(|_| !pace.is_over())
             .and_then(|failed| tries.next(worker, decided, failed));
         let Some(next) = next else {
-            return failure.into_result(call);
+            return failure.into_result();
         };
         if let Failure::Answer(answer, kept) = failure {
             call.end(Outcome::of_status(answer.status().as_u16()));
@@ -164,9 +168,9 @@ async fn try_again(
         decided.endpoint = next.endpoint;
         pace.again(next.connect_within);
         // The judge hears of first tries alone: a retry is this gateway's doing.
-        call = begin(worker, (decided, pace), None)?;
-        match attempt(decided, &mut call, (&mut *request, repeats), pace).await {
-            Ok(answer) => return Ok((answer, call)),
+        *call = begin(worker, (decided, pace), None)?;
+        match attempt(decided, call, (&mut *request, repeats), pace).await {
+            Ok(answer) => return Ok(answer),
             Err(again) => failure = again,
         }
     }
@@ -245,10 +249,10 @@ impl Failure {
     }
 
     /// The failure as the caller gets it.
-    fn into_result(self, call: Call) -> Result<Answered, ProxyError> {
+    fn into_result(self) -> Result<Response<AnswerBody>, ProxyError> {
         match self {
             Self::Error(unanswered) => Err(unanswered.error.into()),
-            Self::Answer(answer, _) => Ok((*answer, call)),
+            Self::Answer(answer, _) => Ok(*answer),
         }
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Head {
     pub(super) target: PathAndQuery,
     /// The host is that of the `Host` field, which need not be written again.
     pub(super) host_is_field: bool,
+    /// How long the host is without its port, and without the dot at the end that stands for the root
+    /// of all names and makes no other host of it.
+    name_bytes: usize,
 }
 
 /// Why a request is not forwarded.
@@ -74,13 +77,14 @@ impl Head {
         }
         let target = target_of(parts)?;
         check_target(&parts.method, &target)?;
-        let host = host_of(parts)?;
+        let (host, name_bytes) = host_of(parts)?;
         let host_is_field = parts.uri.authority().is_none();
         Ok(Self {
             method: parts.method.clone(),
             host,
             target,
             host_is_field,
+            name_bytes,
         })
     }
 
@@ -94,15 +98,11 @@ impl Head {
         }
     }
 
-    /// The host without its port, to be routed by; lower case is up to the caller. A dot at the
-    /// end, which stands for the root of all names, makes no other host of it.
+    /// The host without its port, to be routed by; lower case is up to the caller.
     pub(super) fn host_name(&self) -> &str {
-        let host = self.host.to_str().unwrap_or_default();
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => name,
-            _ => host,
-        };
-        name.strip_suffix('.').unwrap_or(name)
+        let name = self.host.as_bytes().get(..self.name_bytes);
+        // It is ASCII: that was checked.
+        std::str::from_utf8(name.unwrap_or_default()).unwrap_or_default()
     }
 }
 
@@ -192,13 +192,15 @@ fn decoded(path: &str) -> String {
 }
 
 /// The one host of a request: the target's wins over the field (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
-fn host_of(parts: &Parts) -> Result<HeaderValue, HeadError> {
+/// And how long its name is.
+fn host_of(parts: &Parts) -> Result<(HeaderValue, usize), HeadError> {
     let field = only(&parts.headers, &HOST).map_err(|Several| HeadError::HostCount)?;
-    if let Some(field) = field {
-        check_host(field.as_bytes())?;
-    }
+    let name_bytes = field
+        .map(|field| check_host(field.as_bytes()))
+        .transpose()?;
     let Some(authority) = parts.uri.authority() else {
-        return field.cloned().ok_or(HeadError::HostCount);
+        let field = field.cloned().zip(name_bytes);
+        return field.ok_or(HeadError::HostCount);
     };
     if field.is_none() && parts.version < Version::HTTP_2 {
         return Err(HeadError::HostCount);
@@ -206,7 +208,7 @@ fn host_of(parts: &Parts) -> Result<HeaderValue, HeadError> {
     if !matches!(parts.uri.scheme_str(), None | Some("http" | "https")) {
         return Err(HeadError::Target);
     }
-    check_host(authority.as_str().as_bytes())?;
+    let name_bytes = check_host(authority.as_str().as_bytes())?;
     let differs = |field: &HeaderValue| {
         !field
             .as_bytes()
@@ -215,37 +217,41 @@ fn host_of(parts: &Parts) -> Result<HeaderValue, HeadError> {
     if parts.version >= Version::HTTP_2 && field.is_some_and(differs) {
         return Err(HeadError::TwoHosts);
     }
-    HeaderValue::from_str(authority.as_str()).map_err(|_| HeadError::Host)
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| HeadError::Host)?;
+    Ok((host, name_bytes))
 }
 
-/// A host and an optional port (RFC 9110, 4.2.1): no user, no path, nothing encoded.
-fn check_host(host: &[u8]) -> Result<(), HeadError> {
+/// A host and an optional port (RFC 9110, 4.2.1): no user, no path, nothing encoded. How long its
+/// name is, which is ASCII.
+fn check_host(host: &[u8]) -> Result<usize, HeadError> {
     let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
         Some(at) if host.last() != Some(&b']') => host.split_at(at),
         _ => (host, &[][..]),
     };
-    let digits = port.strip_prefix(b":").unwrap_or_default();
-    let number = digits.iter().fold(0u32, |number, digit| {
-        number
-            .saturating_mul(10)
-            .saturating_add(u32::from(digit.wrapping_sub(b'0')))
-    });
-    let is_port = digits.iter().all(u8::is_ascii_digit) && digits.len() <= 5;
-    if !is_port || number > u32::from(u16::MAX) || name.is_empty() {
+    if name.is_empty() || !is_port(port.strip_prefix(b":").unwrap_or_default()) {
         return Err(HeadError::Host);
     }
-    let literal = name
-        .strip_prefix(b"[")
-        .and_then(|rest| rest.strip_suffix(b"]"));
-    let valid = match literal {
-        Some(address) => {
+    let valid = match name {
+        [b'[', address @ .., b']'] => {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
         }
-        None => name
+        _ => name
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')),
     };
-    if valid { Ok(()) } else { Err(HeadError::Host) }
+    if !valid {
+        return Err(HeadError::Host);
+    }
+    Ok(name.len() - usize::from(name.ends_with(b".")))
+}
+
+/// A port, or nothing.
+fn is_port(digits: &[u8]) -> bool {
+    let number = digits.iter().take(6).try_fold(0u32, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        Some(number * 10 + digit)
+    });
+    digits.len() <= 5 && number.is_some_and(|number| u16::try_from(number).is_ok())
 }
 
 /// A path, or `*` for OPTIONS; visible ASCII; nothing that a backend could read as another path.

@@ -4,6 +4,7 @@
 //! stream may leave its answer unread, what a connection may do besides asking, and that a stream
 //! which is taken back at once reaches no backend.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -12,9 +13,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection as Wire, SendResponse};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
+use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue};
-use http::{Request, Response};
 use http_body::Body;
 use tokio::task::{spawn_local, yield_now};
 
@@ -24,8 +25,9 @@ use crate::model::Limit;
 use crate::upstream::{ClientBody, StreamBody};
 
 use super::answer::Answer;
-use super::pipeline::{self, Downstream};
+use super::pipeline::Downstream;
 use super::respond;
+use super::serve::Answers;
 use super::spec::LimitsSpec;
 
 /// Bytes of answers that wait for a client to read them, per stream.
@@ -36,7 +38,12 @@ const WINDOW_BYTES: u32 = 64 * 1024;
 const MAX_UNSEEN_RESETS: usize = 20;
 
 /// Serves a connection to its end, its drain or its deadline.
-pub(super) async fn serve(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
+pub(super) async fn serve(
+    stream: ClientStream,
+    downstream: Rc<Downstream>,
+    answers: Rc<impl Answers>,
+    limits: &LimitsSpec,
+) {
     let connection = Rc::clone(&downstream.connection);
     let shaking = pin!(builder(limits).handshake(stream));
     let Ok(shaken) = connection.deadline.guard(shaking).await else {
@@ -51,6 +58,7 @@ pub(super) async fn serve(stream: ClientStream, downstream: Rc<Downstream>, limi
         wire,
         reading: reading(limits),
         downstream,
+        answers,
         leaving: Leaving::No,
     };
     poll_fn(|cx| session.poll(&connection, cx)).await;
@@ -80,10 +88,11 @@ fn reading(limits: &LimitsSpec) -> Terms {
 }
 
 /// One connection.
-struct Session {
+struct Session<A> {
     wire: Wire<ClientStream, Bytes>,
     reading: Terms,
     downstream: Rc<Downstream>,
+    answers: Rc<A>,
     leaving: Leaving,
 }
 
@@ -98,7 +107,7 @@ enum Leaving {
     Now,
 }
 
-impl Session {
+impl<A: Answers> Session<A> {
     /// Ready when the connection is over.
     fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
         connection.begin_turn();
@@ -145,9 +154,13 @@ impl Session {
                 }
             };
             let (downstream, reading) = (Rc::clone(&self.downstream), self.reading);
+            let (parts, stream) = request.into_parts();
+            let body = ClientBody::Http2(StreamBody::new(stream, &parts.headers));
+            // Begun here: a task is moved about before it runs, and this is a pointer.
+            let answering = (self.answers)(Rc::clone(&downstream), parts, body);
             spawn_local(async move {
                 // A stream that ends early ends alone: its client has been told, or has left.
-                let _ = answer(downstream, request, respond, reading).await;
+                let _ = answer(downstream, answering, respond, reading).await;
             });
         }
         Poll::Ready(())
@@ -178,7 +191,7 @@ impl From<h2::Error> for Gone {
 /// Answers one stream.
 async fn answer(
     downstream: Rc<Downstream>,
-    request: Request<RecvStream>,
+    answering: impl Future<Output = Result<Response<Answer>, Infallible>>,
     mut respond: SendResponse<Bytes>,
     reading: Terms,
 ) -> Result<(), Gone> {
@@ -188,12 +201,8 @@ async fn answer(
         // read before this goes on.
         yield_now().await;
     }
-    let (parts, stream) = request.into_parts();
-    let body = ClientBody::Http2(StreamBody::new(stream, &parts.headers));
-    let request = Request::from_parts(parts, body);
     let response = {
-        let deadlines = Rc::clone(&downstream);
-        let mut answering = pin!(pipeline::answer(deadlines, request));
+        let mut answering = pin!(answering);
         poll_fn(|cx| {
             // The reset first: what was taken back already reaches no backend.
             if respond.poll_reset(cx).is_ready() {

@@ -48,6 +48,7 @@ mod request;
 mod respond;
 mod retry;
 mod revive;
+mod rooms;
 mod rules;
 mod seals;
 mod serve;

@@ -19,6 +19,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::answer::Answer;
 use super::error::ProxyError;
+use super::fields::{Several, only};
 use super::head::Head;
 use super::pipeline::Downstream;
 use super::spec::{ProtocolSpec, RouteSpec};
@@ -80,17 +81,16 @@ pub(super) fn check(
     fields: &HeaderMap,
 ) -> Result<Option<HeaderValue>, ProxyError> {
     let pages = &route.route().pages;
-    let mut told = fields.get_all(ORIGIN).iter();
-    let (page, another) = (told.next(), told.next());
+    let page = only(fields, &ORIGIN);
     let checked = match page {
-        Some(_) if another.is_some() => Err(ProxyError::Page),
-        Some(page) if pages.lists(page) => Ok(Some(page.clone())),
-        Some(_) if pages.listed.is_some() => Err(ProxyError::Page),
-        Some(_) | None => Ok(None),
+        Err(Several) => Err(ProxyError::Page),
+        Ok(Some(page)) if pages.lists(page) => Ok(Some(page.clone())),
+        Ok(Some(_)) if pages.listed.is_some() => Err(ProxyError::Page),
+        Ok(Some(_) | None) => Ok(None),
     };
     let checked = checked.and_then(|listed| {
         if pages.guards_loopback && is_own(route, downstream) {
-            let from_here = page.is_none_or(is_of_loopback);
+            let from_here = page.is_ok_and(|page| page.is_none_or(is_of_loopback));
             if pages.listed.is_none() && !from_here {
                 return Err(ProxyError::Page);
             }

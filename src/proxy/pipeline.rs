@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::listener::Connection;
@@ -39,7 +40,7 @@ use super::peek::{Looked, Taken};
 use super::rehome::Asks;
 use super::relay;
 use super::request;
-use super::respond::{Caller, respond};
+use super::respond::{Caller, finish};
 use super::revive;
 use super::rules;
 use super::session::{self, Pinned};
@@ -152,48 +153,42 @@ impl Subject {
 }
 
 /// Answers one request, whatever happens.
-pub(super) async fn answer(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "what an async function is given has two places in it, and this is moved about"
+)]
+pub(super) fn answer(
     downstream: Rc<Downstream>,
-    request: Request<ClientBody>,
-) -> Result<Response<Answer>, Infallible> {
-    let mut caller = Caller::default();
-    let is_old = request.version() == Version::HTTP_10;
-    let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
-    let answered = if guard.is_let_in() {
-        proxy(&downstream, request, guard, &mut caller).await
-    } else {
-        let (parts, _unread) = request.into_parts();
-        caller.json_rpc = manner::is_json_rpc(&downstream.worker, &parts);
-        Err(ProxyError::Busy)
-    };
-    let mut response = answered.unwrap_or_else(|error| {
-        tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
-        respond(&error, &caller)
-    });
-    if let Some(page) = caller.page {
-        pages::let_read(response.headers_mut(), page);
+    mut parts: Parts,
+    body: ClientBody,
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
+    async move {
+        let mut caller = Caller::default();
+        let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
+        let answered = if guard.is_let_in() {
+            proxy(&downstream, (&mut parts, body), guard, &mut caller).await
+        } else {
+            caller.json_rpc = manner::is_json_rpc(&downstream.worker, &parts);
+            Err(ProxyError::Busy)
+        };
+        Ok(finish(
+            answered,
+            caller,
+            (&downstream.connection, parts.version),
+        ))
     }
-    if is_old && response.body().size_hint().exact().is_none() {
-        downstream.connection.answers_to_its_end();
-    }
-    if downstream.connection.answers_last() && !response.status().is_informational() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    Ok(response)
 }
 
 /// The steps of a request. `caller` learns, as soon as it is known, how an error is to be told.
 async fn proxy(
     downstream: &Downstream,
-    request: Request<ClientBody>,
+    (parts, incoming): (&mut Parts, ClientBody),
     guard: RequestGuard,
     caller: &mut Caller,
 ) -> Result<Response<Answer>, ProxyError> {
     let worker = &downstream.worker;
-    let (mut parts, incoming) = request.into_parts();
     let view = worker.view();
-    let mut head = Head::read(&parts, view.snapshot.limits.request_fields)?;
+    let mut head = Head::read(parts, view.snapshot.limits.request_fields)?;
     let Some(route) = find_route(&view, &head) else {
         return answer_here(downstream, &view, &head, &parts.headers);
     };
@@ -206,7 +201,7 @@ async fn proxy(
     let principal = guard::check(worker, &route, &downstream.peer, &mut parts.headers)?;
 
     let pace = pace_of(worker, &route);
-    let upgrade = upgrade::asked(&parts, &route, !incoming.is_end_stream());
+    let upgrade = upgrade::asked(parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
     let era = alone::era_of(&route, &parts.headers);
     let mut body = take_in(&route, (&head, era, &parts.headers), intake, &pace).await?;
@@ -229,7 +224,8 @@ async fn proxy(
         (caller.late, caller.id) = (body.late().cloned(), subject.id());
     }
     relay::note_wishes(worker, &decided, &subject);
-    let mut sent = request::fields(downstream, &decided, &head, (parts.version, parts.headers));
+    let fields = std::mem::take(&mut parts.headers);
+    let mut sent = request::fields(downstream, &decided, &head, (parts.version, fields));
     let aside = asked::sort(worker, &decided, (&subject, &mut body));
     if let Some(taken) = aside.send(worker, &decided, (&head, &mut sent)) {
         return Ok(taken);
@@ -353,7 +349,11 @@ fn answer_here(
 
 /// The route of a request; hosts are compared in lower case.
 pub(super) fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
-    let host = head.host_name();
+    let host = if view.snapshot.table.looks_at_hosts() {
+        head.host_name()
+    } else {
+        ""
+    };
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return view.route(&host.to_ascii_lowercase(), &head.path());
     }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
+use http_body::Body;
 
+use crate::listener::Connection;
 use crate::mcp::{self, Refusal, RequestId};
 use crate::model::Limit;
 use crate::stats::AuthResult;
@@ -17,6 +19,7 @@ use crate::upstream::{ClientFault, LateBody, UpstreamError};
 use super::answer::Answer;
 use super::error::ProxyError;
 use super::head::HeadError;
+use super::pages;
 
 /// How an error is to be told.
 #[derive(Debug, Default)]
@@ -42,8 +45,31 @@ impl Caller {
 /// When to come again after a refusal for want of room.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// The answer as the client's connection takes it, whatever came of the request.
+pub(super) fn finish(
+    answered: Result<Response<Answer>, ProxyError>,
+    caller: Caller,
+    (connection, version): (&Connection, Version),
+) -> Response<Answer> {
+    let mut response = answered.unwrap_or_else(|error| {
+        tracing::debug!(error = &error as &dyn std::error::Error, "answered here");
+        respond(&error, &caller)
+    });
+    if let Some(page) = caller.page {
+        pages::let_read(response.headers_mut(), page);
+    }
+    if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+        connection.answers_to_its_end();
+    }
+    if connection.answers_last() && !response.status().is_informational() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
 /// The answer to a request that went wrong, in the words of its caller.
-pub(super) fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
+fn respond(error: &ProxyError, caller: &Caller) -> Response<Answer> {
     if let ProxyError::Ended = error {
         return Response::new(Answer::nothing());
     }

@@ -1,6 +1,7 @@
 //! From an accepted socket to requests.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,7 +9,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
+use http::request::Parts;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,12 +24,14 @@ use crate::listener::{self, CalmLimits, ClientStream, Connection, HeadBounds, Li
 use crate::model::Limit;
 use crate::upstream::ClientBody;
 
+use super::answer::Answer;
 use super::client::Peer;
 use super::door::{self, Place};
 use super::guard;
 use super::http2;
 use super::pipeline::{self, Downstream};
 use super::respond;
+use super::rooms::Rooms;
 use super::spec::LimitsSpec;
 use super::worker::{Phase, Worker};
 
@@ -38,6 +42,21 @@ const LAST_CALL: Duration = Duration::from_millis(250);
 /// How many fields hyper has room for without being told a number.
 const USUAL_FIELDS: usize = 100;
 
+/// What answers requests.
+pub(super) trait Answers:
+    Fn(Rc<Downstream>, Parts, ClientBody) -> Self::Answering + 'static
+{
+    type Answering: Future<Output = Result<Response<Answer>, Infallible>>;
+}
+
+impl<A, F> Answers for A
+where
+    A: Fn(Rc<Downstream>, Parts, ClientBody) -> F + 'static,
+    F: Future<Output = Result<Response<Answer>, Infallible>>,
+{
+    type Answering = F;
+}
+
 /// Takes the connections of the listener at `place` in until the worker is to drain; then those
 /// that are at the door, and no more.
 pub(super) async fn accept(
@@ -45,6 +64,10 @@ pub(super) async fn accept(
     (place, socket): (usize, TcpListener),
     mut phase: watch::Receiver<Phase>,
 ) {
+    let rooms = Rooms::new();
+    let answers = Rc::new(move |downstream, parts, body| {
+        rooms.lend(pipeline::answer(downstream, parts, body))
+    });
     // Told once for as long as it lasts.
     let mut is_short = false;
     loop {
@@ -70,7 +93,7 @@ pub(super) async fn accept(
                     room = Place::find(&worker) => Some(room),
                 };
                 is_short = false;
-                admit(&worker, place, accepted, room);
+                admit(&worker, (place, &answers), accepted, room);
             }
             Err(error) => {
                 metrics::counter!("switchback_accept_errors_total").increment(1);
@@ -85,7 +108,7 @@ pub(super) async fn accept(
         }
     }
     if phase_is_drain(&phase) {
-        last_call(&worker, place, &socket).await;
+        last_call(&worker, (place, &answers), &socket).await;
     }
 }
 
@@ -94,13 +117,17 @@ fn phase_is_drain(phase: &watch::Receiver<Phase>) -> bool {
 }
 
 /// Lets those in who are at the door, and nobody else.
-async fn last_call(worker: &Rc<Worker>, place: usize, socket: &TcpListener) {
+async fn last_call(
+    worker: &Rc<Worker>,
+    (place, answers): (usize, &Rc<impl Answers>),
+    socket: &TcpListener,
+) {
     if let Err(error) = listener::turn_away(socket) {
         tracing::warn!(%error, "connections that come while the listener closes may be reset");
     }
     let let_in = async {
         while let Ok(accepted) = socket.accept().await {
-            admit(worker, place, accepted, None);
+            admit(worker, (place, answers), accepted, None);
         }
     };
     // The time is always up: nobody else ends an accept.
@@ -114,14 +141,14 @@ async fn last_call(worker: &Rc<Worker>, place: usize, socket: &TcpListener) {
         })
     };
     while let Some(accepted) = queued().await {
-        admit(worker, place, accepted, None);
+        admit(worker, (place, answers), accepted, None);
     }
 }
 
 /// Serves a connection that is let in; `room` is free again when it ends.
 fn admit(
     worker: &Rc<Worker>,
-    place: usize,
+    (place, answers): (usize, &Rc<impl Answers>),
     (socket, peer): (TcpStream, SocketAddr),
     room: Option<Place>,
 ) {
@@ -131,10 +158,10 @@ fn admit(
     let Some(guest) = door::let_in(worker, peer.ip()) else {
         return;
     };
-    let worker = Rc::clone(worker);
+    let (worker, answers) = (Rc::clone(worker), Rc::clone(answers));
     spawn_local(async move {
         let _held = (room, guest);
-        if let Err(error) = serve(worker, place, socket).await {
+        if let Err(error) = serve(worker, (place, answers), socket).await {
             tracing::debug!(%error, "a connection ended");
         }
     });
@@ -152,7 +179,11 @@ impl Drop for Entry {
     }
 }
 
-async fn serve(worker: Rc<Worker>, place: usize, socket: TcpStream) -> std::io::Result<()> {
+async fn serve(
+    worker: Rc<Worker>,
+    (place, answers): (usize, Rc<impl Answers>),
+    socket: TcpStream,
+) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
     let limits = worker.view().snapshot.limits.clone();
@@ -197,22 +228,26 @@ async fn serve(worker: Rc<Worker>, place: usize, socket: TcpStream) -> std::io::
         tunnel: RefCell::default(),
     });
     match version {
-        Version::Http1 => http1(stream, downstream, &limits).await,
+        Version::Http1 => http1(stream, downstream, answers, &limits).await,
         // Boxed: its state is several times that of HTTP/1.1, which every connection would pay for.
-        Version::Http2 => Box::pin(http2::serve(stream, downstream, &limits)).await,
+        Version::Http2 => {
+            Box::pin(http2::serve(stream, downstream, answers, &limits)).await;
+        }
     }
     Ok(())
 }
 
-async fn http1(stream: ClientStream, downstream: Rc<Downstream>, limits: &LimitsSpec) {
+async fn http1(
+    stream: ClientStream,
+    downstream: Rc<Downstream>,
+    answers: Rc<impl Answers>,
+    limits: &LimitsSpec,
+) {
     let connection = Rc::clone(&downstream.connection);
     let asked = Rc::clone(&downstream);
     let service = service_fn(move |request: Request<Incoming>| {
-        // Boxed: its state is gone with the head of the answer, while a stream may last for days.
-        Box::pin(pipeline::answer(
-            Rc::clone(&asked),
-            request.map(ClientBody::Http1),
-        ))
+        let (parts, body) = request.into_parts();
+        answers(Rc::clone(&asked), parts, ClientBody::Http1(body))
     });
     let mut builder = http1::Builder::new();
     builder

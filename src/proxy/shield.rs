@@ -91,7 +91,8 @@ pub(super) async fn send(
     let route = decided.route.clone();
     let Some(spec) = &route.route().shield else {
         let sending = (request, attempt::repeats_of(&route, subject));
-        return attempt::send_on(worker, decided, call, sending, pace).await;
+        let answer = attempt::send_on(worker, decided, &mut call, sending, pace).await?;
+        return Ok((answer, call));
     };
     let deadline = worker.deadlines().deadline();
     deadline.set(spec.patience);
@@ -232,8 +233,10 @@ async fn ask_stable(
     decided.place = arm;
     decided.endpoint = endpoint;
     pace.again(CONNECT_WITHIN);
-    let call = attempt::begin(worker, (decided, pace), None)?;
+    let mut call = attempt::begin(worker, (decided, pace), None)?;
     // With stable's other endpoints behind it, as if it had been asked at first.
     let repeats = attempt::repeats_of(&decided.route, subject);
-    attempt::send_on(worker, decided, call, (&mut request, repeats), pace).await
+    let sending = (&mut request, repeats);
+    let answer = attempt::send_on(worker, decided, &mut call, sending, pace).await?;
+    Ok((answer, call))
 }

@@ -45,6 +45,11 @@ impl RouteTable {
         table
     }
 
+    /// Whether it depends on the host where a request goes.
+    pub fn looks_at_hosts(&self) -> bool {
+        !self.hosts.is_empty() || !self.below.is_empty()
+    }
+
     /// The route of a request to `host` (lower case, without port) and `path` (without query).
     pub fn find(&self, host: &str, path: &str) -> Option<usize> {
         if !self.hosts.is_empty()

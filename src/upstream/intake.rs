@@ -131,8 +131,8 @@ pub struct Intake {
     left_bytes: u64,
     terms: Terms,
     deadlines: Deadlines,
-    /// There once the client has kept us waiting.
-    allowance: Option<Allowance>,
+    /// There once the client has kept us waiting; boxed, since most do not.
+    allowance: Option<Box<Allowance>>,
 }
 
 /// The bounds of a client's body.
@@ -180,7 +180,7 @@ impl Intake {
     fn allowance(&mut self) -> &mut Allowance {
         let (deadlines, terms) = (&self.deadlines, self.terms);
         self.allowance
-            .get_or_insert_with(|| Allowance::new(deadlines, terms))
+            .get_or_insert_with(|| Box::new(Allowance::new(deadlines, terms)))
     }
 
     fn count(&mut self, piece: Frame<Bytes>) -> Result<Frame<Bytes>, ClientFault> {

@@ -39,9 +39,9 @@ enum Phase {
 
 impl SessionStream {
     /// The answer whose body this is.
-    pub(in crate::proxy) fn answer(opener: Box<Opener>, relayed: Relayed) -> Answer {
+    pub(in crate::proxy) fn answer(opener: Box<Opener>, relayed: Box<Relayed>) -> Answer {
         let phase = Phase::Begun {
-            relayed: Box::new(relayed),
+            relayed,
             opener,
             begin: BytesMut::new(),
         };
