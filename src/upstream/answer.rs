@@ -15,7 +15,6 @@ use crate::mcp::Format;
 
 use super::endpoint::Endpoint;
 use super::error::BodyError;
-use super::http1::Sound;
 use super::link::Link;
 use super::multiplexed::Stream;
 use super::pace::Pace;
@@ -66,14 +65,14 @@ enum Source {
 impl AnswerBody {
     /// The answer, whose body moves its connection along.
     pub(super) fn of(
-        answer: Response<Sound>,
+        answer: Response<()>,
         link: Link,
         endpoint: &Rc<Endpoint>,
         pace: &Rc<Pace>,
     ) -> Response<Self> {
         // A connection that switches protocols goes back to no pool.
         let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        answer.map(|_sound| Self::from(Source::Alone(link), endpoint, pace, !switches))
+        answer.map(|()| Self::from(Source::Alone(link), endpoint, pace, !switches))
     }
 
     /// The answer on a stream of a connection that moves itself along.

@@ -1,29 +1,67 @@
 //! Whether the head of an answer says one thing about where the answer ends, and of what kind
 //! it is. hyper looks at what it needs; who stands behind us may need something else.
 
-use http::Response;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
+use http::{Response, StatusCode};
 
-/// Whether an answer's head can be passed on: a status that there is (RFC 9110, 15), no coding but
-/// `chunked` alone, and either that or lengths which are one and the same number (RFC 9112, 6.3).
-pub(super) fn is_sound<B>(answer: &Response<B>) -> bool {
-    let fields = answer.headers();
-    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    let is_number = |length: &HeaderValue| number(length.as_bytes()).is_some();
-    let is_length = length.is_none_or(is_number) && lengths.all(|other| Some(other) == length);
-    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
-    let is_coding = match codings.next() {
-        None => true,
-        Some(coding) => {
-            length.is_none()
-                && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && codings.next().is_none()
+/// What the fields of an answer say about where it ends, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Said<'a> {
+    is_chunked: bool,
+    /// The first length, as it is written and as a number.
+    length: Option<(&'a [u8], Option<u64>)>,
+    /// A length or a coding is none, or is not what was said before.
+    is_unclear: bool,
+}
+
+impl<'a> Said<'a> {
+    /// A `Content-Length` says this.
+    pub(super) fn length(&mut self, digits: &'a [u8]) {
+        if let Some((first, _)) = self.length {
+            self.is_unclear |= first != digits;
+            return;
         }
-    };
-    answer.status().as_u16() < 600 && is_length && is_coding
+        let length = number(digits);
+        self.is_unclear |= length.is_none();
+        self.length = Some((digits, length));
+    }
+
+    /// A `Transfer-Encoding` says this.
+    pub(super) fn coding(&mut self, coding: &[u8]) {
+        self.is_unclear |= self.is_chunked || !coding.eq_ignore_ascii_case(b"chunked");
+        self.is_chunked = true;
+    }
+
+    /// Whether an answer's head can be passed on: a status that there is (RFC 9110, 15), no coding but
+    /// `chunked` alone, and either that or lengths which are one and the same number (RFC 9112, 6.3).
+    pub(super) fn is_sound(&self, status: StatusCode) -> bool {
+        let says_both = self.is_chunked && self.length.is_some();
+        status.as_u16() < 600 && !self.is_unclear && !says_both
+    }
+
+    /// Whether the body comes in chunks, of a head that is sound.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.is_chunked
+    }
+
+    /// How long the body is, of a head that is sound.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.length.and_then(|(_, length)| length)
+    }
+}
+
+/// The same of a head that was read by somebody else.
+pub(super) fn is_sound<B>(answer: &Response<B>) -> bool {
+    let mut said = Said::default();
+    for length in answer.headers().get_all(CONTENT_LENGTH) {
+        said.length(length.as_bytes());
+    }
+    for coding in answer.headers().get_all(TRANSFER_ENCODING) {
+        said.coding(coding.as_bytes());
+    }
+    said.is_sound(answer.status())
 }
 
 /// Digits and nothing else, and no more of them than any length has that can be counted to.

@@ -14,7 +14,7 @@ use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::framing;
-use super::http1::{Scratch, Sound, Wire, WireError};
+use super::http1::{Scratch, Wire, WireError};
 use super::intake::ClientFault;
 use super::kept::{KeptBody, Repeats};
 use super::multiplexed;
@@ -175,11 +175,13 @@ async fn deliver_alone(
         };
         let upgrade = request.body().upgrade();
         let error = match exchange(&mut link, request, pace).await {
-            Some(Ok(answer)) => {
-                return match fault_of(endpoint, &answer, upgrade) {
-                    None => Ok(AnswerBody::of(answer, link, endpoint, pace)),
-                    Some(fault) => Err(fault.and(restore(request, kept))),
-                };
+            Some(Ok(answer)) if switches_unasked(&answer, upgrade) => {
+                return Err(endpoint.switched().and(restore(request, kept)));
+            }
+            Some(Ok(answer)) => return Ok(AnswerBody::of(answer, link, endpoint, pace)),
+            Some(Err(WireError::Unclear)) => {
+                metrics::counter!("switchback_malformed_answers_total").increment(1);
+                return Err(endpoint.malformed().and(restore(request, kept)));
             }
             Some(Err(error)) => error,
             None if pace.is_awaiting_client() => {
@@ -210,22 +212,10 @@ async fn deliver_alone(
     }
 }
 
-/// Why an answer's head is not passed on: it may be read in two ways, or switches to a protocol
-/// that nobody asked for.
-fn fault_of(
-    endpoint: &Endpoint,
-    answer: &Response<Sound>,
-    upgrade: Option<&str>,
-) -> Option<UpstreamError> {
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let asked = upgrade.is_some_and(|to| framing::switches_to(answer.headers(), to));
-        return (!asked).then(|| endpoint.switched());
-    }
-    if let Sound(true) = answer.body() {
-        return None;
-    }
-    metrics::counter!("switchback_malformed_answers_total").increment(1);
-    Some(endpoint.malformed())
+/// Whether an answer switches to a protocol that nobody asked for.
+fn switches_unasked(answer: &Response<()>, upgrade: Option<&str>) -> bool {
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && !upgrade.is_some_and(|to| framing::switches_to(answer.headers(), to))
 }
 
 /// Puts the body of a request that was sent back in its place, if it was kept.
@@ -249,7 +239,7 @@ fn exchange(
     link: &mut Link,
     request: &mut Request<RequestBody>,
     pace: &Pace,
-) -> impl Future<Output = Option<Result<Response<Sound>, WireError>>> {
+) -> impl Future<Output = Option<Result<Response<()>, WireError>>> {
     let wire = &mut link.0;
     wire.begin(request);
     poll_fn(move |cx| {

@@ -20,17 +20,12 @@ pub(in crate::upstream) const MAX_BYTES: usize = 64 * 1024;
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct AnswerHead {
-    pub(super) response: Response<Sound>,
+    pub(super) response: Response<()>,
     /// Where the body ends.
     pub(super) end: End,
     /// Whether the connection can be used again afterwards.
     pub(super) stays: bool,
 }
-
-/// Whether the head of an answer can be passed on: what [`framing::is_sound`] says of it, found out while
-/// it is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::upstream) struct Sound(pub(in crate::upstream) bool);
 
 /// Where the body of an answer ends (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +63,7 @@ pub(super) fn read(
     };
     let code = parsed.code.unwrap_or_default();
     let code = StatusCode::from_u16(code).map_err(|_| WireError::Head(httparse::Error::Status))?;
-    let mut response = Response::new(Sound(false));
+    let mut response = Response::new(());
     *response.status_mut() = code;
     let is_old = parsed.version == Some(0);
     *response.version_mut() = if is_old {
@@ -77,13 +72,12 @@ pub(super) fn read(
         Version::HTTP_11
     };
     let said = fields(parsed.headers, (bytes, names), response.headers_mut())?;
-    let end = said.end(method, code);
+    let end = said.end(method, code)?;
     if end == End::Chunks && is_old {
         // HTTP/1.0 has no chunks (RFC 9112, 6.1).
         return Err(WireError::Head(httparse::Error::Version));
     }
-    let stays = !said.connection.closes && (!is_old || said.connection.stays);
-    *response.body_mut() = Sound(said.is_sound() && code.as_u16() < 600);
+    let stays = !said.closes && (!is_old || said.stays);
     let head = AnswerHead {
         response,
         end,
@@ -95,61 +89,37 @@ pub(super) fn read(
 /// What the fields of a head say about its connection.
 #[derive(Debug, Default)]
 struct Said<'a> {
-    is_chunked: bool,
-    /// The first length, as it is written and as a number.
-    length: Option<(&'a [u8], Option<u64>)>,
-    /// A length or a coding is none, or is not what was said before.
-    is_unclear: bool,
-    connection: Connection,
-}
-
-/// What a head says of the time after its answer.
-#[derive(Debug, Default)]
-struct Connection {
+    framing: framing::Said<'a>,
     closes: bool,
     stays: bool,
 }
 
-impl<'a> Said<'a> {
-    fn length(&mut self, digits: &'a [u8]) {
-        if let Some((first, _)) = self.length {
-            self.is_unclear |= first != digits;
-            return;
-        }
-        let length = framing::number(digits);
-        self.is_unclear |= length.is_none();
-        self.length = Some((digits, length));
-    }
-
-    fn coding(&mut self, coding: &[u8]) {
-        self.is_unclear |= self.is_chunked || !coding.eq_ignore_ascii_case(b"chunked");
-        self.is_chunked = true;
-    }
-
+impl Said<'_> {
     fn connection(&mut self, options: &[u8]) {
         for option in options.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
-            self.connection.closes |= option.eq_ignore_ascii_case(b"close");
-            self.connection.stays |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.closes |= option.eq_ignore_ascii_case(b"close");
+            self.stays |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
 
-    fn is_sound(&self) -> bool {
-        let says_both = self.is_chunked && self.length.is_some();
-        !self.is_unclear && !says_both
-    }
-
-    /// Where the body ends, of a head that is sound.
-    fn end(&self, method: &Method, code: StatusCode) -> End {
+    /// Where the body ends.
+    ///
+    /// # Errors
+    /// [`WireError::Unclear`] where somebody else might see another end.
+    fn end(&self, method: &Method, code: StatusCode) -> Result<End, WireError> {
+        if !code.is_informational() && !self.framing.is_sound(code) {
+            return Err(WireError::Unclear);
+        }
         let is_empty = *method == Method::HEAD
             || matches!(code, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || code.is_informational();
-        match self.length {
+        Ok(match self.framing.bytes() {
             _ if is_empty => End::Length(0),
-            _ if self.is_chunked => End::Chunks,
-            Some((_, Some(length))) => End::Length(length),
-            Some((_, None)) | None => End::Close,
-        }
+            _ if self.framing.is_chunked() => End::Chunks,
+            Some(length) => End::Length(length),
+            None => End::Close,
+        })
     }
 }
 
@@ -167,9 +137,9 @@ fn fields<'a>(
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value))
             .map_err(|_| WireError::Head(httparse::Error::HeaderValue))?;
         if name == CONTENT_LENGTH {
-            said.length(field.value);
+            said.framing.length(field.value);
         } else if name == TRANSFER_ENCODING {
-            said.coding(field.value);
+            said.framing.coding(field.value);
         } else if name == CONNECTION {
             said.connection(field.value);
         }

@@ -14,6 +14,9 @@ pub enum WireError {
     /// What came is no head of an answer.
     #[error("what came is no head of an answer")]
     Head(#[source] httparse::Error),
+    /// A head says more than one thing, or none, about where its answer ends.
+    #[error("the head of the answer can be read in two ways")]
+    Unclear,
     /// A head is longer, or has more fields, than is read.
     #[error("the head of the answer is too large")]
     HeadTooLarge,
@@ -32,7 +35,7 @@ impl WireError {
     /// Whether it is what the other side said that is wrong, and not the connection.
     pub fn is_parse(&self) -> bool {
         match self {
-            Self::Head(_) | Self::HeadTooLarge | Self::Chunks => true,
+            Self::Head(_) | Self::Unclear | Self::HeadTooLarge | Self::Chunks => true,
             Self::Closed | Self::Io(_) | Self::Flood | Self::Upload => false,
         }
     }

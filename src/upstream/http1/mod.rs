@@ -21,7 +21,7 @@ mod wire;
 
 pub use error::WireError;
 
-pub(super) use answer_head::{MAX_BYTES as MAX_HEAD_BYTES, Sound};
+pub(super) use answer_head::MAX_BYTES as MAX_HEAD_BYTES;
 pub(super) use scratch::Scratch;
 pub(super) use wire::Wire;
 

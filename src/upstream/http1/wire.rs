@@ -12,10 +12,10 @@ use crate::upstream::body::RequestBody;
 use crate::upstream::socket::Socket;
 use crate::upstream::switched::Switched;
 
-use super::answer_head::{self, AnswerHead, End, Sound};
+use super::answer_head::{self, AnswerHead, End};
 use super::chunks::{Chunks, Part};
 use super::error::WireError;
-use super::scratch::{READ_BYTES, Scratch};
+use super::scratch::{QUICK_BYTES, READ_BYTES, Scratch};
 use super::upload::Upload;
 
 /// Most bytes that come from a backend between a request and the end of its answer's head:
@@ -106,7 +106,7 @@ impl Wire {
     pub(in crate::upstream) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<Sound>, WireError>> {
+    ) -> Poll<Result<Response<()>, WireError>> {
         let sent = self.poll_upload(cx);
         if let Some(WireError::Upload) = sent {
             return Poll::Ready(Err(WireError::Upload));
@@ -215,7 +215,7 @@ impl Wire {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Sound>, WireError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, WireError>> {
         loop {
             match self.take_head() {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
@@ -243,7 +243,7 @@ impl Wire {
     }
 
     /// The head of the answer, if it is here.
-    fn take_head(&mut self) -> Result<Option<Response<Sound>>, WireError> {
+    fn take_head(&mut self) -> Result<Option<Response<()>>, WireError> {
         while let Phase::Head(awaited) = &mut self.phase {
             if !awaited.is_worth_a_look(&self.came) {
                 return Ok(None);
@@ -259,8 +259,8 @@ impl Wire {
             if length > answer_head::MAX_BYTES {
                 return Err(WireError::HeadTooLarge);
             }
-            let _ = self.came.split_to(length);
             awaited.look_at_bytes = 0;
+            self.take_off(length);
             let status = head.response.status();
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(self.begin_body(head)));
@@ -269,7 +269,17 @@ impl Wire {
         Ok(None)
     }
 
-    fn begin_body(&mut self, head: AnswerHead) -> Response<Sound> {
+    /// Takes a head off what came.
+    fn take_off(&mut self, length: usize) {
+        let was_long = self.came.len() > QUICK_BYTES;
+        let _ = self.came.split_to(length);
+        if was_long && (1..=QUICK_BYTES).contains(&self.came.len()) {
+            // As it is, this little would hold the whole block that it came in.
+            self.came = Bytes::copy_from_slice(&self.came);
+        }
+    }
+
+    fn begin_body(&mut self, head: AnswerHead) -> Response<()> {
         self.stays = head.stays;
         self.upload.forget_if_failed();
         self.phase = match head.end {
@@ -294,6 +304,10 @@ impl Wire {
             }
             Phase::Head(_) | Phase::ToClose => Part::Data(std::mem::take(&mut self.came)),
         };
+        if self.came.is_empty() {
+            // Empty as it is, it would hold what it was a part of.
+            self.came = Bytes::new();
+        }
         Ok(part)
     }
 
@@ -316,11 +330,12 @@ impl Wire {
             Phase::Body(_) | Phase::Chunks(_) | Phase::ToClose | Phase::Free | Phase::Head(_) => {}
         }
         let (came, scratch) = (&mut self.came, &self.scratch);
+        let awaits_head = matches!(self.phase, Phase::Head(_));
         let take = |read: &[u8]| {
-            *came = if came.is_empty() {
-                scratch.keep(read)
-            } else {
-                joined(std::mem::take(came), read)
+            *came = match (came.is_empty(), awaits_head) {
+                (true, true) => scratch.keep(read),
+                (true, false) => Bytes::copy_from_slice(read),
+                (false, _) => joined(std::mem::take(came), read),
             };
             read.len()
         };
