@@ -283,7 +283,8 @@ impl Screen {
 }
 
 /// Where the first LF is. The lines of a head are short, and there are many of them: what a search
-/// through long texts prepares costs more than going through a line.
+/// through long texts prepares costs more than going through a line. A long one costs four instructions
+/// for sixteen bytes.
 fn line_end(bytes: &[u8]) -> Option<usize> {
     let (whole, rest) = bytes.as_chunks::<LANES>();
     for (place, lanes) in whole.iter().enumerate() {
@@ -486,6 +487,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_line_ends_at_its_first_line_feed(bytes in "[a\n]{0,5}[ab]{0,80}\n?[a\n]{0,20}") {
+            prop_assert_eq!(line_end(bytes.as_bytes()), memchr(b'\n', bytes.as_bytes()));
+        }
+
         #[test]
         fn it_does_not_matter_how_bytes_are_cut(
             bytes in "(POST / HTTP/1.1\r\n|x: y\r\n|content-length: [0-3]\r\n|transfer-encoding: chunked\r\n|\r\n|[0-3]\r\n|a|\n|#){0,20}",

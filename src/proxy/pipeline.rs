@@ -347,17 +347,9 @@ fn answer_here(
     Ok(document.answer(&head.method))
 }
 
-/// The route of a request; hosts are compared in lower case.
+/// The route of a request.
 pub(super) fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
-    let host = if view.snapshot.table.looks_at_hosts() {
-        head.host_name()
-    } else {
-        ""
-    };
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return view.route(&host.to_ascii_lowercase(), &head.path());
-    }
-    view.route(host, &head.path())
+    view.route(head.host_name(), &head.path())
 }
 
 fn pace_of(worker: &Worker, route: &RouteView) -> Rc<Pace> {

@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Most rooms that are kept while nobody needs them, for each listener of a worker.
+/// Most rooms that are kept while nobody needs them, for each listener of a worker: with five
+/// kilobytes for a request, 160 KiB.
 const MAX_KEPT: usize = 32;
 
 type Room<F> = Pin<Box<Option<F>>>;
@@ -47,10 +48,9 @@ impl<F: Future> Future for Lent<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let room = self.room.as_mut();
-        match room.and_then(|room| room.as_mut().as_pin_mut()) {
-            Some(future) => future.poll(cx),
-            None => Poll::Pending,
-        }
+        let future = room.and_then(|room| room.as_mut().as_pin_mut());
+        #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
+        future.expect("a room with its future").poll(cx)
     }
 }
 
@@ -70,6 +70,7 @@ impl<F: Future> Drop for Lent<F> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::task::Waker;
 
     use super::*;
@@ -90,6 +91,24 @@ mod tests {
 
         drop((0..100).map(|n| rooms.lend(ready(n))).collect::<Vec<_>>());
         assert_eq!(rooms.0.borrow().len(), MAX_KEPT);
+    }
+
+    #[test]
+    fn a_room_in_which_there_was_a_panic_is_used_again() {
+        let rooms = Rooms::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let answering = |panics: bool| async move {
+            assert!(!panics, "as it should");
+            7
+        };
+        let mut bad = rooms.lend(answering(true));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut bad).poll(&mut cx)));
+        drop(bad);
+
+        let mut good = rooms.lend(answering(false));
+
+        assert!(polled.is_err() && rooms.0.borrow().is_empty());
+        assert_eq!(Pin::new(&mut good).poll(&mut cx), Poll::Ready(7));
     }
 
     #[test]

@@ -42,7 +42,8 @@ const LAST_CALL: Duration = Duration::from_millis(250);
 /// How many fields hyper has room for without being told a number.
 const USUAL_FIELDS: usize = 100;
 
-/// What answers requests.
+/// What makes of a request a future of its answer. It has a name here because that future has none,
+/// and both protocols get it from the listener, whose rooms it lies in.
 pub(super) trait Answers:
     Fn(Rc<Downstream>, Parts, ClientBody) -> Self::Answering + 'static
 {

@@ -128,7 +128,13 @@ impl View {
 
     /// The route of a request, by its host in lower case and its path.
     pub(super) fn route(self: &Rc<Self>, host: &str, path: &str) -> Option<RouteView> {
-        let place = self.snapshot.table.find(host, path)?;
+        let table = &self.snapshot.table;
+        let has_capitals = || host.bytes().any(|byte| byte.is_ascii_uppercase());
+        let place = if table.looks_at_hosts() && has_capitals() {
+            table.find(&host.to_ascii_lowercase(), path)?
+        } else {
+            table.find(host, path)?
+        };
         (place < self.routes.len()).then(|| RouteView {
             view: Rc::clone(self),
             place,

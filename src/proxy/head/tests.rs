@@ -23,6 +23,27 @@ fn an_ordinary_request_keeps_its_host_and_target() {
 }
 
 #[test]
+fn the_name_of_a_host_is_without_its_port_and_the_dot_of_the_root() {
+    for (host, name) in [
+        ("a", "a"),
+        ("a.", "a"),
+        ("a.b.:80", "a.b"),
+        ("a:", "a"),
+        (".", ""),
+        ("..", "."),
+        ("[::1]", "[::1]"),
+        ("[::1]:", "[::1]"),
+        ("[::1]:80", "[::1]"),
+        ("127.0.0.1:65535", "127.0.0.1"),
+    ] {
+        let head = read("/", Version::HTTP_11, &[host]).unwrap();
+        assert_eq!(head.host_name(), name, "{host}");
+    }
+    let head = read("http://b.:1/x", Version::HTTP_11, &["a"]).unwrap();
+    assert_eq!(head.host_name(), "b");
+}
+
+#[test]
 fn the_targets_authority_wins() {
     let head = read("http://b/x", Version::HTTP_11, &["a"]).unwrap();
 
