@@ -1,19 +1,20 @@
 //! Tells when the content of a file has changed, or of one of several.
 //!
 //! The folders that lead to the file are watched, not the file itself, so that an editor's rename
-//! and the swap of a `ConfigMap`'s `..data` link are seen. Where the system tells nothing (network
-//! file systems, no watches left), a cheap look every two seconds still finds the change.
+//! and the swap of a `ConfigMap`'s `..data` link are seen. What else happens in them, say to a log beside
+//! the file, is no reason to look. Where the system tells nothing (network file systems, no watches
+//! left), a cheap look every two seconds still finds the change.
 //!
 //! A file that is missing for a moment, or whose folder is replaced, is waited for; one that stays
 //! away for ten seconds has changed. What the content means is not looked at here, and a change
 //! back and forth between two looks is none.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -49,7 +50,11 @@ pub struct FileWatch {
     events: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeMap<PathBuf, Identity>,
+    names: Names,
 }
+
+/// Names of the files, and of the folders and links on the way to them.
+type Names = Arc<Mutex<BTreeSet<OsString>>>;
 
 /// What tells one content from another: its hash and its length.
 type Content = ([u8; 32], u64);
@@ -61,6 +66,16 @@ type Identity = (u64, u64);
 struct Look {
     files: BTreeMap<PathBuf, Option<Content>>,
     folders: BTreeMap<PathBuf, Identity>,
+    names: BTreeSet<OsString>,
+}
+
+/// The way to a file.
+#[derive(Default)]
+struct Way {
+    /// The folders in which something must change for the path to lead to other content.
+    folders: Vec<PathBuf>,
+    /// The names of what may change there.
+    names: BTreeSet<OsString>,
 }
 
 impl FileWatch {
@@ -80,10 +95,9 @@ impl FileWatch {
     /// As [`FileWatch::new`].
     pub fn of_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<Self> {
         let mut watch = Self::looking(paths)?;
-        let events = Arc::clone(&watch.events);
+        let (events, names) = (Arc::clone(&watch.events), Arc::clone(&watch.names));
         let heard = move |event: notify::Result<notify::Event>| {
-            // Our own reading is heard as well; it is no reason to read again.
-            if event.map_or(true, |event| !event.kind.is_access()) {
+            if event.map_or(true, |event| concerns(&names, &event)) {
                 events.notify_one();
             }
         };
@@ -91,8 +105,8 @@ impl FileWatch {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => tracing::warn!(%error, "cannot watch files, looking at them instead"),
         }
-        let folders = look(watch.paths()).folders;
-        watch.listen(folders);
+        let look_now = look(watch.paths());
+        watch.listen(look_now.folders, look_now.names);
         // Read again: the file may have changed before its folders were watched.
         watch.files = look(watch.paths()).files;
         Ok(watch)
@@ -108,6 +122,7 @@ impl FileWatch {
             events: Arc::new(Notify::new()),
             watcher: None,
             watched: BTreeMap::new(),
+            names: Names::default(),
         })
     }
 
@@ -132,9 +147,9 @@ impl FileWatch {
                 sleep(LOOK_EVERY).await;
                 continue;
             };
-            // After new folders are watched one more look is due: what changed before it was watched
-            // was not heard.
-            self.stirred = self.listen(look.folders);
+            // After anything new is watched one more look is due: what changed before it was watched was
+            // not heard.
+            self.stirred = self.listen(look.folders, look.names);
             if self.take(look.files) {
                 return;
             }
@@ -175,10 +190,17 @@ impl FileWatch {
         }
     }
 
-    /// Watches these folders and no others; whether one of them was not watched before.
-    fn listen(&mut self, folders: BTreeMap<PathBuf, Identity>) -> bool {
+    /// Watches these names in these folders, and nothing else; whether one of them was not watched
+    /// before.
+    fn listen(&mut self, folders: BTreeMap<PathBuf, Identity>, names: BTreeSet<OsString>) -> bool {
         let Some(watcher) = &mut self.watcher else {
             return false;
+        };
+        let mut fresh = {
+            let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = !names.is_subset(&known);
+            *known = names;
+            fresh
         };
         for (folder, identity) in &self.watched {
             if folders.get(folder) != Some(identity) {
@@ -186,7 +208,6 @@ impl FileWatch {
                 let _ = watcher.unwatch(folder);
             }
         }
-        let mut fresh = false;
         let before = std::mem::take(&mut self.watched);
         for (folder, identity) in folders {
             if before.get(&folder) == Some(&identity) {
@@ -200,33 +221,48 @@ impl FileWatch {
     }
 }
 
+/// Whether an event may be about a file that is watched.
+fn concerns(names: &Mutex<BTreeSet<OsString>>, event: &notify::Event) -> bool {
+    // Our own reading is heard as well; it is no reason to read again.
+    if event.kind.is_access() {
+        return false;
+    }
+    let names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_one = |path: &PathBuf| path.file_name().is_none_or(|name| names.contains(name));
+    // Without a path it tells that events were lost.
+    event.paths.is_empty() || event.paths.iter().any(is_one)
+}
+
 fn look(paths: Vec<PathBuf>) -> Look {
-    let folders = paths.iter().flat_map(|path| folders_to(path));
+    let (mut folders, mut names) = (BTreeMap::new(), BTreeSet::new());
+    for path in &paths {
+        let way = way_to(path);
+        names.extend(way.names);
+        for folder in way.folders {
+            if let Ok(meta) = fs::metadata(&folder) {
+                folders.insert(folder, (meta.dev(), meta.ino()));
+            }
+        }
+    }
+    let files = paths.into_iter().map(|path| {
+        let content = content(&path).ok();
+        (path, content)
+    });
     Look {
-        folders: folders
-            .filter_map(|folder| {
-                let meta = fs::metadata(&folder).ok()?;
-                Some((folder, (meta.dev(), meta.ino())))
-            })
-            .collect(),
-        files: paths
-            .into_iter()
-            .map(|path| {
-                let content = content(&path).ok();
-                (path, content)
-            })
-            .collect(),
+        files: files.collect(),
+        folders,
+        names,
     }
 }
 
-/// The folders in which something must change for the path to lead to other content: that of
-/// the file, and that of every link on the way.
-fn folders_to(path: &Path) -> Vec<PathBuf> {
+/// The way that a path takes: its folder is watched, and that of every link on the way.
+fn way_to(path: &Path) -> Way {
     let names = |path: &Path| -> Vec<OsString> {
         let parts = path.components();
         parts.map(|part| part.as_os_str().to_owned()).collect()
     };
-    let mut folders: Vec<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
+    let mut way = Way::default();
+    way.folders.extend(path.parent().map(Path::to_owned));
     let mut rest: VecDeque<OsString> = names(path).into();
     let mut at = PathBuf::new();
     let mut links = 0;
@@ -236,14 +272,15 @@ fn folders_to(path: &Path) -> Vec<PathBuf> {
             continue;
         }
         let next = at.join(&name);
+        way.names.insert(name);
         let Ok(target) = fs::read_link(&next) else {
             at = next;
             continue;
         };
-        folders.push(at.clone());
+        way.folders.push(at.clone());
         links += 1;
         if links > MAX_LINKS {
-            return folders;
+            return way;
         }
         // An absolute target starts over when its root is joined.
         for name in names(&target).into_iter().rev() {
@@ -251,8 +288,8 @@ fn folders_to(path: &Path) -> Vec<PathBuf> {
         }
     }
     at.pop();
-    folders.push(at);
-    folders
+    way.folders.push(at);
+    way
 }
 
 fn content(path: &Path) -> io::Result<Content> {
@@ -269,195 +306,4 @@ fn content(path: &Path) -> io::Result<Content> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    /// Far longer than any of these changes takes to be noticed.
-    const LONG: Duration = Duration::from_secs(30);
-
-    async fn is_told(watch: &mut FileWatch) {
-        timeout(LONG, watch.changed()).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn writing_other_content_is_a_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::new(&file).unwrap();
-
-        fs::write(&file, "two").unwrap();
-
-        is_told(&mut watch).await;
-    }
-
-    #[tokio::test]
-    async fn an_editors_rename_is_a_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::new(&file).unwrap();
-
-        for content in ["two", "three"] {
-            let fresh = folder.path().join(".config.yaml.swp");
-            fs::write(&fresh, content).unwrap();
-            fs::rename(&fresh, &file).unwrap();
-
-            is_told(&mut watch).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn the_swap_of_a_config_maps_link_is_a_change_each_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let publish = |version: &str| {
-            fs::create_dir(at(version)).unwrap();
-            fs::write(at(version).join("config.yaml"), version).unwrap();
-            symlink(version, at("..data_tmp")).unwrap();
-            fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        };
-        publish("..v1");
-        symlink("..data/config.yaml", at("config.yaml")).unwrap();
-        let mut watch = FileWatch::new(at("config.yaml")).unwrap();
-
-        for (old, new) in [("..v1", "..v2"), ("..v2", "..v3")] {
-            publish(new);
-            fs::remove_dir_all(at(old)).unwrap();
-
-            is_told(&mut watch).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_file_behind_a_link_to_elsewhere_is_watched_where_it_is() {
-        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let real = there.path().join("real.yaml");
-        fs::write(&real, "one").unwrap();
-        let link = here.path().join("config.yaml");
-        symlink(&real, &link).unwrap();
-        let mut watch = FileWatch::new(&link).unwrap();
-        assert!(watch.watched.contains_key(there.path()));
-
-        fs::write(&real, "two").unwrap();
-
-        is_told(&mut watch).await;
-    }
-
-    #[tokio::test]
-    async fn a_change_of_any_of_several_files_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-        fs::write(&a, "one").unwrap();
-        let mut watch = FileWatch::of_all([&a, &b]).unwrap();
-
-        for file in [&a, &b] {
-            fs::write(file, "two").unwrap();
-
-            is_told(&mut watch).await;
-        }
-        assert!(timeout(QUIET * 4, watch.changed()).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_gone_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::new(&file).unwrap();
-
-        fs::remove_file(&file).unwrap();
-        assert!(timeout(QUIET * 4, watch.changed()).await.is_err());
-        fs::write(&file, "two").unwrap();
-
-        is_told(&mut watch).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_file_that_stays_away_is_a_change_and_so_is_its_return() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::looking([&file]).unwrap();
-
-        fs::remove_file(&file).unwrap();
-        assert!(timeout(GONE_AFTER, watch.changed()).await.is_err());
-        is_told(&mut watch).await;
-        assert!(timeout(LONG, watch.changed()).await.is_err(), "told twice");
-        fs::write(&file, "one").unwrap();
-
-        is_told(&mut watch).await;
-    }
-
-    #[tokio::test]
-    async fn a_folder_that_is_replaced_is_watched_anew() {
-        let top = tempfile::tempdir().unwrap();
-        let folder = top.path().join("etc");
-        let file = folder.join("config.yaml");
-        fs::create_dir(&folder).unwrap();
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::new(&file).unwrap();
-
-        for content in ["two", "three"] {
-            fs::rename(&folder, top.path().join(content)).unwrap();
-            fs::create_dir(&folder).unwrap();
-            fs::write(&file, content).unwrap();
-
-            is_told(&mut watch).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_events_a_look_finds_the_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        let mut watch = FileWatch::looking([&file]).unwrap();
-
-        fs::write(&file, "one").unwrap();
-
-        is_told(&mut watch).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_same_content_written_again_is_no_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::looking([&file]).unwrap();
-
-        fs::write(&file, "one").unwrap();
-
-        assert!(timeout(LONG, watch.changed()).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn an_event_heard_by_a_dropped_wait_is_not_lost() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, "one").unwrap();
-        let mut watch = FileWatch::new(&file).unwrap();
-        fs::write(&file, "two").unwrap();
-        watch.events.notified().await;
-        watch.events.notify_one();
-
-        let dropped = timeout(Duration::from_millis(1), watch.changed()).await;
-
-        assert!(dropped.is_err() && watch.stirred);
-        is_told(&mut watch).await;
-    }
-
-    #[test]
-    fn links_in_a_circle_are_given_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        symlink("b", at("a")).unwrap();
-        symlink("a", at("b")).unwrap();
-
-        let folders = folders_to(&at("a"));
-
-        assert!(folders.len() <= MAX_LINKS + 2);
-        assert!(FileWatch::new(at("a")).is_ok());
-    }
-}
+mod tests;
