@@ -136,8 +136,6 @@ pub(super) struct Worker {
     tokens: TokenCache,
     endings: UnderWay,
     random: Cell<u64>,
-    /// Whether this thread can shake hands as quickly as ever.
-    is_warm: Cell<bool>,
 }
 
 /// Runs a worker until it is told to stop, or has drained. Blocks the thread.
@@ -183,7 +181,6 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         tokens: TokenCache::default(),
         endings: UnderWay::default(),
         random: Cell::new(options.seed),
-        is_warm: Cell::default(),
     });
     worker.refresh();
     let chores = [
@@ -374,11 +371,10 @@ impl Worker {
         self.view.borrow().snapshot.in_force(self.number);
     }
 
-    /// Before the first handshake: this thread's source of random bytes takes tens of milliseconds
-    /// to begin. Those who speak no TLS are spared them.
+    /// Before the first handshake. Those who speak no TLS are spared it.
     fn warm_up(&self, snapshot: &Snapshot) {
         let is_spoken = self.shared.tls.iter().any(Option::is_some) || !snapshot.tls.is_empty();
-        if is_spoken && !self.is_warm.replace(true) {
+        if is_spoken {
             tls::warm_up();
         }
     }

@@ -32,11 +32,23 @@ pub use keep::{Section, keep};
 pub use peer::PeerNames;
 pub use server::{Handshake, HandshakeFailure, Prepared, ServerTls, ServerTlsStream};
 
+use std::sync::Once;
+use std::thread;
+
 use rustls::crypto::aws_lc_rs;
 
-/// Makes the first handshake of this thread as quick as the later ones: the source of random
-/// bytes is seeded now. To be called once by every thread that shakes hands.
+/// Begins, beside whoever calls, what makes the first handshake as quick as the later ones: the source
+/// of random bytes takes tens of milliseconds to be seeded, once for all threads.
 pub fn warm_up() {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        let thread = thread::Builder::new().name("tls-warm-up".into());
+        // Without a thread to spare the first handshake does it.
+        let _ = thread.spawn(seed);
+    });
+}
+
+fn seed() {
     let mut bytes = [0; 32];
     let provider = aws_lc_rs::default_provider();
     if provider.secure_random.fill(&mut bytes).is_err() {
