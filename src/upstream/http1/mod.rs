@@ -9,6 +9,7 @@
 //! Not done here: choosing connections, deciding what may be sent again, deadlines.
 
 mod answer_head;
+mod bulk;
 mod chunks;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]

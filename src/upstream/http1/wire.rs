@@ -1,18 +1,18 @@
 //! One connection over HTTP/1, moved along by whoever uses it.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use tokio::io::AsyncReadExt;
 
 use crate::upstream::body::RequestBody;
 use crate::upstream::socket::Socket;
 use crate::upstream::switched::Switched;
 
 use super::answer_head::{self, AnswerHead, End};
+use super::bulk::Bulk;
 use super::chunks::{Chunks, Part};
 use super::error::WireError;
 use super::scratch::{QUICK_BYTES, READ_BYTES, Scratch};
@@ -21,8 +21,6 @@ use super::upload::Upload;
 /// Most bytes that come from a backend between a request and the end of its answer's head:
 /// several thousand interim answers, and what is read along with the head.
 const MAX_BYTES_BEFORE_HEAD: usize = 256 * 1024;
-/// Bytes that are read at a time while more is known to come, or does come.
-const BULK_BYTES: usize = 64 * 1024;
 /// Most bytes of an answer that are read at a time while clients have left as much unread as they
 /// may: what is read has to be held until they read it.
 const LITTLE_BYTES: usize = 8 * 1024;
@@ -34,8 +32,8 @@ pub(in crate::upstream) struct Wire {
     scratch: Scratch,
     /// What came and was not looked at yet.
     came: Bytes,
-    /// What is read into while much comes.
-    bulk: BytesMut,
+    /// Reads while much comes.
+    bulk: Bulk,
     upload: Upload,
     phase: Phase,
     /// Whether it can be used again after the answer under way.
@@ -74,7 +72,7 @@ impl Wire {
             socket,
             scratch,
             came: Bytes::new(),
-            bulk: BytesMut::new(),
+            bulk: Bulk::new(),
             upload: Upload::none(),
             phase: Phase::Free,
             stays: true,
@@ -127,13 +125,13 @@ impl Wire {
             return Poll::Ready(Some(Err(WireError::Upload)));
         }
         loop {
-            match self.take_part() {
-                Ok(Part::Data(piece)) => {
-                    if self.is_end_stream() {
-                        self.bulk = BytesMut::new();
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(piece))));
-                }
+            let part = self.take_part();
+            if self.is_end_stream() {
+                // What follows on this connection is for somebody else.
+                self.bulk = Bulk::new();
+            }
+            match part {
+                Ok(Part::Data(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
                 Ok(Part::Trailers(fields)) => {
                     return Poll::Ready(Some(Ok(Frame::trailers(fields))));
                 }
@@ -316,7 +314,7 @@ impl Wire {
         let most = if self.sparing {
             LITTLE_BYTES
         } else {
-            BULK_BYTES
+            usize::MAX
         };
         match &self.phase {
             // One more than there should be: what is read to its end need not be asked again.
@@ -347,23 +345,9 @@ impl Wire {
 
     /// The same without copying, for bodies of which much comes.
     fn poll_bulk(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Result<usize, WireError>> {
-        self.bulk.reserve(most);
-        let mut into = (&mut self.bulk).limit(most);
-        let read = pin!(self.socket.read_buf(&mut into)).poll(cx);
-        let Poll::Ready(read) = read else {
-            // Who waits holds no buffer.
-            self.bulk = BytesMut::new();
-            return Poll::Pending;
-        };
-        let read = read?;
+        self.came = ready!(self.bulk.poll_read(&mut self.socket, most, cx))?;
+        let read = self.came.len();
         self.comes_in_bulk = read >= READ_BYTES;
-        if self.comes_in_bulk {
-            self.came = self.bulk.split().freeze();
-        } else {
-            // Whoever holds the little that came does not hold all of the room for it.
-            self.came = Bytes::copy_from_slice(&self.bulk);
-            self.bulk = BytesMut::new();
-        }
         Poll::Ready(Ok(read))
     }
 }
