@@ -12,7 +12,7 @@
 use memchr::memchr;
 use wide::u8x16;
 
-use crate::model::Limit;
+use crate::model::{self, Limit};
 
 /// Most digits of a chunk's size.
 const MAX_SIZE_DIGITS: usize = 16;
@@ -317,15 +317,7 @@ fn is_named(line: &[u8], name: &[u8]) -> bool {
 
 /// Digits and nothing else, with space around them.
 fn number(value: &[u8]) -> Option<u64> {
-    let digits = trim(value);
-    if digits.is_empty() {
-        return None;
-    }
-    let number = digits.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    });
-    number.filter(|number| *number <= MAX_LENGTH)
+    model::digits(trim(value)).filter(|number| *number <= MAX_LENGTH)
 }
 
 /// A name, a colon, and text.

@@ -4,6 +4,7 @@
 //! no clock, and no import of any other room.
 
 mod admin_address;
+mod digits;
 pub mod duration_text;
 mod id;
 mod limit;
@@ -16,6 +17,7 @@ mod role;
 mod weight;
 
 pub use admin_address::{AdminAddress, AdminAddressError};
+pub use digits::digits;
 pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
 pub use name::{

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderN
 
 pub(super) use crate::upstream::MCP_SESSION_ID;
 
+use crate::model;
 use crate::split::Keys;
 
 /// The client's address, as proxies tell it.
@@ -272,15 +273,10 @@ pub(super) fn check_length(fields: &mut HeaderMap, length: Option<u64>) {
     }
 }
 
-/// Digits and nothing else (RFC 9110, 8.6), and none that says nothing, as a number.
+/// Digits, and none that says nothing, as a number.
 fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || matches!(digits, [b'0', _, ..]) {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    let is_plain = !matches!(digits, [b'0', _, ..]);
+    is_plain.then(|| model::digits(digits)).flatten()
 }
 
 /// Which way a message goes.

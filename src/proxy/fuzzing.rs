@@ -121,7 +121,8 @@ pub fn host_and_target(input: &[u8]) {
         Some((name, port)) if !port.ends_with(']') => name,
         _ => host,
     };
-    assert_eq!(head.host_name(), name.strip_suffix('.').unwrap_or(name));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    assert_eq!(head.host_name(), name.as_bytes());
     match parts.uri.authority() {
         Some(authority) => assert_eq!(head.host, authority.as_str()),
         None => assert_eq!(Some(&head.host), parts.headers.get(HOST)),

@@ -11,6 +11,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Version};
 
+use crate::model;
+
 use super::fields::{Several, only};
 
 /// What a request is about, valid and unambiguous.
@@ -98,11 +100,10 @@ impl Head {
         }
     }
 
-    /// The host without its port, to be routed by; lower case is up to the caller.
-    pub(super) fn host_name(&self) -> &str {
+    /// The host without its port, to be routed by: ASCII, in any case.
+    pub(super) fn host_name(&self) -> &[u8] {
         let name = self.host.as_bytes().get(..self.name_bytes);
-        // It is ASCII: that was checked.
-        std::str::from_utf8(name.unwrap_or_default()).unwrap_or_default()
+        name.unwrap_or_default()
     }
 }
 
@@ -247,11 +248,8 @@ fn check_host(host: &[u8]) -> Result<usize, HeadError> {
 
 /// A port, or nothing.
 fn is_port(digits: &[u8]) -> bool {
-    let number = digits.iter().take(6).try_fold(0u32, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
-        Some(number * 10 + digit)
-    });
-    digits.len() <= 5 && number.is_some_and(|number| u16::try_from(number).is_ok())
+    let is_number = || model::digits(digits).is_some_and(|number| number <= u16::MAX.into());
+    digits.is_empty() || (digits.len() <= 5 && is_number())
 }
 
 /// A path, or `*` for OPTIONS; visible ASCII; nothing that a backend could read as another path.

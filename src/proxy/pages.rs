@@ -133,7 +133,10 @@ fn is_loopback(host: &str) -> bool {
 
 /// Whether a host may be a stranger's name that leads to this machine. Names without a dot and those
 /// below a name that nobody can buy are the local network's own; an address leads to itself.
-fn may_be_bent(host: &str) -> bool {
+fn may_be_bent(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return true;
+    };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let name = host.strip_suffix('.').unwrap_or(host);
     let Some((_, last)) = name.rsplit_once('.') else {

@@ -126,15 +126,9 @@ impl View {
         }
     }
 
-    /// The route of a request, by its host in lower case and its path.
-    pub(super) fn route(self: &Rc<Self>, host: &str, path: &str) -> Option<RouteView> {
-        let table = &self.snapshot.table;
-        let has_capitals = || host.bytes().any(|byte| byte.is_ascii_uppercase());
-        let place = if table.looks_at_hosts() && has_capitals() {
-            table.find(&host.to_ascii_lowercase(), path)?
-        } else {
-            table.find(host, path)?
-        };
+    /// The route of a request, by its host and its path.
+    pub(super) fn route(self: &Rc<Self>, host: &[u8], path: &str) -> Option<RouteView> {
+        let place = self.snapshot.table.find(host, path)?;
         (place < self.routes.len()).then(|| RouteView {
             view: Rc::clone(self),
             place,
@@ -156,7 +150,7 @@ impl View {
     /// What a route says of itself at this place, and the route.
     pub(super) fn document(
         self: &Rc<Self>,
-        host: &str,
+        host: &[u8],
         path: &str,
     ) -> Option<(RouteView, &Document)> {
         let place = self.snapshot.table.find(host, path)?;

@@ -1,5 +1,6 @@
 //! Routes by host and path.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::spec::MatchSpec;
@@ -45,20 +46,25 @@ impl RouteTable {
         table
     }
 
-    /// Whether it depends on the host where a request goes.
-    pub fn looks_at_hosts(&self) -> bool {
-        !self.hosts.is_empty() || !self.below.is_empty()
+    /// The route of a request to `host` (in any case, without port) and `path` (without query).
+    pub fn find(&self, host: impl AsRef<[u8]>, path: &str) -> Option<usize> {
+        self.find_by_host(host.as_ref(), path)
+            .or_else(|| self.any_host.find(path))
     }
 
-    /// The route of a request to `host` (lower case, without port) and `path` (without query).
-    pub fn find(&self, host: &str, path: &str) -> Option<usize> {
-        if !self.hosts.is_empty()
-            && let Some(found) = self.hosts.get(host).and_then(|paths| paths.find(path))
-        {
-            return Some(found);
+    fn find_by_host(&self, host: &[u8], path: &str) -> Option<usize> {
+        if self.hosts.is_empty() && self.below.is_empty() {
+            return None;
         }
-        self.find_below(host, path)
-            .or_else(|| self.any_host.find(path))
+        let host = std::str::from_utf8(host).ok()?;
+        // It is in lower case already, nearly always.
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        let exact = self.hosts.get(&*host).and_then(|paths| paths.find(path));
+        exact.or_else(|| self.find_below(&host, path))
     }
 
     fn find_below(&self, host: &str, path: &str) -> Option<usize> {
@@ -181,7 +187,8 @@ mod tests {
         assert_eq!(table.find("h", "/a/b/c/d"), Some(2));
         assert_eq!(table.find("api.example.com", "/x/1"), Some(5));
         assert_eq!(table.find("api.example.com", "/a"), Some(4));
-        assert_eq!(table.find("deep.er.example.com", "/a"), Some(4));
+        assert_eq!(table.find("API.Example.COM", "/x/1"), Some(5));
+        assert_eq!(table.find("Deep.ER.example.com", "/a"), Some(4));
         assert_eq!(table.find("example.com", "/a"), Some(1));
     }
 

@@ -6,6 +6,11 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
+use crate::model;
+
+/// Most digits of a length: more than any has that can be counted to.
+const MAX_DIGITS: usize = 19;
+
 /// What the fields of an answer say about where it ends, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Said<'a> {
@@ -64,15 +69,10 @@ pub(super) fn is_sound<B>(answer: &Response<B>) -> bool {
     said.is_sound(answer.status())
 }
 
-/// Digits and nothing else, and no more of them than any length has that can be counted to.
+/// A length.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if !(1..=19).contains(&digits.len()) {
-        return None;
-    }
-    digits.iter().try_fold(0, |number: u64, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        Some(number * 10 + digit)
-    })
+    let is_short = digits.len() <= MAX_DIGITS;
+    is_short.then(|| model::digits(digits)).flatten()
 }
 
 /// Whether an answer switches to the protocol that the request asked for (RFC 9110, 7.8).
