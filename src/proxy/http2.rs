@@ -27,7 +27,7 @@ use crate::upstream::{ClientBody, StreamBody};
 use super::answer::Answer;
 use super::pipeline::Downstream;
 use super::respond;
-use super::serve::Answers;
+use super::serve::RequestRooms;
 use super::spec::LimitsSpec;
 
 /// Bytes of answers that wait for a client to read them, per stream.
@@ -41,7 +41,7 @@ const MAX_UNSEEN_RESETS: usize = 20;
 pub(super) async fn serve(
     stream: ClientStream,
     downstream: Rc<Downstream>,
-    answers: Rc<impl Answers>,
+    rooms: Rc<RequestRooms>,
     limits: &LimitsSpec,
 ) {
     let connection = Rc::clone(&downstream.connection);
@@ -58,7 +58,7 @@ pub(super) async fn serve(
         wire,
         reading: reading(limits),
         downstream,
-        answers,
+        rooms,
         leaving: Leaving::No,
     };
     poll_fn(|cx| session.poll(&connection, cx)).await;
@@ -88,11 +88,11 @@ fn reading(limits: &LimitsSpec) -> Terms {
 }
 
 /// One connection.
-struct Session<A> {
+struct Session {
     wire: Wire<ClientStream, Bytes>,
     reading: Terms,
     downstream: Rc<Downstream>,
-    answers: Rc<A>,
+    rooms: Rc<RequestRooms>,
     leaving: Leaving,
 }
 
@@ -107,7 +107,7 @@ enum Leaving {
     Now,
 }
 
-impl<A: Answers> Session<A> {
+impl Session {
     /// Ready when the connection is over.
     fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
         connection.begin_turn();
@@ -157,7 +157,7 @@ impl<A: Answers> Session<A> {
             let (parts, stream) = request.into_parts();
             let body = ClientBody::Http2(StreamBody::new(stream, &parts.headers));
             // Begun here: a task is moved about before it runs, and this is a pointer.
-            let answering = (self.answers)(Rc::clone(&downstream), parts, body);
+            let answering = self.rooms.ask((Rc::clone(&downstream), parts, body));
             spawn_local(async move {
                 // A stream that ends early ends alone: its client has been told, or has left.
                 let _ = answer(downstream, answering, respond, reading).await;

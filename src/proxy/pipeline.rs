@@ -42,6 +42,7 @@ use super::relay;
 use super::request;
 use super::respond::{Caller, finish};
 use super::revive;
+use super::rooms::Hatch;
 use super::rules;
 use super::session::{self, Pinned};
 use super::sse::{self, Posted};
@@ -152,17 +153,19 @@ impl Subject {
     }
 }
 
-/// Answers one request, whatever happens.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "what an async function is given has two places in it, and this is moved about"
-)]
-pub(super) fn answer(
-    downstream: Rc<Downstream>,
-    mut parts: Parts,
-    body: ClientBody,
-) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
-    async move {
+/// A request, and what it came over.
+pub(super) type Asked = (Rc<Downstream>, Parts, ClientBody);
+
+/// What a request is answered with, whatever happens.
+pub(super) type Replied = Result<Response<Answer>, Infallible>;
+
+/// Answers one request after the other.
+///
+/// One function with the loop in it: a future that is made elsewhere and awaited here would be moved
+/// here first, with all the room that it has for a request.
+pub(super) async fn answer_all(hatch: Rc<Hatch<Asked, Replied>>) -> Infallible {
+    loop {
+        let (downstream, mut parts, body) = hatch.question().await;
         let mut caller = Caller::default();
         let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
         let answered = if guard.is_let_in() {
@@ -171,11 +174,8 @@ pub(super) fn answer(
             caller.json_rpc = manner::is_json_rpc(&downstream.worker, &parts);
             Err(ProxyError::Busy)
         };
-        Ok(finish(
-            answered,
-            caller,
-            (&downstream.connection, parts.version),
-        ))
+        let about = (&*downstream.connection, parts.version);
+        hatch.answer(Ok(finish(answered, caller, about)));
     }
 }
 
@@ -340,8 +340,7 @@ fn answer_here(
     head: &Head,
     fields: &HeaderMap,
 ) -> Result<Response<Answer>, ProxyError> {
-    let host = head.host_name().to_ascii_lowercase();
-    let found = view.document(&host, head.target.path());
+    let found = view.document(head.host_name(), head.target.path());
     let (route, document) = found.ok_or(ProxyError::NoRoute)?;
     guard::check_route_address(&route, &downstream.peer, fields)?;
     Ok(document.answer(&head.method))

@@ -1,7 +1,6 @@
 //! From an accepted socket to requests.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,8 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,12 +22,11 @@ use crate::listener::{self, CalmLimits, ClientStream, Connection, HeadBounds, Li
 use crate::model::Limit;
 use crate::upstream::ClientBody;
 
-use super::answer::Answer;
 use super::client::Peer;
 use super::door::{self, Place};
 use super::guard;
 use super::http2;
-use super::pipeline::{self, Downstream};
+use super::pipeline::{self, Asked, Downstream, Replied};
 use super::respond;
 use super::rooms::Rooms;
 use super::spec::LimitsSpec;
@@ -42,21 +39,8 @@ const LAST_CALL: Duration = Duration::from_millis(250);
 /// How many fields hyper has room for without being told a number.
 const USUAL_FIELDS: usize = 100;
 
-/// What makes of a request a future of its answer. It has a name here because that future has none,
-/// and both protocols get it from the listener, whose rooms it lies in.
-pub(super) trait Answers:
-    Fn(Rc<Downstream>, Parts, ClientBody) -> Self::Answering + 'static
-{
-    type Answering: Future<Output = Result<Response<Answer>, Infallible>>;
-}
-
-impl<A, F> Answers for A
-where
-    A: Fn(Rc<Downstream>, Parts, ClientBody) -> F + 'static,
-    F: Future<Output = Result<Response<Answer>, Infallible>>,
-{
-    type Answering = F;
-}
+/// Where the requests of a listener are answered.
+pub(super) type RequestRooms = Rooms<Asked, Replied>;
 
 /// Takes the connections of the listener at `place` in until the worker is to drain; then those
 /// that are at the door, and no more.
@@ -65,10 +49,7 @@ pub(super) async fn accept(
     (place, socket): (usize, TcpListener),
     mut phase: watch::Receiver<Phase>,
 ) {
-    let rooms = Rooms::new();
-    let answers = Rc::new(move |downstream, parts, body| {
-        rooms.lend(pipeline::answer(downstream, parts, body))
-    });
+    let rooms = Rc::new(Rooms::new(pipeline::answer_all));
     // Told once for as long as it lasts.
     let mut is_short = false;
     loop {
@@ -94,7 +75,7 @@ pub(super) async fn accept(
                     room = Place::find(&worker) => Some(room),
                 };
                 is_short = false;
-                admit(&worker, (place, &answers), accepted, room);
+                admit(&worker, (place, &rooms), accepted, room);
             }
             Err(error) => {
                 metrics::counter!("switchback_accept_errors_total").increment(1);
@@ -109,7 +90,7 @@ pub(super) async fn accept(
         }
     }
     if phase_is_drain(&phase) {
-        last_call(&worker, (place, &answers), &socket).await;
+        last_call(&worker, (place, &rooms), &socket).await;
     }
 }
 
@@ -120,7 +101,7 @@ fn phase_is_drain(phase: &watch::Receiver<Phase>) -> bool {
 /// Lets those in who are at the door, and nobody else.
 async fn last_call(
     worker: &Rc<Worker>,
-    (place, answers): (usize, &Rc<impl Answers>),
+    (place, rooms): (usize, &Rc<RequestRooms>),
     socket: &TcpListener,
 ) {
     if let Err(error) = listener::turn_away(socket) {
@@ -128,7 +109,7 @@ async fn last_call(
     }
     let let_in = async {
         while let Ok(accepted) = socket.accept().await {
-            admit(worker, (place, answers), accepted, None);
+            admit(worker, (place, rooms), accepted, None);
         }
     };
     // The time is always up: nobody else ends an accept.
@@ -142,14 +123,14 @@ async fn last_call(
         })
     };
     while let Some(accepted) = queued().await {
-        admit(worker, (place, answers), accepted, None);
+        admit(worker, (place, rooms), accepted, None);
     }
 }
 
 /// Serves a connection that is let in; `room` is free again when it ends.
 fn admit(
     worker: &Rc<Worker>,
-    (place, answers): (usize, &Rc<impl Answers>),
+    (place, rooms): (usize, &Rc<RequestRooms>),
     (socket, peer): (TcpStream, SocketAddr),
     room: Option<Place>,
 ) {
@@ -159,10 +140,10 @@ fn admit(
     let Some(guest) = door::let_in(worker, peer.ip()) else {
         return;
     };
-    let (worker, answers) = (Rc::clone(worker), Rc::clone(answers));
+    let (worker, rooms) = (Rc::clone(worker), Rc::clone(rooms));
     spawn_local(async move {
         let _held = (room, guest);
-        if let Err(error) = serve(worker, (place, answers), socket).await {
+        if let Err(error) = serve(worker, (place, rooms), socket).await {
             tracing::debug!(%error, "a connection ended");
         }
     });
@@ -182,7 +163,7 @@ impl Drop for Entry {
 
 async fn serve(
     worker: Rc<Worker>,
-    (place, answers): (usize, Rc<impl Answers>),
+    (place, rooms): (usize, Rc<RequestRooms>),
     socket: TcpStream,
 ) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
@@ -229,10 +210,10 @@ async fn serve(
         tunnel: RefCell::default(),
     });
     match version {
-        Version::Http1 => http1(stream, downstream, answers, &limits).await,
+        Version::Http1 => http1(stream, downstream, rooms, &limits).await,
         // Boxed: its state is several times that of HTTP/1.1, which every connection would pay for.
         Version::Http2 => {
-            Box::pin(http2::serve(stream, downstream, answers, &limits)).await;
+            Box::pin(http2::serve(stream, downstream, rooms, &limits)).await;
         }
     }
     Ok(())
@@ -241,14 +222,14 @@ async fn serve(
 async fn http1(
     stream: ClientStream,
     downstream: Rc<Downstream>,
-    answers: Rc<impl Answers>,
+    rooms: Rc<RequestRooms>,
     limits: &LimitsSpec,
 ) {
     let connection = Rc::clone(&downstream.connection);
-    let asked = Rc::clone(&downstream);
+    let of = Rc::clone(&downstream);
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, body) = request.into_parts();
-        answers(Rc::clone(&asked), parts, ClientBody::Http1(body))
+        rooms.ask((Rc::clone(&of), parts, ClientBody::Http1(body)))
     });
     let mut builder = http1::Builder::new();
     builder
