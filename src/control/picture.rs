@@ -172,26 +172,32 @@ impl Sitters<'_> {
     /// Every backend, by name.
     fn backends(&self) -> Vec<BackendStatus> {
         let file = self.config.spec();
+        let (calls, routes) = (self.calls(), by_backend(&file.routes));
         let backends = file.backends.iter();
-        let drawn = backends.map(|(name, spec)| BackendStatus {
-            name: name.clone(),
-            endpoints: spec.endpoints.iter().map(ToString::to_string).collect(),
-            routes: routes_to(name, &file.routes),
-            calls: CallNumbers::from(&self.calls_of(name)),
-            sessions: self.sessions_of(name),
-            fitness: fitness::status_of(self.conditions, name, &spec.endpoints),
+        let drawn = backends.map(|(name, spec)| {
+            let routes = routes.get(name).map(Vec::as_slice).unwrap_or_default();
+            BackendStatus {
+                name: name.clone(),
+                endpoints: spec.endpoints.iter().map(ToString::to_string).collect(),
+                routes: routes.iter().map(|route| route.name.clone()).collect(),
+                calls: calls.get(name).map(CallNumbers::from).unwrap_or_default(),
+                sessions: self.sessions_of(name, routes),
+                fitness: fitness::status_of(self.conditions, name, &spec.endpoints),
+            }
         });
         drawn.collect()
     }
 
-    fn calls_of(&self, backend: &BackendName) -> CallSummary {
-        let mut sum = CallSummary::default();
+    /// The calls of each backend, over all routes.
+    fn calls(&self) -> BTreeMap<BackendName, CallSummary> {
+        let mut calls: BTreeMap<_, CallSummary> = BTreeMap::new();
         for key in self.registry.keys() {
-            if key.backend == *backend && key.traffic == Traffic::Real {
-                sum.add(&self.registry.sum(&key));
+            if key.traffic == Traffic::Real {
+                let sum = self.registry.sum(&key);
+                calls.entry(key.backend).or_default().add(&sum);
             }
         }
-        sum
+        calls
     }
 
     fn route(&self, spec: &RouteSpec, state: &RouteState) -> RouteStatus {
@@ -298,9 +304,10 @@ impl Sitters<'_> {
         })
     }
 
-    fn sessions_of(&self, backend: &BackendName) -> Option<SessionNumbers> {
-        let routes = self.config.spec().routes.iter();
-        let with = routes.filter(|spec| spec.split.contains_key(backend));
+    fn sessions_of(&self, backend: &BackendName, routes: &[&RouteSpec]) -> Option<SessionNumbers> {
+        let with = routes
+            .iter()
+            .filter(|spec| spec.split.contains_key(backend));
         let each = with.filter_map(|spec| {
             let state = self.desired.routes.get(&spec.name)?;
             self.sessions(spec, state, backend)
@@ -418,11 +425,15 @@ fn in_words(spec: &RouteSpec) -> String {
     }
 }
 
-fn routes_to(backend: &BackendName, routes: &[RouteSpec]) -> Vec<RouteName> {
-    let names_it = |route: &&RouteSpec| {
-        let mirrors = route.shadow.as_ref().map(|shadow| &shadow.backend);
-        route.split.contains_key(backend) || mirrors == Some(backend)
-    };
-    let routes = routes.iter().filter(names_it);
-    routes.map(|route| route.name.clone()).collect()
+/// The routes that name each backend, in the order of the file.
+fn by_backend(routes: &[RouteSpec]) -> BTreeMap<&BackendName, Vec<&RouteSpec>> {
+    let mut by_backend: BTreeMap<_, Vec<&RouteSpec>> = BTreeMap::new();
+    for route in routes {
+        let mirror = route.shadow.as_ref().map(|shadow| &shadow.backend);
+        let mirror = mirror.filter(|backend| !route.split.contains_key(*backend));
+        for backend in route.split.keys().chain(mirror) {
+            by_backend.entry(backend).or_default().push(route);
+        }
+    }
+    by_backend
 }

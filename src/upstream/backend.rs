@@ -267,6 +267,11 @@ impl BackendCondition {
         true
     }
 
+    /// Whether any of its endpoints is out.
+    pub(super) fn has_ejected(&self) -> bool {
+        self.ejected.load(Relaxed) > 0
+    }
+
     /// Takes an endpoint back whose ejection is over; whether it was.
     pub(super) fn take_back(&self, condition: &Condition) -> bool {
         let back = condition.is_due(self.now()) && condition.take_back();

@@ -188,7 +188,10 @@ impl Conditions {
         let Ok(backends) = self.backends.try_lock() else {
             return;
         };
-        for known in backends.values() {
+        for known in backends
+            .values()
+            .filter(|known| known.backend.has_ejected())
+        {
             for (url, condition) in &known.endpoints {
                 if known.backend.take_back(condition) {
                     tracing::info!(backend = %known.backend.name(), endpoint = %url, "an ejected endpoint is taken back");
