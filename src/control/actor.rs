@@ -53,8 +53,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Time after which a running rollout's evidence is written, changed or not.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How many times as long as drawing the status took nothing is drawn by a tick, so that a
-/// gateway with a thousand routes does not spend its time on pictures.
-const SHOW_REST: u32 = 20;
+/// gateway with ten thousand routes spends no more than a hundredth of its time on pictures.
+const SHOW_REST: u32 = 100;
 /// Longest wait for the disk when stopping.
 const FAREWELL: Duration = Duration::from_secs(5);
 
