@@ -8,9 +8,9 @@ use super::spec::MatchSpec;
 /// Routes by host and path; a route is told by its place in the list the table was made from.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    hosts: HashMap<Box<str>, Paths>,
+    hosts: HashMap<Box<[u8]>, Paths>,
     /// By the name below which hosts are taken: `example.com` for `*.example.com`.
-    below: HashMap<Box<str>, Paths>,
+    below: HashMap<Box<[u8]>, Paths>,
     any_host: Paths,
 }
 
@@ -37,8 +37,8 @@ impl RouteTable {
             let paths = match spec.host.as_deref().map(str::to_ascii_lowercase) {
                 None => &mut table.any_host,
                 Some(host) => match host.strip_prefix("*.") {
-                    Some(below) => table.below.entry(below.into()).or_default(),
-                    None => table.hosts.entry(host.into()).or_default(),
+                    Some(below) => table.below.entry(below.as_bytes().into()).or_default(),
+                    None => table.hosts.entry(host.as_bytes().into()).or_default(),
                 },
             };
             paths.add(spec, place);
@@ -56,9 +56,11 @@ impl RouteTable {
         if self.hosts.is_empty() && self.below.is_empty() {
             return None;
         }
-        let host = std::str::from_utf8(host).ok()?;
         // It is in lower case already, nearly always.
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let has_capitals = host
+            .iter()
+            .fold(false, |any, byte| any | byte.is_ascii_uppercase());
+        let host = if has_capitals {
             Cow::Owned(host.to_ascii_lowercase())
         } else {
             Cow::Borrowed(host)
@@ -67,18 +69,18 @@ impl RouteTable {
         exact.or_else(|| self.find_below(&host, path))
     }
 
-    fn find_below(&self, host: &str, path: &str) -> Option<usize> {
+    fn find_below(&self, host: &[u8], path: &str) -> Option<usize> {
         if self.below.is_empty() {
             return None;
         }
         let mut rest = host;
-        while let Some((_, below)) = rest.split_once('.') {
-            if let Some(found) = self.below.get(below).and_then(|paths| paths.find(path)) {
+        loop {
+            let dot = rest.iter().position(|byte| *byte == b'.')?;
+            rest = rest.get(dot + 1..)?;
+            if let Some(found) = self.below.get(rest).and_then(|paths| paths.find(path)) {
                 return Some(found);
             }
-            rest = below;
         }
-        None
     }
 }
 
