@@ -24,6 +24,7 @@ mod server;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use client::{Alpn, BackendTls, ClientTls, ClientTlsStream};
 pub use error::TlsError;

@@ -18,6 +18,7 @@ use super::files::{Content, Files};
 use super::identity::{Identity, add_authorities};
 use super::resolver::Resolver;
 use super::spec::{ClientCertificates, ServerTlsSpec, TlsVersion};
+use super::tickets::Tickets;
 
 /// A connection of a client, its handshake done.
 pub type ServerTlsStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -221,14 +222,13 @@ fn config(
     } else {
         vec![b"http/1.1".to_vec()]
     };
-    // Tickets, whose key changes every six hours, need no memory here. A resumed session would
-    // skip the check of the client's certificate, which may have ended to be valid since: where
-    // one is asked for nothing is resumed.
+    // Tickets need no memory here. A resumed session would skip the check of the client's
+    // certificate, which may have ended to be valid since: where one is asked for nothing is resumed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if asks {
         config.send_tls13_tickets = 0;
     } else {
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        config.ticketer = Arc::new(Tickets::default());
         config.send_tls13_tickets = 1;
     }
     Ok(config)
