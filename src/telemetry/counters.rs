@@ -99,6 +99,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Connections to backends given up because of what came before the head of an answer",
     ),
     (
+        "switchback_large_reads_refused_total",
+        "Reads of long answers that were short since clients held too much of others",
+    ),
+    (
         "switchback_malformed_answers_total",
         "Answers that could be read in more than one way",
     ),

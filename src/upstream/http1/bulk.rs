@@ -1,35 +1,88 @@
 //! Bodies of which much comes are read without copying.
 //!
 //! Reading and writing cost by the call more than by the byte, so more is read at a time while as much
-//! comes and the client takes it. Of one who takes it slowly no more is held than the least.
+//! comes. What is read so is held until the client has taken the last byte of it: large pieces are a
+//! worker's to give, and it has few of them.
 
 use std::io;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
+use tokio::task::yield_now;
 
 use crate::upstream::socket::Socket;
 
 use super::scratch::READ_BYTES;
 
-/// Bytes that are read at a time at first.
-pub(super) const LEAST_BYTES: usize = 64 * 1024;
+/// Bytes that are read at a time at first, and whenever the worker has no large pieces left.
+const LEAST_BYTES: usize = 64 * 1024;
 /// Most bytes that are read at a time.
-pub(super) const MOST_BYTES: usize = 512 * 1024;
-/// A piece is passed on as it is when it takes up so much of the room that was made for it: a
-/// quarter. Whoever holds a smaller one would hold all of that.
+const MOST_BYTES: usize = 512 * 1024;
+/// Room for all pieces of a worker that are larger than the least and not taken yet.
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes after which others on the same thread get a turn.
+const TURN_BYTES: usize = 1024 * 1024;
+/// A piece is passed on as it is when it fills so much of the room that was made for it: a quarter.
+/// Whoever holds a smaller one would hold all of that.
 const LEAST_SHARE: usize = 4;
 
-/// What bodies are read into.
+/// What the connections of a worker have of the room for large pieces. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LargePieces(Arc<AtomicUsize>);
+
+impl LargePieces {
+    /// Room for one of so many bytes, if there is as much.
+    fn take(&self, bytes: usize) -> Option<Share> {
+        // One thread takes; any may give back.
+        if self.0.load(Relaxed) + bytes > LARGE_BYTES {
+            metrics::counter!("switchback_large_reads_refused_total").increment(1);
+            return None;
+        }
+        self.0.fetch_add(bytes, Relaxed);
+        Some(Share {
+            of: self.clone(),
+            bytes,
+        })
+    }
+}
+
+/// Room for a large piece.
+struct Share {
+    of: LargePieces,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// A large piece, which gives its room back when nobody holds any of it.
+struct Large {
+    piece: BytesMut,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+/// Reads a body, a piece at a time.
 #[derive(Debug)]
 pub(super) struct Bulk {
+    /// Where pieces of no more than [`LEAST_BYTES`] are read; used again once they are taken.
     room: BytesMut,
-    /// How much is read at a time.
+    /// How much is to be read at a time.
     bytes: usize,
-    /// The last read brought as much.
-    is_filled: bool,
+    /// Bytes since others had their turn.
+    turn_bytes: usize,
 }
 
 impl Bulk {
@@ -38,12 +91,8 @@ impl Bulk {
         Self {
             room: BytesMut::new(),
             bytes: LEAST_BYTES,
-            is_filled: false,
+            turn_bytes: 0,
         }
-    }
-
-    fn let_go(&mut self) {
-        self.room = BytesMut::new();
     }
 
     /// Reads up to so many bytes, and no more than are read at a time; none at the end.
@@ -53,43 +102,62 @@ impl Bulk {
     pub(super) fn poll_read(
         &mut self,
         socket: &mut Socket,
-        most: usize,
+        (most, large): (usize, &LargePieces),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Bytes>> {
-        if std::mem::take(&mut self.is_filled) {
-            self.adapt();
+        if self.turn_bytes >= TURN_BYTES {
+            self.waits();
+            // Awake again once the runtime has looked at the sockets of the others, which a waker that
+            // is woken here does not wait for.
+            let _ = pin!(yield_now()).poll(cx);
+            return Poll::Pending;
         }
-        let most = most.min(self.bytes);
-        self.room.reserve(most);
-        let mut into = (&mut self.room).limit(most);
-        let Poll::Ready(read) = pin!(socket.read_buf(&mut into)).poll(cx) else {
-            // Who waits holds no buffer.
-            self.let_go();
+        let wanted = most.min(self.bytes);
+        let share = (wanted > LEAST_BYTES).then(|| large.take(wanted)).flatten();
+        let wanted = match share {
+            Some(_) => wanted,
+            None => wanted.min(LEAST_BYTES),
+        };
+        let piece = match share {
+            Some(share) => poll_large(socket, share, cx),
+            None => self.poll_little(socket, wanted, cx),
+        };
+        let Poll::Ready(piece) = piece else {
             self.came_short();
+            self.waits();
             return Poll::Pending;
         };
-        let read = read?;
-        self.is_filled = read == self.bytes;
-        if read < most {
+        let piece = piece?;
+        self.turn_bytes += piece.len();
+        if piece.len() < wanted {
             self.came_short();
+        } else if wanted >= LEAST_BYTES {
+            self.bytes = MOST_BYTES.min(self.bytes * 2);
         }
-        if read >= READ_BYTES && read >= most / LEAST_SHARE {
+        Poll::Ready(Ok(piece))
+    }
+
+    fn poll_little(
+        &mut self,
+        socket: &mut Socket,
+        wanted: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Bytes>> {
+        self.room.reserve(wanted);
+        let mut into = (&mut self.room).limit(wanted);
+        let read = ready!(pin!(socket.read_buf(&mut into)).poll(cx))?;
+        if read >= READ_BYTES {
             return Poll::Ready(Ok(self.room.split().freeze()));
         }
         let little = Bytes::copy_from_slice(&self.room);
-        self.let_go();
+        self.room = BytesMut::new();
         Poll::Ready(Ok(little))
     }
 
-    /// More at a time when the last piece has been taken by now, which is seen by its room being free;
-    /// little when it has not.
-    fn adapt(&mut self) {
-        self.bytes = if self.room.try_reclaim(self.bytes) {
-            self.let_go();
-            MOST_BYTES.min(self.bytes * 2)
-        } else {
-            LEAST_BYTES
-        };
+    /// Who waits holds no buffer.
+    fn waits(&mut self) {
+        self.room = BytesMut::new();
+        self.turn_bytes = 0;
     }
 
     fn came_short(&mut self) {
@@ -97,71 +165,19 @@ impl Bulk {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::UnixStream;
-
-    use super::*;
-
-    const WHOLE_BYTES: usize = 8 * 1024 * 1024;
-
-    /// Reads what somebody writes as quickly as it can; what is made of each piece.
-    async fn pieces<T>(mut take: impl FnMut(Bytes) -> T) -> Vec<T> {
-        let (mut here, ours) = UnixStream::pair().unwrap();
-        let (mut socket, mut bulk) = (Socket::Unix(ours), Bulk::new());
-        let writer = tokio::spawn(async move { here.write_all(&vec![7; WHOLE_BYTES]).await });
-        let (mut taken, mut read_bytes) = (Vec::new(), 0);
-        loop {
-            let read = poll_fn(|cx| bulk.poll_read(&mut socket, usize::MAX, cx)).await;
-            let piece = read.unwrap();
-            assert!(piece.iter().all(|byte| *byte == 7));
-            if piece.is_empty() {
-                break;
-            }
-            read_bytes += piece.len();
-            taken.push(take(piece));
-        }
-        writer.await.unwrap().unwrap();
-        assert_eq!(read_bytes, WHOLE_BYTES);
-        taken
+fn poll_large(socket: &mut Socket, share: Share, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut piece = BytesMut::with_capacity(share.bytes);
+    let mut into = (&mut piece).limit(share.bytes);
+    let read = ready!(pin!(socket.read_buf(&mut into)).poll(cx))?;
+    if read < share.bytes / LEAST_SHARE {
+        return Poll::Ready(Ok(Bytes::copy_from_slice(&piece)));
     }
-
-    #[tokio::test]
-    async fn more_is_read_at_a_time_while_it_is_taken() {
-        let lengths = pieces(|piece| piece.len()).await;
-
-        let longest = lengths.into_iter().max().unwrap();
-        assert!(
-            (LEAST_BYTES + 1..=MOST_BYTES).contains(&longest),
-            "{longest}"
-        );
-    }
-
-    #[tokio::test]
-    async fn no_more_is_read_at_a_time_while_nothing_is_taken() {
-        let held = pieces(|piece| piece).await;
-
-        assert!(held.iter().all(|piece| piece.len() <= LEAST_BYTES));
-    }
-
-    #[tokio::test]
-    async fn no_more_is_read_than_is_asked_for() {
-        let (mut here, ours) = UnixStream::pair().unwrap();
-        let (mut socket, mut bulk) = (Socket::Unix(ours), Bulk::new());
-        here.write_all(&[7; 30_000]).await.unwrap();
-
-        for most in [1, 16_384, 8_192, 5_423] {
-            let read = poll_fn(|cx| bulk.poll_read(&mut socket, most, cx)).await;
-            assert_eq!(read.unwrap().len(), most);
-        }
-        assert!(
-            poll_fn(|cx| Poll::Ready(bulk.poll_read(&mut socket, 1, cx)))
-                .await
-                .is_pending()
-        );
-        assert_eq!(bulk.room.capacity(), 0);
-    }
+    let large = Large {
+        piece,
+        _share: share,
+    };
+    Poll::Ready(Ok(Bytes::from_owner(large)))
 }
+
+#[cfg(test)]
+mod tests;

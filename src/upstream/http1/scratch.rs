@@ -9,6 +9,7 @@ use std::{fmt, io};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::bulk::LargePieces;
 use super::names::Names;
 
 /// Bytes that are read at a time where it is not known that more will come.
@@ -33,6 +34,7 @@ struct Shared {
     block: RefCell<Option<BytesMut>>,
     head: Cell<Vec<u8>>,
     names: Names,
+    large: LargePieces,
 }
 
 impl Scratch {
@@ -65,6 +67,11 @@ impl Scratch {
         block.reserve(came.len());
         block.extend_from_slice(came);
         block.split().freeze()
+    }
+
+    /// The room for large pieces of bodies.
+    pub(super) fn large(&self) -> &LargePieces {
+        &self.0.large
     }
 
     /// The names of fields that were read last.

@@ -345,7 +345,8 @@ impl Wire {
 
     /// The same without copying, for bodies of which much comes.
     fn poll_bulk(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Result<usize, WireError>> {
-        self.came = ready!(self.bulk.poll_read(&mut self.socket, most, cx))?;
+        let about = (most, self.scratch.large());
+        self.came = ready!(self.bulk.poll_read(&mut self.socket, about, cx))?;
         let read = self.came.len();
         self.comes_in_bulk = read >= READ_BYTES;
         Poll::Ready(Ok(read))
