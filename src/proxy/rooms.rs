@@ -23,12 +23,19 @@ type Dweller = Pin<Box<dyn Future<Output = Infallible>>>;
 pub(super) struct Hatch<Q, A> {
     question: Cell<Option<Q>>,
     answer: Cell<Option<A>>,
+    /// Nothing is under way behind it.
+    is_waiting: Cell<bool>,
 }
 
 impl<Q, A> Hatch<Q, A> {
     /// The next question. Nobody is woken by it: who asks polls.
     pub(super) async fn question(&self) -> Q {
-        poll_fn(|_| self.question.take().map_or(Poll::Pending, Poll::Ready)).await
+        poll_fn(|_| {
+            let question = self.question.take();
+            self.is_waiting.set(question.is_none());
+            question.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// What the last question is answered with.
@@ -72,6 +79,7 @@ impl<Q: 'static, A: 'static> Rooms<Q, A> {
             let hatch = Rc::new(Hatch {
                 question: Cell::new(None),
                 answer: Cell::new(None),
+                is_waiting: Cell::new(false),
             });
             let dweller = (self.settle)(Rc::clone(&hatch));
             Room { hatch, dweller }
@@ -101,8 +109,8 @@ impl<Q, A> Future for Lent<Q, A> {
         let Some(answer) = room.hatch.answer.take() else {
             return Poll::Pending;
         };
-        // Only now: one that is left in the middle of a question, or by a panic, is of no use.
-        let room = self.room.take();
+        // One that is left in the middle of a question, or by a panic, is of no use any more.
+        let room = self.room.take().filter(|room| room.hatch.is_waiting.get());
         let mut kept = self.kept.borrow_mut();
         if kept.len() < MAX_KEPT {
             kept.extend(room);
@@ -192,6 +200,20 @@ mod tests {
 
         assert!(bad_poll.is_err() && rooms.kept.borrow().is_empty());
         assert_eq!(polled(&mut rooms.ask(false)), Poll::Ready(7));
+    }
+
+    #[test]
+    fn a_room_in_which_something_goes_on_is_not_used_again() {
+        let rooms = Rooms::new(|hatch: Rc<Hatch<u32, u32>>| async move {
+            let question = hatch.question().await;
+            hatch.answer(question);
+            pending().await
+        });
+
+        assert_eq!(polled(&mut rooms.ask(1)), Poll::Ready(1));
+
+        assert!(rooms.kept.borrow().is_empty());
+        assert_eq!(polled(&mut rooms.ask(2)), Poll::Ready(2));
     }
 
     #[test]
