@@ -25,7 +25,7 @@ pub(super) fn serve(args: ServeArgs, output: Output) -> Result<Exit, Failure> {
     };
     let tell = |running: &Running| {
         let listening = json!({
-            "file": path,
+            "file": path.display().to_string(),
             "listeners": running.listener_addresses(),
             "admin": running.admin_address(),
         });
@@ -81,8 +81,7 @@ pub(super) fn check(args: FileArgs, output: Output) -> Result<Exit, Failure> {
     } else {
         Exit::Usage
     };
-    let answer =
-        json!({ "file": path, "valid": diagnostics.is_empty(), "diagnostics": diagnostics });
+    let answer = json!({ "file": path.display().to_string(), "valid": diagnostics.is_empty(), "diagnostics": diagnostics });
     output.answer(&answer, |_| said)?;
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::load::Format;
 use super::veil;
@@ -86,7 +86,8 @@ pub struct Diagnostic {
     pub code: Code,
     /// What is wrong: a sentence without a full stop.
     pub message: String,
-    /// The file, as it was named.
+    /// The file, as it was named; shown with signs of replacement where that is no text.
+    #[serde(serialize_with = "as_shown")]
     pub file: PathBuf,
     /// Line, from 1; nothing when the problem has no place in the file.
     pub line: Option<usize>,
@@ -97,6 +98,10 @@ pub struct Diagnostic {
     /// The bytes of the file that the problem is about.
     #[serde(skip)]
     pub(crate) span: Option<(usize, usize)>,
+}
+
+fn as_shown<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
 }
 
 /// How diagnostics are drawn.
@@ -184,7 +189,7 @@ impl fmt::Debug for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 impl Serialize for Diagnostics {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.list.serialize(to)
     }
 }

@@ -1,5 +1,7 @@
 //! The binary as a shell sees it: what it prints where, and its exit codes.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::routes::route_with;
@@ -50,6 +52,19 @@ routes: [{ name: all, split: { v1: 100 } }]
     let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &answer["valid"]), (Some(2), &false.into()));
     assert!(answer["diagnostics"][0]["line"].is_u64(), "{stdout}");
+}
+
+#[test]
+fn a_path_that_is_no_text_is_a_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(OsStr::from_bytes(b"\xff.yaml"));
+    std::fs::write(&file, "backends: {}").unwrap();
+
+    let checked = switchback(&["check", "--json", "-c"]).arg(file).output();
+
+    let answer: serde_json::Value = serde_json::from_slice(&checked.unwrap().stdout).unwrap();
+    let shown = answer["file"].as_str().unwrap();
+    assert!(shown.ends_with("\u{fffd}.yaml"), "{shown}");
 }
 
 #[test]
