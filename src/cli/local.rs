@@ -81,7 +81,11 @@ pub(super) fn check(args: FileArgs, output: Output) -> Result<Exit, Failure> {
     } else {
         Exit::Usage
     };
-    let answer = json!({ "file": path.display().to_string(), "valid": diagnostics.is_empty(), "diagnostics": diagnostics });
+    let answer = json!({
+        "file": path.display().to_string(),
+        "valid": diagnostics.is_empty(),
+        "diagnostics": diagnostics,
+    });
     output.answer(&answer, |_| said)?;
     Ok(exit)
 }
