@@ -10,14 +10,11 @@
 //! the parser.
 
 use memchr::memchr;
-use wide::u8x16;
 
-use crate::model::{self, Limit};
+use crate::model::{self, Limit, place_of, without_space};
 
 /// Most digits of a chunk's size.
 const MAX_SIZE_DIGITS: usize = 16;
-/// Bytes that are looked at together.
-const LANES: usize = 16;
 /// Largest length of a body, or of a chunk: what others keep in a signed number is as large.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
@@ -101,6 +98,12 @@ impl Screen {
     pub(super) fn look(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let mut rest = bytes;
         while !rest.is_empty() {
+            if self.state == State::Fields && self.line.is_empty() {
+                rest = self.pass_fields(rest);
+                if rest.is_empty() {
+                    break;
+                }
+            }
             match self.state {
                 State::Off => return Ok(()),
                 State::Sized | State::Chunk => rest = self.skip(rest),
@@ -109,7 +112,7 @@ impl Screen {
                 | State::ChunkLine
                 | State::ChunkEnd
                 | State::Trailers => {
-                    let end = line_end(rest);
+                    let end = place_of(b'\n', rest);
                     let (line, behind) = rest.split_at(end.unwrap_or(rest.len()));
                     let in_head = matches!(self.state, State::Start | State::Fields);
                     let looked = match end {
@@ -131,6 +134,30 @@ impl Screen {
             }
         }
         Ok(())
+    }
+
+    /// Goes through the fields that are here as a whole and tell nothing of the body's end, which most
+    /// are; what is left does not begin with one, or with one that goes beyond a bound.
+    fn pass_fields<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut left = self.left_of_head;
+        let mut rest = bytes;
+        while let Some(end) = place_of(b'\n', rest) {
+            let (line, behind) = rest.split_at(end);
+            let [text @ .., b'\r'] = line else { break };
+            let (Some(bytes), Some(fields)) = (
+                left.bytes.checked_sub(line.len() + 1),
+                left.fields.checked_sub(1),
+            ) else {
+                break;
+            };
+            if text.is_empty() || may_tell_the_end(text) {
+                break;
+            }
+            left = HeadBounds { bytes, fields };
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        self.left_of_head = left;
+        rest
     }
 
     /// Looks at nothing any more: what comes is no HTTP, or is not passed on.
@@ -236,7 +263,7 @@ impl Screen {
                 same && length.is_some()
             }
             (_, Some(b':')) if is_named(line, b"transfer-encoding:") => {
-                let coding = trim(line.get(18..).unwrap_or_default());
+                let coding = without_space(line.get(18..).unwrap_or_default());
                 let first = !std::mem::replace(&mut self.chunked, true);
                 first && coding.eq_ignore_ascii_case(b"chunked")
             }
@@ -262,7 +289,7 @@ impl Screen {
             .take_while(|byte| byte.is_ascii_hexdigit())
             .count();
         let (size, behind) = line.split_at(digits);
-        let extension = trim(behind);
+        let extension = without_space(behind);
         let sound = behind.is_empty() || extension.starts_with(b";");
         if digits == 0 || digits > MAX_SIZE_DIGITS || !sound || !is_text(behind) {
             return false;
@@ -282,22 +309,6 @@ impl Screen {
     }
 }
 
-/// Where the first LF is. The lines of a head are short, and there are many of them: what a search
-/// through long texts prepares costs more than going through a line. A long one costs four instructions
-/// for sixteen bytes.
-fn line_end(bytes: &[u8]) -> Option<usize> {
-    let (whole, rest) = bytes.as_chunks::<LANES>();
-    for (place, lanes) in whole.iter().enumerate() {
-        let found = u8x16::from(*lanes).simd_eq(u8x16::splat(b'\n'));
-        let found = found.to_bitmask();
-        if found != 0 {
-            return Some(place * LANES + found.trailing_zeros() as usize);
-        }
-    }
-    let at = rest.iter().position(|byte| *byte == b'\n')?;
-    Some(bytes.len() - rest.len() + at)
-}
-
 /// Whether a request asks for the options of a server, and says so with a target that the parser
 /// takes for the server's root: who passes it on has to write `*` (RFC 9112, 3.2.4).
 fn asks_for_options_of_nothing(line: &[u8]) -> bool {
@@ -310,6 +321,11 @@ fn asks_for_options_of_nothing(line: &[u8]) -> bool {
     behind.is_some_and(|rest| !rest.contains(&b'/') && !rest.contains(&b'?'))
 }
 
+/// Whether a field has a name as long as those that tell where a body ends.
+fn may_tell_the_end(line: &[u8]) -> bool {
+    line.get(14) == Some(&b':') || line.get(17) == Some(&b':')
+}
+
 fn is_named(line: &[u8], name: &[u8]) -> bool {
     line.get(..name.len())
         .is_some_and(|begin| begin.eq_ignore_ascii_case(name))
@@ -317,7 +333,7 @@ fn is_named(line: &[u8], name: &[u8]) -> bool {
 
 /// Digits and nothing else, with space around them.
 fn number(value: &[u8]) -> Option<u64> {
-    model::digits(trim(value)).filter(|number| *number <= MAX_LENGTH)
+    model::digits(without_space(value)).filter(|number| *number <= MAX_LENGTH)
 }
 
 /// A name, a colon, and text.
@@ -335,14 +351,6 @@ fn is_text(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
-}
-
-/// Without the space around it, of which there are two kinds.
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod digits;
 pub mod duration_text;
 mod id;
 mod limit;
+mod lines;
 mod name;
 pub mod number_or_text;
 mod outcome;
@@ -20,6 +21,7 @@ pub use admin_address::{AdminAddress, AdminAddressError};
 pub use digits::digits;
 pub use id::{Generation, RolloutId, RolloutIdError};
 pub use limit::Limit;
+pub use lines::{place_of, without_space};
 pub use name::{
     AlertName, BackendName, HookName, ItemName, MetricName, NameError, NotifierName, PlanName,
     RouteName, TokenName, WindowName,

@@ -243,6 +243,9 @@ async fn proxy(
         late::answered(&mut subject, &mut answered.1);
     }
     check_answer(worker, (&decided, &mut subject), &mut answered)?;
+    decided
+        .endpoint
+        .take_fields(std::mem::take(sent.headers_mut()));
     Ok(match answered.0.status() {
         StatusCode::SWITCHING_PROTOCOLS => upgrade::agree(downstream, &decided, answered, guard),
         _ => relay::relay(worker, decided, subject, answered, guard),

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use crate::model::BackendName;
@@ -182,6 +182,11 @@ impl Endpoint {
                 is_unused: false,
             });
         }
+    }
+
+    /// Takes the fields of a request that is over: the worker's next answer is read into their room.
+    pub fn take_fields(&self, fields: HeaderMap) {
+        self.scratch.take_fields(fields);
     }
 
     /// Closes connections that have been idle for too long, or that the backend has closed.

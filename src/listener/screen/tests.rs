@@ -133,11 +133,6 @@ fn a_size_that_fills_its_number_is_counted_down_as_it_is() {
 
 proptest! {
     #[test]
-    fn a_line_ends_at_its_first_line_feed(bytes in "[a\n]{0,5}[ab]{0,80}\n?[a\n]{0,20}") {
-        prop_assert_eq!(line_end(bytes.as_bytes()), memchr(b'\n', bytes.as_bytes()));
-    }
-
-    #[test]
     fn it_does_not_matter_how_bytes_are_cut(
         bytes in "(POST / HTTP/1.1\r\n|x: y\r\n|content-length: [0-3]\r\n|transfer-encoding: chunked\r\n|\r\n|[0-3]\r\n|a|\n|#){0,20}",
         piece in 1usize..20,

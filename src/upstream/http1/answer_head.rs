@@ -1,19 +1,20 @@
-//! How the head of an answer is read.
-
-use std::mem::MaybeUninit;
+//! How the head of an answer is read: line by line, and each byte once.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Response, StatusCode, Version};
-use httparse::ParserConfig;
 
+use crate::model::{place_of, without_space};
 use crate::upstream::framing;
 
 use super::error::WireError;
 use super::names::Names;
+use super::scratch::Scratch;
 
 /// Most fields of an answer's head, and of its trailers.
 pub(super) const MAX_FIELDS: usize = 100;
+/// Fields that there is room for before any is read.
+const USUAL_FIELDS: usize = 8;
 /// Largest answer head that is read, in bytes.
 pub(in crate::upstream) const MAX_BYTES: usize = 64 * 1024;
 
@@ -45,37 +46,25 @@ pub(super) enum End {
 /// [`WireError`] when they are none, however they go on.
 pub(super) fn read(
     bytes: &Bytes,
-    (method, names): (&Method, &Names),
+    (method, scratch): (&Method, &Scratch),
 ) -> Result<Option<(AnswerHead, usize)>, WireError> {
-    let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let status = ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
-        .map_err(|error| {
-            if error == httparse::Error::TooManyHeaders {
-                WireError::HeadTooLarge
-            } else {
-                WireError::Head(error)
-            }
-        })?;
-    let httparse::Status::Complete(length) = status else {
+    let Some((first, behind)) = first_line(bytes)? else {
         return Ok(None);
     };
-    let code = parsed.code.unwrap_or_default();
-    let code = StatusCode::from_u16(code).map_err(|_| WireError::Head(httparse::Error::Status))?;
+    let (version, code) = status(first)?;
     let mut response = Response::new(());
     *response.status_mut() = code;
-    let is_old = parsed.version == Some(0);
-    *response.version_mut() = if is_old {
-        Version::HTTP_10
-    } else {
-        Version::HTTP_11
+    *response.version_mut() = version;
+    let into = response.headers_mut();
+    *into = scratch.lend_fields();
+    let Some((said, length)) = fields((bytes, behind), scratch.names(), into)? else {
+        return Ok(None);
     };
-    let said = fields(parsed.headers, (bytes, names), response.headers_mut())?;
     let end = said.end(method, code)?;
+    let is_old = version == Version::HTTP_10;
     if end == End::Chunks && is_old {
         // HTTP/1.0 has no chunks (RFC 9112, 6.1).
-        return Err(WireError::Head(httparse::Error::Version));
+        return Err(WireError::Head("chunks in an old version"));
     }
     let stays = !said.closes && (!is_old || said.stays);
     let head = AnswerHead {
@@ -85,6 +74,59 @@ pub(super) fn read(
     };
     Ok(Some((head, length)))
 }
+
+/// The line that begins here, without its end, and where the next one begins; `None` while its end has
+/// not come. A line feed alone ends one, too (RFC 9112, 2.2).
+fn line(bytes: &[u8], begin: usize) -> Option<(&[u8], usize)> {
+    let rest = bytes.get(begin..)?;
+    let length = place_of(b'\n', rest)?;
+    let line = rest.get(..length)?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), begin + length + 1))
+}
+
+/// The first line, behind whatever empty ones.
+///
+/// # Errors
+/// [`WireError::Head`] when what is there of it is the beginning of none.
+fn first_line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
+    let mut begin = 0;
+    while let Some((line, next)) = line(bytes, begin) {
+        if !line.is_empty() {
+            return Ok(Some((line, next)));
+        }
+        begin = next;
+    }
+    let begun = bytes.get(begin..).unwrap_or_default();
+    let is_one =
+        begun.is_empty() || begun == b"\r" || begun.iter().zip(VERSION).all(|(a, b)| a == b);
+    is_one.then_some(None).ok_or(NO_STATUS)
+}
+
+/// What a first line says (RFC 9112, 4).
+///
+/// # Errors
+/// [`WireError::Head`] when it is none, or of a version that is not spoken.
+fn status(line: &[u8]) -> Result<(Version, StatusCode), WireError> {
+    let rest = line.strip_prefix(VERSION).ok_or(NO_STATUS)?;
+    let (version, code, reason) = match rest {
+        [b'0', b' ', a, b, c, reason @ ..] => (Version::HTTP_10, [*a, *b, *c], reason),
+        [b'1', b' ', a, b, c, reason @ ..] => (Version::HTTP_11, [*a, *b, *c], reason),
+        _ => return Err(NO_STATUS),
+    };
+    let code = StatusCode::from_bytes(&code).map_err(|_| NO_STATUS)?;
+    let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    if matches!(reason, [] | [b' ', ..]) && reason.iter().all(is_text) {
+        Ok((version, code))
+    } else {
+        Err(NO_STATUS)
+    }
+}
+
+/// How the first line of an answer begins.
+const VERSION: &[u8] = b"HTTP/1.";
+const NO_STATUS: WireError = WireError::Head("its first line is none");
+const NO_NAME: WireError = WireError::Head("a field has no name");
+const NO_VALUE: WireError = WireError::Head("a field has a value that is none");
 
 /// What the fields of a head say about its connection.
 #[derive(Debug, Default)]
@@ -123,29 +165,39 @@ impl Said<'_> {
     }
 }
 
-/// Puts fields that are slices of `bytes` into a map.
+/// Puts fields, which are slices of `bytes` from a place on, into a map; what they say, and where
+/// they end. `None` while their end has not come.
 fn fields<'a>(
-    parsed: &[httparse::Header<'a>],
-    (bytes, names): (&Bytes, &Names),
+    (bytes, begin): (&'a Bytes, usize),
+    names: &Names,
     into: &mut HeaderMap,
-) -> Result<Said<'a>, WireError> {
+) -> Result<Option<(Said<'a>, usize)>, WireError> {
     let mut said = Said::default();
-    into.reserve(parsed.len());
-    for field in parsed {
-        let name = names.read(field.name.as_bytes());
-        let name = name.ok_or(WireError::Head(httparse::Error::HeaderName))?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value))
-            .map_err(|_| WireError::Head(httparse::Error::HeaderValue))?;
-        if name == CONTENT_LENGTH {
-            said.framing.length(field.value);
-        } else if name == TRANSFER_ENCODING {
-            said.framing.coding(field.value);
-        } else if name == CONNECTION {
-            said.connection(field.value);
+    into.reserve(USUAL_FIELDS);
+    let mut at = begin;
+    while let Some((line, next)) = line(bytes, at) {
+        at = next;
+        if line.is_empty() {
+            return Ok(Some((said, at)));
         }
+        if into.len() == MAX_FIELDS {
+            return Err(WireError::HeadTooLarge);
+        }
+        let colon = place_of(b':', line).ok_or(NO_NAME)?;
+        let (name, value) = line.split_at(colon);
+        let name = names.read(name).ok_or(NO_NAME)?;
+        let value = without_space(value.get(1..).unwrap_or_default());
+        if name == CONTENT_LENGTH {
+            said.framing.length(value);
+        } else if name == TRANSFER_ENCODING {
+            said.framing.coding(value);
+        } else if name == CONNECTION {
+            said.connection(value);
+        }
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| NO_VALUE)?;
         into.append(name, value);
     }
-    Ok(said)
+    Ok(None)
 }
 
 /// Reads trailers, their last empty line included.
@@ -153,14 +205,14 @@ fn fields<'a>(
 /// # Errors
 /// [`WireError::Chunks`] when they are malformed.
 pub(super) fn trailers(bytes: Vec<u8>) -> Result<HeaderMap, WireError> {
-    let names = Names::default();
     let bytes = Bytes::from(bytes);
-    let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut map = HeaderMap::new();
-    match httparse::parse_headers(&bytes, &mut room) {
-        Ok(httparse::Status::Complete((_, parsed))) => fields(parsed, (&bytes, &names), &mut map)
-            .map(|_| map)
-            .map_err(|_| WireError::Chunks),
-        Ok(httparse::Status::Partial) | Err(_) => Err(WireError::Chunks),
+    let read = fields((&bytes, 0), &Names::default(), &mut map);
+    match read {
+        Ok(Some((_, length))) if length == bytes.len() => Ok(map),
+        Ok(_) | Err(_) => Err(WireError::Chunks),
     }
 }
+
+#[cfg(test)]
+mod tests;

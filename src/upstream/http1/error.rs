@@ -12,8 +12,8 @@ pub enum WireError {
     #[error("the connection broke")]
     Io(#[from] io::Error),
     /// What came is no head of an answer.
-    #[error("what came is no head of an answer")]
-    Head(#[source] httparse::Error),
+    #[error("what came is no head of an answer: {0}")]
+    Head(&'static str),
     /// A head says more than one thing, or none, about where its answer ends.
     #[error("the head of the answer can be read in two ways")]
     Unclear,

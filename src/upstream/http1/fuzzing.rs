@@ -6,7 +6,7 @@ use http::Method;
 use super::WireError;
 use super::answer_head::{self, End};
 use super::chunks::{Chunks, Part};
-use super::names::Names;
+use super::scratch::Scratch;
 
 /// A head and a body in chunks are the same however they come, and nothing is read behind their end. The
 /// first two bytes say where what follows is cut.
@@ -19,9 +19,9 @@ pub fn answer(input: &[u8]) {
     };
     let answer = Bytes::copy_from_slice(answer);
     let cut = usize::from(u16::from_be_bytes([*first, *second])) % (answer.len() + 1);
-    let names = Names::default();
-    let whole = answer_head::read(&answer, (&Method::GET, &names));
-    let part = answer_head::read(&answer.slice(..cut), (&Method::GET, &names));
+    let scratch = Scratch::default();
+    let whole = answer_head::read(&answer, (&Method::GET, &scratch));
+    let part = answer_head::read(&answer.slice(..cut), (&Method::GET, &scratch));
     match (&part, &whole) {
         (Ok(None), _) | (Err(_), Err(_)) => {}
         (Ok(Some((part, its))), Ok(Some((head, length)))) => {

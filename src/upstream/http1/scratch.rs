@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::bulk::LargePieces;
@@ -20,6 +21,8 @@ pub(super) const QUICK_BYTES: usize = 1024;
 const BLOCK_BYTES: usize = 8 * 1024;
 /// Largest buffer for heads that is kept, in bytes.
 const KEPT_HEAD_BYTES: usize = 16 * 1024;
+/// Largest room for fields that is kept, in fields: twice this is 5 KiB.
+const KEPT_FIELDS: usize = 24;
 
 /// Buffers that the connections of one worker share: lent while bytes move, so that what waits
 /// holds none. Cheap to clone.
@@ -33,6 +36,7 @@ struct Shared {
     /// What is left of the last block.
     block: RefCell<Option<BytesMut>>,
     head: Cell<Vec<u8>>,
+    fields: Cell<HeaderMap>,
     names: Names,
     large: LargePieces,
 }
@@ -82,6 +86,19 @@ impl Scratch {
     /// An empty buffer to write a head into.
     pub(super) fn lend_head(&self) -> Vec<u8> {
         self.0.head.take()
+    }
+
+    /// A map without fields, with room for some if one was given back.
+    pub(super) fn lend_fields(&self) -> HeaderMap {
+        self.0.fields.take()
+    }
+
+    /// Takes the map of a message that is over, for the fields of another one.
+    pub(in crate::upstream) fn take_fields(&self, mut fields: HeaderMap) {
+        if (1..=KEPT_FIELDS).contains(&fields.capacity()) {
+            fields.clear();
+            self.0.fields.set(fields);
+        }
     }
 
     /// Takes the buffer back.

@@ -246,7 +246,7 @@ impl Wire {
             if !awaited.is_worth_a_look(&self.came) {
                 return Ok(None);
             }
-            let about = (&awaited.method, self.scratch.names());
+            let about = (&awaited.method, &self.scratch);
             let Some((head, length)) = answer_head::read(&self.came, about)? else {
                 awaited.look_at_bytes = self.came.len() * 2;
                 if self.came.len() >= answer_head::MAX_BYTES {

@@ -1,0 +1,122 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The version of a head, its code, its fields by name, and how long it is.
+type Read = (u8, u16, Vec<(String, Vec<u8>)>, usize);
+
+fn sorted((version, code, mut fields, length): Read) -> Read {
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    (version, code, fields, length)
+}
+
+/// What httparse makes of it, which takes codes below 100, too.
+fn httparses(bytes: &[u8]) -> Option<Read> {
+    let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut head = httparse::Response::new(&mut room);
+    let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else {
+        return None;
+    };
+    let field = |field: &httparse::Header<'_>| (field.name.to_lowercase(), field.value.to_vec());
+    let fields = head.headers.iter().map(field).collect();
+    let code = head.code.filter(|code| *code >= 100)?;
+    Some(sorted((head.version?, code, fields, length)))
+}
+
+/// What is made of it here.
+fn ours(bytes: &[u8]) -> Option<Read> {
+    let (line, begin) = first_line(bytes).ok()??;
+    let (version, code) = status(line).ok()?;
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut map = HeaderMap::new();
+    let (_, length) = fields((&bytes, begin), &Names::default(), &mut map).ok()??;
+    let field = |(name, value): (&http::HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), value.as_bytes().to_vec())
+    };
+    let fields = map.iter().map(field).collect();
+    let version = u8::from(version == Version::HTTP_11);
+    Some(sorted((version, code.as_u16(), fields, length)))
+}
+
+/// Pieces that heads are made of, and some that they are not.
+const PIECES: [&str; 30] = [
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.0 404\r\n",
+    "HTTP/1.1 999 \t x\n",
+    "HTTP/1.1 099 X\r\n",
+    "HTTP/1.1  200 OK\r\n",
+    "HTTP/2.0 200 OK\r\n",
+    "HTTP/1.1 20",
+    "\r\n",
+    "\n",
+    "\r",
+    "a: b\r\n",
+    "A-Long-Name:\t value of it \t\r\n",
+    "x:\r\n",
+    "x: \u{e9}\r\n",
+    "x: a\u{7f}b\r\n",
+    "x: a\0b\r\n",
+    "x: a\rb\r\n",
+    "x: a\r\r\n",
+    ": empty\r\n",
+    " folded\r\n",
+    "space : x\r\n",
+    "\"quoted\": x\r\n",
+    "Content-Length: 12\r\n",
+    "x: y: z\n",
+    "name",
+    ":",
+    " ",
+    "value",
+    "HTTP/1.1 200\t\r\n",
+    "HTTP/1.1 200OK\r\n",
+];
+
+proptest! {
+    #[test]
+    fn a_head_is_read_as_by_another_reader(pieces in prop::collection::vec(0..PIECES.len(), 0..9), whole: bool) {
+        let mut head: String = if whole { PIECES[0].to_owned() } else { String::new() };
+        head.extend(pieces.iter().map(|piece| PIECES[*piece]));
+        head.push_str("\r\n\r\n");
+
+        prop_assert_eq!(ours(head.as_bytes()), httparses(head.as_bytes()));
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_by_another_reader(
+        bytes in prop::collection::vec(any::<u8>(), 0..60),
+        place in 0..60usize,
+    ) {
+        let mut head = b"HTTP/1.1 200 OK\r\nServer: x\r\ncontent-type: text/plain; a=b\r\n\r\n".to_vec();
+        for (at, byte) in bytes.iter().enumerate().filter(|(_, byte)| **byte < 200) {
+            let at = (place + at * 7) % head.len();
+            if byte % 16 == 0 {
+                head[at] = byte / 2;
+            }
+        }
+
+        prop_assert_eq!(ours(&head), httparses(&head));
+    }
+}
+
+#[test]
+fn what_cannot_become_a_head_is_told_from_one_that_has_not_come() {
+    for begun in [
+        "",
+        "\r",
+        "\r\n",
+        "\n\n\r",
+        "H",
+        "HTTP/1.",
+        "HTTP/1.1 2",
+        "\r\nHTTP/1.1 200",
+    ] {
+        assert!(
+            matches!(first_line(begun.as_bytes()), Ok(None)),
+            "{begun:?}"
+        );
+    }
+    for other in ["x", "SSH-2.0-x", "HTTP/2", "\r\nX", " "] {
+        assert!(first_line(other.as_bytes()).is_err(), "{other:?}");
+    }
+}
