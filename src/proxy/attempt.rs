@@ -4,15 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Response};
 
 use crate::mcp::{self, Effects, RequestFacts, ToolCatalogue};
 use crate::model::Outcome;
 use crate::shadow::Twin;
 use crate::stats::CallId;
 use crate::upstream::{
-    self, Again, AnswerBody, Attempt, Kept, LAST_EVENT_ID, MCP_SESSION_ID, Pace, Repeats,
-    RequestBody, Template, Unanswered, UpstreamError,
+    self, Again, AnswerBody, Attempt, Kept, LAST_EVENT_ID, MCP_SESSION_ID, Outgoing, Pace, Repeats,
+    Template, Unanswered, UpstreamError,
 };
 
 use super::behind;
@@ -44,7 +44,7 @@ enum Failure {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (request, twin): (&mut Request<RequestBody>, Option<Twin>),
+    (request, twin): (&mut Outgoing, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     behind::tell(worker, (decided, subject), request);
@@ -75,7 +75,7 @@ pub(super) async fn send_on(
     worker: &Rc<Worker>,
     decided: &mut Decided,
     call: &mut Call,
-    (request, repeats): (&mut Request<RequestBody>, Repeats),
+    (request, repeats): (&mut Outgoing, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, ProxyError> {
     match attempt(decided, call, (&mut *request, repeats), pace).await {
@@ -92,7 +92,7 @@ pub(super) async fn send_on(
 pub(super) async fn upstream_send(
     decided: &Decided,
     call: &mut Call,
-    (request, repeats): (&mut Request<RequestBody>, Repeats),
+    (request, repeats): (&mut Outgoing, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
     let sent = match Attempt::begin(&decided.endpoint) {
@@ -114,7 +114,7 @@ pub(super) async fn upstream_send(
 async fn attempt(
     decided: &Decided,
     call: &mut Call,
-    (request, repeats): (&mut Request<RequestBody>, Repeats),
+    (request, repeats): (&mut Outgoing, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let statuses = &decided.route.route().retries.statuses;
@@ -137,7 +137,7 @@ async fn try_again(
     worker: &Rc<Worker>,
     decided: &mut Decided,
     (mut failure, call): (Failure, &mut Call),
-    (request, repeats): (&mut Request<RequestBody>, Repeats),
+    (request, repeats): (&mut Outgoing, Repeats),
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, ProxyError> {
     let mut tries = Tries::first(call.began(), decided);
@@ -181,7 +181,7 @@ async fn try_again(
 async fn go_with_session(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     if branch::come_home(worker, decided, Then::Stay) {
@@ -201,7 +201,7 @@ async fn go_with_session(
 pub(super) async fn follow(
     worker: &Rc<Worker>,
     decided: &mut Decided,
-    (request, pinned): (&mut Request<RequestBody>, Box<Pinned>),
+    (request, pinned): (&mut Outgoing, Box<Pinned>),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let fields = request.headers_mut();

@@ -10,11 +10,11 @@
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Uri};
 use tokio::task::spawn_local;
 
 use crate::mcp::{Kind, Method, RequestFacts};
-use crate::upstream::{self, Endpoint, Kept, MCP_SESSION_ID, Pace, Patience, Repeats, RequestBody};
+use crate::upstream::{self, Endpoint, Kept, MCP_SESSION_ID, Outgoing, Pace, Patience, Repeats};
 
 use super::branch;
 use super::pipeline::{Decided, Subject};
@@ -36,7 +36,7 @@ pub(super) struct Elsewhere {
 pub(super) fn tell(
     worker: &Rc<Worker>,
     (decided, subject): (&Decided, &Subject),
-    request: &Request<RequestBody>,
+    request: &Outgoing,
 ) {
     let ends = subject.method == http::Method::DELETE;
     let is_notice = subject.facts.as_deref().is_some_and(is_notice);
@@ -60,11 +60,7 @@ pub(super) fn tell(
 }
 
 /// Sends a message to another place. Nobody waits for what comes of it.
-pub(super) fn send(
-    worker: &Worker,
-    decided: &Decided,
-    (mut request, to): (Request<RequestBody>, Elsewhere),
-) {
+pub(super) fn send(worker: &Worker, decided: &Decided, (mut request, to): (Outgoing, Elsewhere)) {
     let fields = request.headers_mut();
     match to.id {
         Some(id) => fields.insert(MCP_SESSION_ID, id),

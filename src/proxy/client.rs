@@ -1,11 +1,13 @@
 //! Who is asking: the client's address, and what backends are told of it.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 
 use crate::access::address::AddressSet;
 use crate::access::spec::Network;
+use crate::upstream::{Asker, Told};
 
 use super::fields::{Word, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::hops;
@@ -108,17 +110,19 @@ impl Forwarding {
         }
     }
 
-    /// Writes the forwarding fields of a request into those that go to the backend.
+    /// Writes the forwarding fields of a request into those that go to the backend, or says what is
+    /// to be told beside them.
     pub(super) fn write(
         &self,
         peer: &Peer,
         believed: Came,
         host: &HeaderValue,
         sent: &mut HeaderMap,
-    ) {
+    ) -> Option<Told> {
         if self.via {
             sent.append(VIA, VIA_US);
         }
+        let says_nothing = believed.says_nothing();
         if let Some(mut chain) = believed.forwarded {
             let hop = match peer.address {
                 IpAddr::V4(v4) => format!(", for={v4}"),
@@ -133,24 +137,31 @@ impl Forwarding {
             for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
                 sent.remove(name);
             }
-            return;
+            return None;
         }
+        if says_nothing {
+            return Some(Told::new(&peer.asker, host));
+        }
+        let address = peer.asker.address();
         let chain = match believed.chain {
             Some(chain) => {
-                HeaderValue::from_bytes(&[&chain[..], b", ", peer.text.as_bytes()].concat())
-                    .unwrap_or_else(|_| peer.text.clone())
+                HeaderValue::from_bytes(&[&chain[..], b", ", address.as_bytes()].concat())
+                    .unwrap_or_else(|_| address.clone())
             }
-            None => peer.text.clone(),
+            None => address.clone(),
         };
         sent.insert(X_FORWARDED_FOR, chain);
         sent.insert(
             X_FORWARDED_PROTO,
-            believed.proto.unwrap_or_else(|| peer.scheme.clone()),
+            believed
+                .proto
+                .unwrap_or_else(|| peer.asker.scheme().clone()),
         );
         sent.insert(
             X_FORWARDED_HOST,
             believed.host.unwrap_or_else(|| host.clone()),
         );
+        None
     }
 }
 
@@ -164,6 +175,11 @@ pub(super) struct Came {
 }
 
 impl Came {
+    /// Whether none of the fields came that are rewritten with what is known here.
+    fn says_nothing(&self) -> bool {
+        self.chain.is_none() && self.proto.is_none() && self.host.is_none()
+    }
+
     /// Reads the fields, if there are any. `Forwarded` counts only where proxies write it:
     /// whoever passes on what a stranger wrote would vouch for it.
     fn read(fields: &HeaderMap, client_field: ClientFieldSpec) -> Self {
@@ -194,9 +210,8 @@ fn joined(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) address: IpAddr,
-    text: HeaderValue,
-    /// What it speaks: `http` or `https`.
-    scheme: HeaderValue,
+    /// The same as backends are told.
+    asker: Rc<Asker>,
 }
 
 impl Peer {
@@ -204,10 +219,11 @@ impl Peer {
     pub(super) fn new(address: IpAddr, scheme: &'static str) -> Self {
         let address = address.to_canonical();
         let text = HeaderValue::from_str(&address.to_string());
+        let text = text.unwrap_or(HeaderValue::from_static("unknown"));
+        let asker = Asker::new(text, HeaderValue::from_static(scheme));
         Self {
             address,
-            text: text.unwrap_or(HeaderValue::from_static("unknown")),
-            scheme: HeaderValue::from_static(scheme),
+            asker: Rc::new(asker),
         }
     }
 }

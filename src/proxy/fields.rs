@@ -5,17 +5,12 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
 
-pub(super) use crate::upstream::MCP_SESSION_ID;
+pub(super) use crate::upstream::{
+    MCP_SESSION_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+};
 
 use crate::model;
 use crate::split::Keys;
-
-/// The client's address, as proxies tell it.
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The host that the client asked for.
-pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// The scheme that the client used.
-pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields that no `Connection` option may take away, and that no other spelling may stand for:
 /// somebody relies on them.

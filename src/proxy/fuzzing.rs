@@ -12,7 +12,7 @@ use http::{Method, Request, Uri, Version};
 use http_body::Body as _;
 
 use crate::split::Keys;
-use crate::upstream::RequestBody;
+use crate::upstream::{Outgoing, RequestBody};
 
 use super::fields::{self, Side, Word};
 use super::head::Head;
@@ -52,9 +52,9 @@ pub fn head(input: &[u8]) {
         return;
     };
     let version = parts.version;
-    let sent = rebuild(head, parts, body);
+    let mut sent = rebuild(head, parts, body);
     assert_sound(&sent);
-    let (mut again, body) = sent.into_parts();
+    let (mut again, body) = sent.take().into_parts();
     // A backend reads what was sent: the same host and target.
     again.version = Version::HTTP_11;
     let Ok(second) = Head::read(&again, FIELDS + 2) else {
@@ -175,7 +175,7 @@ fn decoded(path: &[u8]) -> Vec<u8> {
 }
 
 /// The request that would go to a backend.
-fn rebuild(head: Head, parts: Parts, body: Bytes) -> Request<RequestBody> {
+fn rebuild(head: Head, parts: Parts, body: Bytes) -> Outgoing {
     let mut sent = parts.headers;
     fields::take_out(&mut sent, Side::Request(Word::Doubted, &Keys::new(&[], 0)));
     fields::join_cookies(&mut sent);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::Body;
 
 use crate::listener::Connection;
@@ -16,7 +16,7 @@ use crate::model::Limit;
 use crate::shadow::Twin;
 use crate::split;
 use crate::upstream::{
-    self, ClientBody, ClientFault, Endpoint, Intake, Kept, Pace, RequestBody, Template,
+    self, ClientBody, ClientFault, Endpoint, Intake, Kept, Outgoing, Pace, Template,
 };
 
 use super::alone::{self, Alone};
@@ -225,7 +225,7 @@ async fn proxy(
     }
     relay::note_wishes(worker, &decided, &subject);
     let fields = std::mem::take(&mut parts.headers);
-    let mut sent = request::fields(downstream, &decided, &head, (parts.version, fields));
+    let (mut sent, told) = request::fields(downstream, &decided, &head, (parts.version, fields));
     let aside = asked::sort(worker, &decided, (&subject, &mut body));
     if let Some(taken) = aside.send(worker, &decided, (&head, &mut sent)) {
         return Ok(taken);
@@ -233,6 +233,7 @@ async fn proxy(
     sse::prepare(&mut decided, (&mut head, &sent));
     let about = (&decided, &subject);
     let (mut sent, twin) = outgoing(worker, about, (head, sent), (body, upgrade), &pace);
+    sent.tell(told);
     let kept = revive::keep(&decided, &sent);
     let mut answered = send(worker, (&mut decided, &subject), (&mut sent, twin), &pace).await?;
     late::answered(&mut subject, &mut answered.1);
@@ -287,7 +288,7 @@ fn outgoing(
     (head, sent): (Head, HeaderMap),
     (body, upgrade): (Taken, Option<&'static str>),
     pace: &Rc<Pace>,
-) -> (Request<RequestBody>, Option<Twin>) {
+) -> (Outgoing, Option<Twin>) {
     if let Some(protocol) = upgrade {
         return (request::build_upgrade(head, sent, protocol), None);
     }
@@ -327,7 +328,7 @@ async fn see_to_refusal(
 async fn send(
     worker: &Rc<Worker>,
     about: (&mut Decided, &Subject),
-    (request, twin): (&mut Request<RequestBody>, Option<Twin>),
+    (request, twin): (&mut Outgoing, Option<Twin>),
     pace: &Rc<Pace>,
 ) -> Result<attempt::Answered, ProxyError> {
     if about.0.posted.is_some() {

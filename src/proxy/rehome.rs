@@ -85,7 +85,10 @@ pub(super) async fn open_elsewhere(
 /// What the replay has in common with the request that needs it.
 pub(super) fn template_of(route: &RouteView, asks: Asks<'_>) -> Template {
     let mut sent = asks.fields.clone();
-    request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
+    let told = request::pass_on(asks.downstream, route, asks.head, (asks.version, &mut sent));
+    if let Some(told) = told {
+        told.put_into(&mut sent);
+    }
     Template {
         target: asks.head.target.clone(),
         fields: sent,

@@ -6,7 +6,7 @@ use http::header::{
 use http::{Method, Request, Version};
 use http_body::Body;
 
-use crate::upstream::{LAST_EVENT_ID, RequestBody};
+use crate::upstream::{LAST_EVENT_ID, Outgoing, RequestBody, Told};
 
 use super::fields::{self, MCP_SESSION_ID, Side};
 use super::head::Head;
@@ -14,14 +14,14 @@ use super::pipeline::{Decided, Downstream};
 use super::upgrade;
 use super::view::RouteView;
 
-/// The fields that go to the backend.
+/// The fields that go to the backend, and what it is told beside them.
 pub(super) fn fields(
     downstream: &Downstream,
     decided: &Decided,
     head: &Head,
     (version, mut sent): (Version, HeaderMap),
-) -> HeaderMap {
-    pass_on(downstream, &decided.route, head, (version, &mut sent));
+) -> (HeaderMap, Option<Told>) {
+    let told = pass_on(downstream, &decided.route, head, (version, &mut sent));
     if decided.route.is_mcp() {
         // Answers are looked at, and nothing is ever unpacked to be looked at.
         sent.remove(ACCEPT_ENCODING);
@@ -39,17 +39,26 @@ pub(super) fn fields(
             sent.remove(LAST_EVENT_ID);
         }
     }
-    sent
+    // Whoever copies the fields before they are sent copies all that is told.
+    let may_be_copied = decided.route.is_mcp() || decided.route.mirror().is_some();
+    match told {
+        Some(told) if may_be_copied => {
+            told.put_into(&mut sent);
+            (sent, None)
+        }
+        told => (sent, told),
+    }
 }
 
 /// Makes the fields that a client sent into those that any backend may get: nothing of the
-/// client's connection, and of the client itself only what is known or believed.
+/// client's connection, and of the client itself only what is known or believed. What else the
+/// backend is to be told of it is given back.
 pub(super) fn pass_on(
     downstream: &Downstream,
     route: &RouteView,
     head: &Head,
     (version, sent): (Version, &mut HeaderMap),
-) {
+) -> Option<Told> {
     let forwarding = &route.snapshot().forwarding;
     let word = forwarding.word_of(&downstream.peer);
     let believed = forwarding.believed(&downstream.peer, sent);
@@ -57,24 +66,20 @@ pub(super) fn pass_on(
     if version == Version::HTTP_2 {
         fields::join_cookies(sent);
     }
-    forwarding.write(&downstream.peer, believed, &head.host, sent);
     if !head.host_is_field {
         sent.insert(HOST, head.host.clone());
     }
+    forwarding.write(&downstream.peer, believed, &head.host, sent)
 }
 
 /// The request that asks to switch to this protocol.
-pub(super) fn build_upgrade(
-    head: Head,
-    mut sent: HeaderMap,
-    protocol: &'static str,
-) -> Request<RequestBody> {
+pub(super) fn build_upgrade(head: Head, mut sent: HeaderMap, protocol: &'static str) -> Outgoing {
     upgrade::ask(protocol, &mut sent);
     build(head, sent, RequestBody::Upgrade(protocol))
 }
 
 /// The request with these fields.
-pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Outgoing {
     fields::check_length(&mut sent, body.size_hint().exact());
     // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
     if body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -88,5 +93,5 @@ pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Reque
     *request.method_mut() = head.method;
     *request.uri_mut() = http::Uri::from(head.target);
     *request.headers_mut() = sent;
-    request
+    request.into()
 }

@@ -6,11 +6,11 @@
 
 use std::rc::Rc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use crate::mcp;
 use crate::model::Outcome;
-use crate::upstream::{Kept, Pace, RequestBody, Template};
+use crate::upstream::{Kept, Outgoing, Pace, Template};
 
 use super::attempt::{self, Answered};
 use super::branch::{self, Then};
@@ -23,7 +23,7 @@ use super::spec::LossSpec;
 use super::worker::Worker;
 
 /// What is needed to send a session's request again, if its session could be opened again.
-pub(super) fn keep(decided: &Decided, request: &Request<RequestBody>) -> Option<Kept> {
+pub(super) fn keep(decided: &Decided, request: &Outgoing) -> Option<Kept> {
     let pinned = decided.session.as_ref()?;
     let may_be_opened = (pinned.stay.is_some() || branch::is_away(decided))
         && decided.route.route().on_loss != LossSpec::Sever

@@ -9,14 +9,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
 use crate::mcp::{AnswerScanner, Batch, Effects, Format};
 use crate::model::Outcome;
 use crate::upstream::{
-    self, AnswerBody, BodyError, Kept, MCP_SESSION_ID, Pace, Repeats, RequestBody, Template,
+    self, AnswerBody, BodyError, Kept, MCP_SESSION_ID, Outgoing, Pace, Repeats, Template,
 };
 
 use super::attempt::{self, Answered};
@@ -85,7 +85,7 @@ fn is_safe(spec: &ShieldSpec, decided: &Decided, subject: &Subject) -> bool {
 pub(super) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    (request, kept, mut call): (&mut Request<RequestBody>, Kept, Call),
+    (request, kept, mut call): (&mut Outgoing, Kept, Call),
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let route = decided.route.clone();
@@ -112,7 +112,7 @@ pub(super) async fn send(
 
 async fn try_candidate(
     (decided, subject): (&Decided, &Subject),
-    (call, request): (&mut Call, &mut Request<RequestBody>),
+    (call, request): (&mut Call, &mut Outgoing),
     spec: &ShieldSpec,
     pace: &Rc<Pace>,
 ) -> Held {
@@ -211,7 +211,7 @@ async fn hold(
 async fn ask_stable(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    mut request: Request<RequestBody>,
+    mut request: Outgoing,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     let (arm, endpoint) = match &mut decided.session {

@@ -85,6 +85,7 @@ pub(super) async fn send(
     *request.method_mut() = original.method;
     *request.uri_mut() = Uri::from(template.target);
     *request.headers_mut() = template.fields;
+    let mut request = request.into();
     let pace = Rc::new(Pace::new(
         &mirror.parts.deadlines,
         Patience::even(mirror.parts.spec.timeout),

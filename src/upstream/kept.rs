@@ -8,6 +8,7 @@ use http::{Method, Request, Uri};
 
 use super::body::RequestBody;
 use super::late_body::LateBody;
+use super::outgoing::{Outgoing, Told};
 
 /// Whether a request may reach a server twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +46,14 @@ const USUAL_BYTES: usize = 512;
 
 impl Kept {
     /// What is needed to send `request` again; `None` when its body is only passing through.
-    pub fn of(request: &Request<RequestBody>) -> Option<Self> {
+    pub fn of(request: &Outgoing) -> Option<Self> {
         let body = KeptBody::of(request.body())?;
         let mut fields = Vec::with_capacity(USUAL_BYTES);
-        for (name, value) in request.headers() {
-            put(&mut fields, name.as_str().as_bytes(), value.as_bytes())?;
+        let told = request.told().map(Told::fields).into_iter().flatten();
+        let own = request.headers().iter();
+        let own = own.map(|(name, value)| (name.as_str(), value));
+        for (name, value) in own.chain(told) {
+            put(&mut fields, name.as_bytes(), value.as_bytes())?;
         }
         Some(Self {
             method: request.method().clone(),
@@ -65,12 +69,12 @@ impl Kept {
     }
 
     /// The request again. Only where it is whole: what carried it before gets no more of its body.
-    pub fn restore(self) -> Request<RequestBody> {
+    pub fn restore(self) -> Outgoing {
         let mut request = Request::new(self.body.restore());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = read(Bytes::from(self.fields));
-        request
+        request.into()
     }
 }
 
@@ -142,7 +146,7 @@ fn read(mut fields: Bytes) -> HeaderMap {
 mod tests {
     use super::*;
 
-    fn request(body: RequestBody) -> Request<RequestBody> {
+    fn request(body: RequestBody) -> Outgoing {
         Request::builder()
             .method(Method::GET)
             .uri("/a?b")
@@ -151,6 +155,7 @@ mod tests {
             .header("x-own", HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap())
             .body(body)
             .unwrap()
+            .into()
     }
 
     #[test]

@@ -6,11 +6,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::answer::AnswerBody;
-use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::framing;
@@ -18,6 +17,7 @@ use super::http1::{Scratch, Wire, WireError};
 use super::intake::ClientFault;
 use super::kept::{KeptBody, Repeats};
 use super::multiplexed;
+use super::outgoing::Outgoing;
 use super::pace::Pace;
 use super::socket::Socket;
 use super::switched::Switched;
@@ -104,7 +104,7 @@ pub enum Again {
 /// [`Unanswered`], whose error names the endpoint and knows whose side failed.
 pub async fn send(
     endpoint: &Rc<Endpoint>,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     repeats: Repeats,
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
@@ -123,7 +123,7 @@ pub async fn send(
 
 async fn deliver(
     endpoint: &Rc<Endpoint>,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     repeats: Repeats,
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
@@ -146,7 +146,7 @@ async fn deliver(
 /// Sends a request over a connection of its own.
 async fn deliver_alone(
     endpoint: &Rc<Endpoint>,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     repeats: Repeats,
     pace: &Rc<Pace>,
 ) -> Result<Response<AnswerBody>, Unanswered> {
@@ -219,7 +219,7 @@ fn switches_unasked(answer: &Response<()>, upgrade: Option<&str>) -> bool {
 }
 
 /// Puts the body of a request that was sent back in its place, if it was kept.
-fn restore(request: &mut Request<RequestBody>, kept: Option<KeptBody>) -> Again {
+fn restore(request: &mut Outgoing, kept: Option<KeptBody>) -> Again {
     let Some(kept) = kept.filter(KeptBody::is_whole) else {
         return Again::Never;
     };
@@ -237,7 +237,7 @@ impl UpstreamError {
 /// Sends a request, whose body is taken out of it, over a link; `None` when the deadline is first.
 fn exchange(
     link: &mut Link,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     pace: &Pace,
 ) -> impl Future<Output = Option<Result<Response<()>, WireError>>> {
     let wire = &mut link.0;

@@ -31,6 +31,7 @@ mod link;
 mod multiplexed;
 mod names;
 mod open;
+mod outgoing;
 mod pace;
 mod race;
 mod shard;
@@ -65,6 +66,7 @@ pub use open::{
     LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, OpenError, OpenedSession, Template,
     end_session, open_session,
 };
+pub use outgoing::{Asker, Outgoing, Told, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 pub use pace::{Pace, Patience};
 pub use shard::Tally;
 pub use shortage::Descriptors;

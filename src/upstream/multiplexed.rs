@@ -35,6 +35,7 @@ use super::http1::MAX_HEAD_BYTES;
 use super::intake::ClientFault;
 use super::kept::{Kept, Repeats};
 use super::link::{Again, Unanswered};
+use super::outgoing::Outgoing;
 use super::pace::Pace;
 use super::shortage;
 use super::socket::Socket;
@@ -329,7 +330,7 @@ impl Multiplexed {
 pub(super) async fn deliver(
     endpoint: &Rc<Endpoint>,
     connections: &Multiplexed,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     (repeats, pace): (Repeats, &Rc<Pace>),
 ) -> Result<Response<AnswerBody>, Unanswered> {
     let mut repeated = false;
@@ -365,7 +366,7 @@ pub(super) async fn deliver(
         let unsent = refused.take_message();
         let error = refused.into_error();
         let (end, again) = if let Some(unsent) = unsent {
-            *request = unsent;
+            *request = unsent.into();
             take_authority(request);
             (End::Unsent, Again::Unsent)
         } else {
@@ -398,11 +399,11 @@ fn accept(
 /// Sends a request, which is taken out of its place; `None` when the deadline is first.
 async fn exchange(
     shared: &Shared,
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     pace: &Pace,
 ) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
     let mut requests = shared.requests.clone();
-    let mut answer = pin!(requests.try_send_request(std::mem::take(request)));
+    let mut answer = pin!(requests.try_send_request(request.take()));
     poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => pace.poll_passed(cx).map(|()| None),
@@ -411,7 +412,7 @@ async fn exchange(
 }
 
 /// Puts a request that was sent back in its place, if it was kept and may go twice.
-fn restore(request: &mut Request<RequestBody>, kept: Option<Kept>, may_repeat: bool) -> Again {
+fn restore(request: &mut Outgoing, kept: Option<Kept>, may_repeat: bool) -> Again {
     match kept.filter(|kept| may_repeat && kept.is_whole()) {
         Some(kept) => {
             *request = kept.restore();

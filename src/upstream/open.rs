@@ -24,6 +24,7 @@ use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::kept::Repeats;
 use super::link::send;
+use super::outgoing::Outgoing;
 use super::pace::{Pace, Patience};
 
 /// The id of an MCP session.
@@ -69,11 +70,11 @@ pub struct Template {
 
 impl Template {
     /// What a request that was about to be sent has in common with those of a replay.
-    pub fn of(request: &Request<RequestBody>, patience: Duration) -> Self {
+    pub fn of(request: &Outgoing, patience: Duration) -> Self {
         let target = request.uri().path_and_query();
         Self {
             target: target.map_or_else(|| PathAndQuery::from_static("/"), PathAndQuery::clone),
-            fields: request.headers().clone(),
+            fields: request.fields(),
             patience,
         }
     }
@@ -181,7 +182,7 @@ fn request_of(
     template: &Template,
     body: Bytes,
     open: Option<(&str, Option<&HeaderValue>)>,
-) -> Request<RequestBody> {
+) -> Outgoing {
     let mut sent = template.fields.clone();
     for own in &ITS_OWN {
         sent.remove(own);
@@ -200,7 +201,7 @@ fn request_of(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::from(template.target.clone());
     *request.headers_mut() = sent;
-    request
+    request.into()
 }
 
 /// The answer to a request of the replay, as far as the replay needs it.

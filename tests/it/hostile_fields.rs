@@ -304,8 +304,8 @@ fn the_head_that_a_backend_gets_is_this_one_to_the_byte() {
     assert_eq!(
         String::from_utf8(seen.head).unwrap(),
         "POST /a?b HTTP/1.1\r\nhost: h\r\nx-one: 1\r\nx-one: 3\r\nx-two: 2\r\nx-text: caf\u{e9} \"q\"\r\n\
-         x-forwarded-host: h\r\nx-forwarded-for: 127.0.0.1\r\n\
-         x-forwarded-proto: http\r\ncontent-length: 5\r\n\r\n"
+         x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n\
+         x-forwarded-host: h\r\ncontent-length: 5\r\n\r\n"
     );
 }
 

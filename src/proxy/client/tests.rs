@@ -177,7 +177,10 @@ fn written(forwarding: &Forwarding, peer: &str, fields: &HeaderMap) -> HeaderMap
     let mut sent = HeaderMap::new();
     let host = HeaderValue::from_static("h");
     let peer = Peer::new(ip(peer), "http");
-    forwarding.write(&peer, forwarding.believed(&peer, fields), &host, &mut sent);
+    let told = forwarding.write(&peer, forwarding.believed(&peer, fields), &host, &mut sent);
+    if let Some(told) = told {
+        told.put_into(&mut sent);
+    }
     sent
 }
 

@@ -25,8 +25,8 @@ use crate::proxy::retry::Tries;
 use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
 use crate::upstream::{
-    self, AnswerBody, Endpoint, LAST_EVENT_ID, Pace, Patience, Repeats, RequestBody, Template,
-    UpstreamError,
+    self, AnswerBody, Endpoint, LAST_EVENT_ID, Outgoing, Pace, Patience, Repeats, RequestBody,
+    Template, UpstreamError,
 };
 
 use super::open::{MAX_BEGIN_BYTES, target_at};
@@ -218,7 +218,7 @@ fn request_of(
     template: &Template,
     method: Method,
     (target, body): (&PathAndQuery, Option<Bytes>),
-) -> Request<RequestBody> {
+) -> Outgoing {
     let mut sent: HeaderMap = template.fields.clone();
     for own in [LAST_EVENT_ID, ACCEPT_ENCODING, CONTENT_LENGTH] {
         sent.remove(own);
@@ -235,7 +235,7 @@ fn request_of(
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(target.clone());
     *request.headers_mut() = sent;
-    request
+    request.into()
 }
 
 /// A new stream, while it is read for what concerns the opening. Each byte is looked at a few times,

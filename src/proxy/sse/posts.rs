@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri};
+use http::{Method, Uri};
 use tokio::time::Instant;
 
 use crate::mcp::asked::HomeMark;
@@ -27,7 +27,7 @@ use crate::proxy::session;
 use crate::proxy::spec::LossSpec;
 use crate::proxy::view::RouteView;
 use crate::proxy::worker::Worker;
-use crate::upstream::{Again, Endpoint, Kept, Pace, Repeats, RequestBody, Unanswered};
+use crate::upstream::{Again, Endpoint, Kept, Outgoing, Pace, Repeats, Unanswered};
 
 use super::leaving;
 use super::live::{Asked, LiveSession, StreamHome};
@@ -247,7 +247,7 @@ impl Posted {
 pub(in crate::proxy) async fn send(
     worker: &Rc<Worker>,
     (decided, subject): (&mut Decided, &Subject),
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     pace: &Rc<Pace>,
 ) -> Result<Answered, ProxyError> {
     tell_former(worker, (decided, subject), request);
@@ -288,11 +288,7 @@ pub(in crate::proxy) async fn send(
 
 /// Tells the calls that stayed behind when their session moved what their client notifies servers of. Not
 /// what it answers: both number what they ask, and one could take the other's.
-fn tell_former(
-    worker: &Rc<Worker>,
-    (decided, subject): (&Decided, &Subject),
-    request: &Request<RequestBody>,
-) {
+fn tell_former(worker: &Rc<Worker>, (decided, subject): (&Decided, &Subject), request: &Outgoing) {
     let facts = subject.facts.as_deref();
     let is_meant = facts.is_some_and(behind::is_notice);
     let posted = decided.posted.as_ref().filter(|_| is_meant);

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use http::Request;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http_body::Body;
 
 use crate::upstream::body::RequestBody;
 use crate::upstream::framing;
+use crate::upstream::outgoing::{Outgoing, write_field};
 
 /// How a request says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Framing {
 
 /// Writes the head of a request (RFC 9112, 3). Where its body ends is written from the body alone;
 /// an empty one has a length where its fields say so.
-pub(super) fn write(request: &Request<RequestBody>, framing: Framing, into: &mut Vec<u8>) {
+pub(super) fn write(request: &Outgoing, framing: Framing, into: &mut Vec<u8>) {
     let target = request.uri().path_and_query();
     into.extend_from_slice(request.method().as_str().as_bytes());
     into.push(b' ');
@@ -44,10 +44,10 @@ pub(super) fn write(request: &Request<RequestBody>, framing: Framing, into: &mut
             }
             is_said = true;
         }
-        into.extend_from_slice(name.as_str().as_bytes());
-        into.extend_from_slice(b": ");
-        into.extend_from_slice(value.as_bytes());
-        into.extend_from_slice(b"\r\n");
+        write_field(name.as_str(), value, into);
+    }
+    if let Some(told) = request.told() {
+        told.write(into);
     }
     match framing {
         _ if is_said => {}

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::upstream::body::RequestBody;
 use crate::upstream::framing;
+use crate::upstream::outgoing::Outgoing;
 use crate::upstream::socket::Socket;
 
 use super::answer_head;
@@ -29,18 +30,13 @@ enum Came {
     Nothing,
 }
 
-fn request(method: &Method) -> Request<RequestBody> {
+fn request(method: &Method) -> Outgoing {
     let request = Request::builder().method(method.clone()).uri("/x?y");
-    request
-        .header("host", "h")
-        .body(RequestBody::Empty)
-        .unwrap()
+    let request = request.header("host", "h").body(RequestBody::Empty);
+    request.unwrap().into()
 }
 
-async fn begun(
-    wire: &mut Wire,
-    request: &mut Request<RequestBody>,
-) -> Result<Response<()>, WireError> {
+async fn begun(wire: &mut Wire, request: &mut Outgoing) -> Result<Response<()>, WireError> {
     wire.begin(request);
     poll_fn(|cx| wire.poll_answer(cx)).await
 }
@@ -77,7 +73,7 @@ async fn hypers(method: &Method, socket: UnixStream) -> Came {
     let builder = builder.max_buf_size(answer_head::MAX_BYTES);
     let (mut requests, wire) = builder.handshake(TokioIo::new(socket)).await.unwrap();
     let wire = tokio::task::spawn_local(wire);
-    let answer: Result<Response<Incoming>, _> = requests.send_request(request(method)).await;
+    let answer: Result<Response<Incoming>, _> = requests.send_request(request(method).take()).await;
     let Some(answer) = answer.ok().filter(framing::is_sound) else {
         wire.abort();
         return Came::Nothing;
@@ -209,7 +205,7 @@ proptest! {
 }
 
 /// What a server gets to see of a request.
-fn written(mut request: Request<RequestBody>) -> String {
+fn written(request: Request<RequestBody>) -> String {
     local(async {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
@@ -222,7 +218,7 @@ fn written(mut request: Request<RequestBody>) -> String {
             theirs.write_all(answer).await.unwrap();
             (String::from_utf8(seen).unwrap(), theirs)
         });
-        let head = begun(&mut wire, &mut request).await.unwrap();
+        let head = begun(&mut wire, &mut request.into()).await.unwrap();
         let (seen, _open) = seen.await.unwrap();
         assert!(head.status() == 204 && wire.is_end_stream() && wire.is_free());
         seen
@@ -304,7 +300,7 @@ fn a_server_that_takes_no_more_and_says_why_is_heard() {
         let gone = tokio::task::spawn_local(async move {
             let _ = theirs.read(&mut [0; 64]).await;
         });
-        let mut asked = Request::new(RequestBody::whole(body));
+        let mut asked = Request::new(RequestBody::whole(body)).into();
 
         let head = begun(&mut wire, &mut asked).await.unwrap();
         gone.await.unwrap();
@@ -326,7 +322,7 @@ fn a_request_of_which_nothing_was_written_is_given_back() {
             let mut wire = Wire::new(Socket::Unix(ours), Scratch::default());
             drop(theirs);
             let length = http_body::Body::size_hint(&body).exact();
-            let mut asked = Request::new(body);
+            let mut asked = Request::new(body).into();
 
             assert!(begun(&mut wire, &mut asked).await.is_err());
 

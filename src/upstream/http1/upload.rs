@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::Request;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use crate::upstream::body::RequestBody;
+use crate::upstream::outgoing::Outgoing;
 use crate::upstream::socket::Socket;
 
 use super::error::WireError;
@@ -66,7 +66,7 @@ impl Upload {
     }
 
     /// A request, whose body is taken out of it.
-    pub(super) fn of(request: &mut Request<RequestBody>, scratch: &Scratch) -> Self {
+    pub(super) fn of(request: &mut Outgoing, scratch: &Scratch) -> Self {
         let framing = Framing::of(request.body());
         let mut before = scratch.lend_head();
         request_head::write(request, framing, &mut before);

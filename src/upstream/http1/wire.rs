@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::upstream::body::RequestBody;
+use crate::upstream::outgoing::Outgoing;
 use crate::upstream::socket::Socket;
 use crate::upstream::switched::Switched;
 
@@ -82,7 +83,7 @@ impl Wire {
     }
 
     /// Begins to send a request, whose body is taken out of it.
-    pub(in crate::upstream) fn begin(&mut self, request: &mut Request<RequestBody>) {
+    pub(in crate::upstream) fn begin(&mut self, request: &mut Outgoing) {
         self.upload = Upload::of(request, &self.scratch);
         self.sparing = false;
         self.phase = Phase::Head(Awaited {

@@ -1,3 +1,5 @@
+//! Heads of answers, held against what another reader makes of the same bytes.
+
 use proptest::prelude::*;
 
 use super::*;
