@@ -7,15 +7,48 @@
 use std::rc::Rc;
 
 use crate::model::Role;
-use crate::split::rendezvous;
+use crate::split::{self, rendezvous};
 use crate::upstream::Endpoint;
 
 use super::error::ProxyError;
+use super::pipeline::Decided;
+use super::rehome::Asks;
 use super::view::RouteView;
 use super::worker::Worker;
 
 /// An arm of a route, and one of its endpoints.
 pub(super) type Place = (usize, Rc<Endpoint>);
+
+/// Where a request goes that belongs to no session: by its key, else by draw.
+///
+/// # Errors
+/// [`ProxyError::NoBackend`] when there is nowhere.
+pub(super) fn by_caller(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError> {
+    let Asks {
+        downstream,
+        fields,
+        principal,
+        ..
+    } = asks;
+    let owner = principal.map(|principal| Rc::clone(&principal.owner));
+    let client = route
+        .snapshot()
+        .forwarding
+        .client(downstream.peer.address, fields)
+        .address();
+    let key = route.route().keys.of_caller(&split::Caller {
+        headers: fields,
+        client,
+        owner: owner.as_deref(),
+        claims: principal.map_or(&[][..], |principal| &principal.claims),
+    });
+    let at = by_split(&downstream.worker, &route, key)?;
+    Ok(Decided {
+        key,
+        owner,
+        ..Decided::to(route, at)
+    })
+}
 
 /// The arm and endpoint by key, or by draw without one.
 ///

@@ -3,7 +3,11 @@
 //! Every field is looked at before any is passed on: what belongs to one connection only
 //! (RFC 9110, 7.6.1) stays here, and so does what imitates a field that is relied on.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION,
+    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, Entry, HOST, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED, SERVER, USER_AGENT,
+};
 
 pub(super) use crate::upstream::{
     MCP_SESSION_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
@@ -124,6 +128,25 @@ impl Side<'_> {
     }
 }
 
+/// Whether a field is one of those that most messages have and that always pass. One look at a number
+/// tells, where a name is looked at byte by byte.
+fn passes(name: &HeaderName) -> bool {
+    *name == HOST
+        || *name == USER_AGENT
+        || *name == ACCEPT
+        || *name == ACCEPT_ENCODING
+        || *name == ACCEPT_LANGUAGE
+        || *name == AUTHORIZATION
+        || *name == COOKIE
+        || *name == CACHE_CONTROL
+        || *name == CONTENT_LENGTH
+        || *name == CONTENT_TYPE
+        || *name == DATE
+        || *name == ETAG
+        || *name == LAST_MODIFIED
+        || *name == SERVER
+}
+
 /// Whether a name is made of what most names are made of, in lower case.
 fn is_plain(name: &[u8]) -> bool {
     // Without a way out in between, which would cost more than it saves: nearly all of them are.
@@ -211,7 +234,7 @@ pub(super) fn take_out(fields: &mut HeaderMap, side: Side<'_>) {
     let mut out = Vec::new();
     for name in fields.keys() {
         lists |= *name == CONNECTION;
-        if side.keeps_out(name.as_str()) {
+        if !passes(name) && side.keeps_out(name.as_str()) {
             out.push(name.clone());
         }
     }

@@ -236,9 +236,7 @@ fn check_host(host: &[u8]) -> Result<usize, HeadError> {
         [b'[', address @ .., b']'] => {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
         }
-        _ => name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')),
+        _ => kinds_of(name) & NO_NAME == 0,
     };
     if !valid {
         return Err(HeadError::Host);
@@ -262,16 +260,53 @@ fn check_target(method: &Method, target: &PathAndQuery) -> Result<(), HeadError>
             Err(HeadError::Target)
         };
     }
-    if !whole.starts_with('/') || !whole.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let kinds = kinds_of(whole.as_bytes());
+    if !whole.starts_with('/') || kinds & INVISIBLE != 0 {
         return Err(HeadError::Target);
     }
     let path = target.path();
-    if is_suspicious(path) && hides_another_path(path) {
+    if kinds & MAY_HIDE != 0 && is_suspicious(path) && hides_another_path(path) {
         Err(HeadError::Target)
     } else {
         Ok(())
     }
 }
+
+/// It is not visible ASCII.
+const INVISIBLE: u8 = 1;
+/// A path that has it may hide another one.
+const MAY_HIDE: u8 = 2;
+/// It is in no name of a host.
+const NO_NAME: u8 = 4;
+
+/// What kinds of bytes are in a text. All are looked at, which costs less than to stop at one.
+fn kinds_of(text: &[u8]) -> u8 {
+    let kinds = |byte: &u8| KINDS.get(usize::from(*byte)).copied().unwrap_or_default();
+    text.iter().fold(0, |all, byte| all | kinds(byte))
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "made while compiling, where an iterator cannot go"
+)]
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let it = byte as u8;
+        if !it.is_ascii_graphic() {
+            kinds[byte] |= INVISIBLE;
+        }
+        if matches!(it, b'%' | b'\\' | b'.') {
+            kinds[byte] |= MAY_HIDE;
+        }
+        if !it.is_ascii_alphanumeric() && !matches!(it, b'-' | b'.' | b'_' | b'~') {
+            kinds[byte] |= NO_NAME;
+        }
+        byte += 1;
+    }
+    kinds
+};
 
 /// Whether a target is a path, and can be read in one way only.
 pub(super) fn is_plain(target: &PathAndQuery) -> bool {

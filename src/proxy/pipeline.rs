@@ -14,7 +14,6 @@ use crate::listener::Connection;
 use crate::mcp::{Era, RequestFacts, RequestId};
 use crate::model::Limit;
 use crate::shadow::Twin;
-use crate::split;
 use crate::upstream::{
     self, ClientBody, ClientFault, Endpoint, Intake, Kept, Outgoing, Pace, Template,
 };
@@ -223,14 +222,14 @@ async fn proxy(
         body = Box::pin(late::settle(&mut decided, about, asks, &pace)).await?;
         (caller.late, caller.id) = (body.late().cloned(), subject.id());
     }
-    relay::note_wishes(worker, &decided, &subject);
     let fields = std::mem::take(&mut parts.headers);
     let (mut sent, told) = request::fields(downstream, &decided, &head, (parts.version, fields));
-    let aside = asked::sort(worker, &decided, (&subject, &mut body));
-    if let Some(taken) = aside.send(worker, &decided, (&head, &mut sent)) {
-        return Ok(taken);
+    if decided.route.is_mcp() {
+        let about = (&mut decided, &subject);
+        if let Some(taken) = see_to_session(worker, about, (&mut head, &mut sent), &mut body) {
+            return Ok(taken);
+        }
     }
-    sse::prepare(&mut decided, (&mut head, &sent));
     let about = (&decided, &subject);
     let (mut sent, twin) = outgoing(worker, about, (head, sent), (body, upgrade), &pace);
     sent.tell(told);
@@ -251,6 +250,23 @@ async fn proxy(
         StatusCode::SWITCHING_PROTOCOLS => upgrade::agree(downstream, &decided, answered, guard),
         _ => relay::relay(worker, decided, subject, answered, guard),
     })
+}
+
+/// What a message of MCP means to its session, and what of it goes elsewhere. Gives the client's
+/// answer, if nothing is left to be sent.
+fn see_to_session(
+    worker: &Rc<Worker>,
+    (decided, subject): (&mut Decided, &Subject),
+    (head, sent): (&mut Head, &mut HeaderMap),
+    body: &mut Taken,
+) -> Option<Response<Answer>> {
+    relay::note_wishes(worker, decided, subject);
+    let aside = asked::sort(worker, decided, (subject, body));
+    let taken = aside.send(worker, decided, (head, sent));
+    if taken.is_none() {
+        sse::prepare(decided, (head, sent));
+    }
+    taken
 }
 
 /// What an answer must not be, as far as that is known from its head and the request.
@@ -408,6 +424,8 @@ async fn decide_by_era(
             Some(id) => Box::pin(branch::decide((route, rule), id, asks)).await?,
             None => decide(rule, asks).await?,
         },
+        // Without sessions there is nothing to wait for.
+        (Era::Sessions, None) if !route.is_mcp() => choice::by_caller(route, asks)?,
         (Era::Sessions, None) => decide(route, asks).await?,
     };
     // The calls in a message of a session over HTTP+SSE are counted on its stream.
@@ -417,28 +435,17 @@ async fn decide_by_era(
     Ok(decided)
 }
 
-/// Where the request goes: with its session, else by its key, else by draw.
+/// Where a request of MCP goes: with its session, else where its caller belongs.
 async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError> {
-    let Asks {
-        downstream,
-        fields,
-        principal,
-        ..
-    } = asks;
-    let worker = &downstream.worker;
-    let owner = principal.map(|principal| Rc::clone(&principal.owner));
-    let session_id = if route.is_mcp() {
-        session::id_of(fields)?
-    } else {
-        None
-    };
-    if let Some(id) = session_id {
+    let worker = &asks.downstream.worker;
+    let owner = || asks.principal.map(|principal| Rc::clone(&principal.owner));
+    if let Some(id) = session::id_of(asks.fields)? {
         let pinned = session::find(worker, &route, id, asks).await?;
         let at = (pinned.place, Rc::clone(&pinned.endpoint));
         return Ok(Decided {
             key: Some(pinned.key),
             session: Some(pinned),
-            owner,
+            owner: owner(),
             ..Decided::to(route, at)
         });
     }
@@ -447,27 +454,11 @@ async fn decide(route: RouteView, asks: Asks<'_>) -> Result<Decided, ProxyError>
         return Ok(Decided {
             key: Some(posted.key),
             posted: Some(posted),
-            owner,
+            owner: owner(),
             ..Decided::to(route, at)
         });
     }
-    let client = route
-        .snapshot()
-        .forwarding
-        .client(downstream.peer.address, fields)
-        .address();
-    let key = route.route().keys.of_caller(&split::Caller {
-        headers: fields,
-        client,
-        owner: owner.as_deref(),
-        claims: principal.map_or(&[][..], |principal| &principal.claims),
-    });
-    let at = choice::by_split(worker, &route, key)?;
-    Ok(Decided {
-        key,
-        owner,
-        ..Decided::to(route, at)
-    })
+    choice::by_caller(route, asks)
 }
 
 /// Where a request goes that belongs to no session: back to the server that made a value of

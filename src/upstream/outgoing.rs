@@ -132,6 +132,7 @@ impl Outgoing {
 }
 
 /// Writes a field as a line of a head.
+#[inline]
 pub(super) fn write_field(name: &str, value: &HeaderValue, into: &mut Vec<u8>) {
     into.extend_from_slice(name.as_bytes());
     into.extend_from_slice(b": ");

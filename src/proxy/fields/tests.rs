@@ -53,6 +53,39 @@ fn fields_of_one_connection_stay_here() {
 }
 
 #[test]
+fn what_is_told_to_pass_at_one_look_would_pass_at_the_second() {
+    let looked_at = ["x-own", "te", "x-real-ip", "expect", "connection", "range"];
+    let of_others = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "cache-control",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "etag",
+        "host",
+        "last-modified",
+        "server",
+        "user-agent",
+    ];
+
+    for name in looked_at.into_iter().chain(of_others) {
+        for side in [
+            Side::Response,
+            Side::Request(Word::Believed, &keys()),
+            Side::Request(Word::Doubted, &keys()),
+        ] {
+            let passes = passes(&name.parse().unwrap());
+            assert_eq!(passes, of_others.contains(&name), "{name}");
+            assert!(!passes || !side.keeps_out(name), "{name}");
+        }
+    }
+}
+
+#[test]
 fn connection_cannot_take_away_what_others_rely_on() {
     let passed = sent(map(&[
         ("connection", "authorization, mcp-session-id"),

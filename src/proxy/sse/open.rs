@@ -58,10 +58,8 @@ pub(in crate::proxy) fn prepare(decided: &mut Decided, (head, sent): (&mut Head,
     if let Some(posted) = &decided.posted {
         head.target = posted.target.clone();
     }
-    let may_open = head.method == Method::GET
-        && decided.route.is_mcp()
-        && decided.session.is_none()
-        && decided.alone.is_none();
+    let may_open =
+        head.method == Method::GET && decided.session.is_none() && decided.alone.is_none();
     decided.stream = may_open.then(|| {
         Box::new(Template {
             target: head.target.clone(),

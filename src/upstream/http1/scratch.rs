@@ -19,6 +19,8 @@ pub(super) const READ_BYTES: usize = 16 * 1024;
 pub(super) const QUICK_BYTES: usize = 1024;
 /// Bytes of a block that short answers come out of.
 const BLOCK_BYTES: usize = 8 * 1024;
+/// Less than this is copied once more rather than have it hold a block, eight times as much.
+pub(super) const LITTLE_OF_BLOCK: usize = BLOCK_BYTES / 8;
 /// Largest buffer for heads that is kept, in bytes.
 const KEPT_HEAD_BYTES: usize = 16 * 1024;
 /// Largest room for fields that is kept, in fields: twice this is 5 KiB.

@@ -16,7 +16,7 @@ use super::answer_head::{self, AnswerHead, End};
 use super::bulk::Bulk;
 use super::chunks::{Chunks, Part};
 use super::error::WireError;
-use super::scratch::{QUICK_BYTES, READ_BYTES, Scratch};
+use super::scratch::{LITTLE_OF_BLOCK, QUICK_BYTES, READ_BYTES, Scratch};
 use super::upload::Upload;
 
 /// Most bytes that come from a backend between a request and the end of its answer's head:
@@ -272,7 +272,7 @@ impl Wire {
     fn take_off(&mut self, length: usize) {
         let was_long = self.came.len() > QUICK_BYTES;
         let _ = self.came.split_to(length);
-        if was_long && (1..=QUICK_BYTES).contains(&self.came.len()) {
+        if was_long && (1..LITTLE_OF_BLOCK).contains(&self.came.len()) {
             // As it is, this little would hold the whole block that it came in.
             self.came = Bytes::copy_from_slice(&self.came);
         }
