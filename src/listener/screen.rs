@@ -136,24 +136,20 @@ impl Screen {
         Ok(())
     }
 
-    /// Goes through the fields that are here as a whole and tell nothing of the body's end, which most
-    /// are; what is left does not begin with one, or with one that goes beyond a bound.
+    /// Goes through fields that are here as a whole and tell nothing of the body's end, as most are. Stops at
+    /// the first line that is anything else, or goes beyond a bound: that one is looked at as every line is.
     fn pass_fields<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut left = self.left_of_head;
         let mut rest = bytes;
         while let Some(end) = place_of(b'\n', rest) {
             let (line, behind) = rest.split_at(end);
             let [text @ .., b'\r'] = line else { break };
-            let (Some(bytes), Some(fields)) = (
-                left.bytes.checked_sub(line.len() + 1),
-                left.fields.checked_sub(1),
-            ) else {
-                break;
-            };
-            if text.is_empty() || may_tell_the_end(text) {
+            let is_beyond = left.fields == 0 || left.bytes <= line.len();
+            if is_beyond || text.is_empty() || may_tell_the_end(text) {
                 break;
             }
-            left = HeadBounds { bytes, fields };
+            left.fields -= 1;
+            left.bytes -= line.len() + 1;
             rest = behind.get(1..).unwrap_or_default();
         }
         self.left_of_head = left;

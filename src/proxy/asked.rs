@@ -216,7 +216,8 @@ impl Aside {
             sent.remove(CONTENT_DIGEST);
         }
         for (to, body) in self.messages {
-            let request = request::build(head.clone(), sent.clone(), RequestBody::whole(body));
+            let fields = (sent.clone(), None);
+            let request = request::build(head.clone(), fields, RequestBody::whole(body));
             behind::send(worker, decided, (request, to));
         }
         self.is_all.then(|| {

@@ -182,7 +182,7 @@ fn rebuild(head: Head, parts: Parts, body: Bytes) -> Outgoing {
     if !head.host_is_field {
         sent.insert(HOST, head.host.clone());
     }
-    build(head, sent, RequestBody::whole(body))
+    build(head, (sent, None), RequestBody::whole(body))
 }
 
 fn assert_sound(sent: &Request<RequestBody>) {

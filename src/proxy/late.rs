@@ -172,7 +172,7 @@ impl Then {
             copy.end();
             self.twin.replace(twin);
         }
-        let request = request::build(self.head, self.sent, RequestBody::whole(whole));
+        let request = request::build(self.head, (self.sent, None), RequestBody::whole(whole));
         behind::tell(worker, (decided, &subject), &request);
     }
 }

@@ -1,6 +1,6 @@
 //! One request, in order: the page to read first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::mcp::{Era, RequestFacts, RequestId};
 use crate::model::Limit;
 use crate::shadow::Twin;
 use crate::upstream::{
-    self, ClientBody, ClientFault, Endpoint, Intake, Kept, Outgoing, Pace, Template,
+    self, ClientBody, ClientFault, Endpoint, Intake, Kept, Outgoing, Pace, Template, Told,
 };
 
 use super::alone::{self, Alone};
@@ -58,6 +58,25 @@ pub(super) struct Downstream {
     /// What the connection becomes once the answer under way is written: left by a request, taken
     /// by the connection.
     pub(super) tunnel: RefCell<Option<Box<Tunnel>>>,
+    /// A message over it had a field more than once. Its maps have room for that from then on, nobody is told
+    /// how much, and nobody else gets them.
+    pub(super) repeats: Cell<bool>,
+}
+
+impl Downstream {
+    /// Looks whether a message has a field more than once.
+    fn note_repeats(&self, fields: &HeaderMap) {
+        if fields.len() != fields.keys_len() {
+            self.repeats.set(true);
+        }
+    }
+
+    /// A request over it has its answer: its map of fields is for another message now.
+    fn is_over(&self, endpoint: &Endpoint, request: &mut Outgoing) {
+        if !self.repeats.get() {
+            endpoint.take_fields(std::mem::take(request.headers_mut()));
+        }
+    }
 }
 
 /// Where a request goes.
@@ -165,6 +184,7 @@ pub(super) type Replied = Result<Response<Answer>, Infallible>;
 pub(super) async fn answer_all(hatch: Rc<Hatch<Asked, Replied>>) -> Infallible {
     loop {
         let (downstream, mut parts, body) = hatch.question().await;
+        downstream.note_repeats(&parts.headers);
         let mut caller = Caller::default();
         let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
         let answered = if guard.is_let_in() {
@@ -174,7 +194,9 @@ pub(super) async fn answer_all(hatch: Rc<Hatch<Asked, Replied>>) -> Infallible {
             Err(ProxyError::Busy)
         };
         let about = (&*downstream.connection, parts.version);
-        hatch.answer(Ok(finish(answered, caller, about)));
+        let finished = finish(answered, caller, about);
+        downstream.note_repeats(finished.headers());
+        hatch.answer(Ok(finished));
     }
 }
 
@@ -224,15 +246,12 @@ async fn proxy(
     }
     let fields = std::mem::take(&mut parts.headers);
     let (mut sent, told) = request::fields(downstream, &decided, &head, (parts.version, fields));
-    if decided.route.is_mcp() {
-        let about = (&mut decided, &subject);
-        if let Some(taken) = see_to_session(worker, about, (&mut head, &mut sent), &mut body) {
-            return Ok(taken);
-        }
+    let about = (&mut decided, &subject);
+    if let Some(taken) = see_to_session(worker, about, (&mut head, &mut sent), &mut body) {
+        return Ok(taken);
     }
     let about = (&decided, &subject);
-    let (mut sent, twin) = outgoing(worker, about, (head, sent), (body, upgrade), &pace);
-    sent.tell(told);
+    let (mut sent, twin) = outgoing(worker, about, (head, sent, told), (body, upgrade), &pace);
     let kept = revive::keep(&decided, &sent);
     let mut answered = send(worker, (&mut decided, &subject), (&mut sent, twin), &pace).await?;
     late::answered(&mut subject, &mut answered.1);
@@ -243,9 +262,7 @@ async fn proxy(
         late::answered(&mut subject, &mut answered.1);
     }
     check_answer(worker, (&decided, &mut subject), &mut answered)?;
-    decided
-        .endpoint
-        .take_fields(std::mem::take(sent.headers_mut()));
+    downstream.is_over(&decided.endpoint, &mut sent);
     Ok(match answered.0.status() {
         StatusCode::SWITCHING_PROTOCOLS => upgrade::agree(downstream, &decided, answered, guard),
         _ => relay::relay(worker, decided, subject, answered, guard),
@@ -260,6 +277,9 @@ fn see_to_session(
     (head, sent): (&mut Head, &mut HeaderMap),
     body: &mut Taken,
 ) -> Option<Response<Answer>> {
+    if !decided.route.is_mcp() {
+        return None;
+    }
     relay::note_wishes(worker, decided, subject);
     let aside = asked::sort(worker, decided, (subject, body));
     let taken = aside.send(worker, decided, (head, sent));
@@ -301,17 +321,18 @@ fn check_body(
 fn outgoing(
     worker: &Rc<Worker>,
     (decided, subject): (&Decided, &Subject),
-    (head, sent): (Head, HeaderMap),
+    (head, sent, told): (Head, HeaderMap, Option<Told>),
     (body, upgrade): (Taken, Option<&'static str>),
     pace: &Rc<Pace>,
 ) -> (Outgoing, Option<Twin>) {
     if let Some(protocol) = upgrade {
-        return (request::build_upgrade(head, sent, protocol), None);
+        return (request::build_upgrade(head, (sent, told), protocol), None);
     }
     late::follow(worker, (decided, subject), (&head, &sent));
     let about = (&head, &sent, body.length());
     let (copy, twin) = mirrored::begin(worker, decided, subject, about);
-    (request::build(head, sent, body.into_body(pace, copy)), twin)
+    let body = body.into_body(pace, copy);
+    (request::build(head, (sent, told), body), twin)
 }
 
 /// Whether an answer may be about the session or the era, and not about the request.

@@ -149,8 +149,18 @@ pub(super) fn relay(
     };
     let mut ours = Response::new(answer);
     *ours.status_mut() = parts.status;
-    *ours.headers_mut() = fields;
+    *ours.headers_mut() = fitted(fields, endless);
     ours
+}
+
+/// The fields of an answer; those of a stream, whose map is there for as long, in one without more room.
+fn fitted(fields: HeaderMap, endless: bool) -> HeaderMap {
+    if !endless {
+        return fields;
+    }
+    let mut fitted = HeaderMap::with_capacity(fields.keys_len());
+    fitted.extend(fields);
+    fitted
 }
 
 /// Tells the client its session's id: the one that it knows, or a new one, sealed.

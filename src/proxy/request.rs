@@ -73,13 +73,21 @@ pub(super) fn pass_on(
 }
 
 /// The request that asks to switch to this protocol.
-pub(super) fn build_upgrade(head: Head, mut sent: HeaderMap, protocol: &'static str) -> Outgoing {
+pub(super) fn build_upgrade(
+    head: Head,
+    (mut sent, told): (HeaderMap, Option<Told>),
+    protocol: &'static str,
+) -> Outgoing {
     upgrade::ask(protocol, &mut sent);
-    build(head, sent, RequestBody::Upgrade(protocol))
+    build(head, (sent, told), RequestBody::Upgrade(protocol))
 }
 
-/// The request with these fields.
-pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Outgoing {
+/// The request with these fields, and what is told beside them.
+pub(super) fn build(
+    head: Head,
+    (mut sent, told): (HeaderMap, Option<Told>),
+    body: RequestBody,
+) -> Outgoing {
     fields::check_length(&mut sent, body.size_hint().exact());
     // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
     if body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -93,5 +101,5 @@ pub(super) fn build(head: Head, mut sent: HeaderMap, body: RequestBody) -> Outgo
     *request.method_mut() = head.method;
     *request.uri_mut() = http::Uri::from(head.target);
     *request.headers_mut() = sent;
-    request.into()
+    Outgoing::new(request, told)
 }

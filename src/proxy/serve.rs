@@ -1,6 +1,6 @@
 //! From an accepted socket to requests.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -208,6 +208,7 @@ async fn serve(
         connection,
         peer,
         tunnel: RefCell::default(),
+        repeats: Cell::default(),
     });
     match version {
         Version::Http1 => http1(stream, downstream, rooms, &limits).await,

@@ -19,7 +19,8 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static(HOST);
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static(PROTO);
 
 /// A request to a backend. What is told of the client may stand beside its fields: to put three more into
-/// the map costs each request as much as to write seven.
+/// the map costs each request as much as to write seven. So the map of the request alone may lack
+/// three of its fields; whoever makes another request of this one takes all of them.
 #[derive(Debug)]
 pub struct Outgoing {
     request: Request<RequestBody>,
@@ -101,11 +102,6 @@ impl Outgoing {
     /// A request, and what is told beside its fields.
     pub fn new(request: Request<RequestBody>, told: Option<Told>) -> Self {
         Self { request, told }
-    }
-
-    /// Has this told, too.
-    pub fn tell(&mut self, told: Option<Told>) {
-        self.told = told;
     }
 
     /// What is told beside the fields.

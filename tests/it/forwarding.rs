@@ -48,6 +48,36 @@ fn method_target_and_body_arrive_to_the_letter() {
 }
 
 #[test]
+fn fields_of_one_message_are_in_no_other() {
+    let (backend, gateway) = house();
+    backend.change(|exchange| {
+        exchange.read_body();
+        let count: usize = exchange.request.target[1..].parse().unwrap();
+        let names: Vec<_> = (0..count).map(|n| format!("x-{count}-{n}")).collect();
+        let mut fields: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        fields.extend(fields.last().copied());
+        exchange.answer(200, &fields, "fine");
+    });
+    let mut clients = [gateway.connect(), gateway.connect()];
+
+    for round in 0..60_usize {
+        let (client, count) = (&mut clients[round % 2], [0, 1, 5, 12, 13, 40][round % 6]);
+        let own = format!("x-own-{round}");
+        let fields: Vec<_> = (0..count / 2).map(|_| (own.as_str(), "1")).collect();
+
+        let answer = client.ask("GET", &format!("/{count}"), &fields, b"");
+
+        let theirs = |(name, _): &&(String, String)| name.starts_with("x-");
+        let came = answer.fields.0.iter().filter(theirs).count();
+        assert_eq!(came, count + usize::from(count > 0), "{:?}", answer.fields);
+        let sent = last(&backend).fields;
+        let ours = |(name, _): &&(String, String)| name.starts_with("x-own-");
+        assert_eq!(sent.0.iter().filter(ours).count(), count / 2, "{sent:?}");
+        assert_eq!(sent.count(&own), count / 2, "{sent:?}");
+    }
+}
+
+#[test]
 fn status_fields_and_body_come_back_to_the_letter() {
     let (backend, gateway) = house();
     let body: Vec<u8> = (0..=255).rev().cycle().take(3000).collect();

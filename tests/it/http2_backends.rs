@@ -44,6 +44,32 @@ fn many_requests_share_one_connection() {
 }
 
 #[test]
+fn who_asks_is_told_once_each_time_a_request_is_sent() {
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+    let told = [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "me:1"),
+        ("x-forwarded-proto", "http"),
+    ];
+
+    for target in ["/", "/refused", "/leaving", "/"] {
+        let fields = [("host", "me:1"), ("x-forwarded-host", "evil")];
+        assert_eq!(
+            gateway.connect().ask("GET", target, &fields, b"").status,
+            200
+        );
+    }
+
+    let log = backend.log();
+    assert_eq!(log.targets, ["/", "/refused", "/refused", "/leaving", "/"]);
+    for seen in log.told {
+        let seen: Vec<_> = seen.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(seen, told);
+    }
+}
+
+#[test]
 fn a_full_connection_is_joined_by_others_up_to_a_bound_and_then_waited_for() {
     let backend = H2Backend::start(None, 200);
     let gateway = before(&backend.url(), "http2_streams: 10, http2_connections: 2");

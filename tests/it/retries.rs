@@ -65,6 +65,32 @@ fn a_dead_pooled_connection_costs_a_get_nothing() {
 }
 
 #[test]
+fn who_asks_is_told_once_each_time_a_request_is_sent() {
+    let forgetful = forgetful();
+    let busy = Backend::fixed(503, "no");
+    let stale = Gateway::start_with_workers(1, &through(&forgetful.url()));
+    let arms = [("only", busy.url(), 1)];
+    let arms = arms.each_ref().map(|(n, u, w)| (*n, u.as_str(), *w));
+    let retries = "retries: { statuses: [503], backoff: 1ms }";
+    let again = Gateway::start(&route_with("http", &arms, &[retries]));
+
+    let mut client = stale.connect();
+    for _ in 0..10 {
+        assert_eq!(client.ask("GET", "/", &[], b"").status, 200);
+    }
+    assert_eq!(again.get("/").status, 503);
+
+    let sent = [forgetful.requests(), busy.requests()].concat();
+    assert!(sent.len() >= 13, "{}", sent.len());
+    for request in sent {
+        assert_eq!(request.fields.count("x-forwarded-host"), 1);
+        assert_eq!(request.fields.count("x-forwarded-proto"), 1);
+        let told: Vec<_> = request.fields.all("x-forwarded-for").collect();
+        assert_eq!(told, ["127.0.0.1"]);
+    }
+}
+
+#[test]
 fn what_may_have_had_effects_is_never_sent_twice() {
     let backend = forgetful();
     let gateway = Gateway::start_with_workers(1, &through(&backend.url()));

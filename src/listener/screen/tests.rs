@@ -12,7 +12,15 @@ const HEAD: &str = "POST /a?b HTTP/1.1\r\nHost: h\r\n";
 
 /// Looks at bytes in pieces of this size; how many of them passed.
 fn looked(bytes: &[u8], piece: usize) -> (usize, Result<(), Fault>, bool) {
-    let mut screen = Screen::new(BOUNDS);
+    looked_within(BOUNDS, bytes, piece)
+}
+
+fn looked_within(
+    bounds: HeadBounds,
+    bytes: &[u8],
+    piece: usize,
+) -> (usize, Result<(), Fault>, bool) {
+    let mut screen = Screen::new(bounds);
     let mut passed = 0;
     for piece in bytes.chunks(piece) {
         match screen.look(piece) {
@@ -132,6 +140,22 @@ fn a_size_that_fills_its_number_is_counted_down_as_it_is() {
 }
 
 proptest! {
+    #[test]
+    fn nor_does_it_at_the_bounds(
+        bytes in "POST / HTTP/1.1\r\n(x: y\r\n|fourteen-bytes: y\r\n|seventeen-bytes-x: y\r\n|y: z\n|[a-z]{0,30}\r\n){0,6}(\r\n)?",
+        piece in 1usize..20,
+        most in (0usize..90, 0usize..5),
+    ) {
+        let bounds = HeadBounds { bytes: most.0, fields: most.1 };
+        let (whole, pieces) = (
+            looked_within(bounds, bytes.as_bytes(), usize::MAX),
+            looked_within(bounds, bytes.as_bytes(), piece),
+        );
+        // A line that is too long is told before its end, if it comes in pieces.
+        prop_assert_eq!(whole.1.is_ok(), pieces.1.is_ok());
+        prop_assert!(whole.0 == pieces.0 || matches!(whole.1, Err(Fault::Long(..))));
+    }
+
     #[test]
     fn it_does_not_matter_how_bytes_are_cut(
         bytes in "(POST / HTTP/1.1\r\n|x: y\r\n|content-length: [0-3]\r\n|transfer-encoding: chunked\r\n|\r\n|[0-3]\r\n|a|\n|#){0,20}",

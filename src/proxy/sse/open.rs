@@ -52,7 +52,7 @@ pub(super) struct OpenedStream {
     pub(super) event: Bytes,
 }
 
-/// Makes a request ready to be sent: a message goes where its session's server wants it, and how a
+/// Makes a request of MCP ready to be sent: a message goes where its session's server wants it, and how a
 /// stream is asked for that may be a session is kept.
 pub(in crate::proxy) fn prepare(decided: &mut Decided, (head, sent): (&mut Head, &HeaderMap)) {
     if let Some(posted) = &decided.posted {

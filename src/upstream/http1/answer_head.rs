@@ -1,7 +1,9 @@
 //! How the head of an answer is read: line by line, and each byte once.
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use bytes::{Buf, Bytes};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{Method, Response, StatusCode, Version};
 
 use crate::model::{place_of, without_space};
@@ -14,7 +16,7 @@ use super::scratch::Scratch;
 /// Most fields of an answer's head, and of its trailers.
 pub(super) const MAX_FIELDS: usize = 100;
 /// Fields that there is room for before any is read.
-const USUAL_FIELDS: usize = 8;
+const USUAL_FIELDS: usize = 6;
 /// Largest answer head that is read, in bytes.
 pub(in crate::upstream) const MAX_BYTES: usize = 64 * 1024;
 
@@ -48,8 +50,8 @@ pub(super) fn read(
     bytes: &Bytes,
     (method, scratch): (&Method, &Scratch),
 ) -> Result<Option<(AnswerHead, usize)>, WireError> {
-    let Some((first, behind)) = first_line(bytes)? else {
-        return Ok(None);
+    let Some((first, behind)) = line(bytes, 0) else {
+        return may_be_status(bytes).then_some(None).ok_or(NO_STATUS);
     };
     let (version, code) = status(first)?;
     let mut response = Response::new(());
@@ -84,22 +86,43 @@ fn line(bytes: &[u8], begin: usize) -> Option<(&[u8], usize)> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), begin + length + 1))
 }
 
-/// The first line, behind whatever empty ones.
+/// Takes empty lines off what came before a head.
+pub(super) fn skip_empty_lines(came: &mut Bytes) {
+    while let [b'\n', ..] | [b'\r', b'\n', ..] = &**came {
+        let length = if came.starts_with(b"\n") { 1 } else { 2 };
+        came.advance(length);
+    }
+}
+
+/// Whether this may become a first line.
+fn may_be_status(begun: &[u8]) -> bool {
+    // As it would be if what is missing were right.
+    let whole = [begun, USUAL.get(begun.len()..).unwrap_or_default()].concat();
+    begun == b"\r" || status(whole.strip_suffix(b"\r").unwrap_or(&whole)).is_ok()
+}
+
+/// Looks whether this may become a field, or the end of a head.
 ///
 /// # Errors
-/// [`WireError::Head`] when what is there of it is the beginning of none.
-fn first_line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
-    let mut begin = 0;
-    while let Some((line, next)) = line(bytes, begin) {
-        if !line.is_empty() {
-            return Ok(Some((line, next)));
-        }
-        begin = next;
+/// [`WireError::Head`].
+fn check_begun(line: &[u8]) -> Result<(), WireError> {
+    let (name, value) = match place_of(b':', line) {
+        Some(colon) => line.split_at(colon),
+        None if matches!(line, b"" | b"\r") => return Ok(()),
+        None => (line, &[][..]),
+    };
+    if HeaderName::from_bytes(name).is_err() {
+        return Err(NO_NAME);
     }
-    let begun = bytes.get(begin..).unwrap_or_default();
-    let is_one =
-        begun.is_empty() || begun == b"\r" || begun.iter().zip(VERSION).all(|(a, b)| a == b);
-    is_one.then_some(None).ok_or(NO_STATUS)
+    let value = value.strip_suffix(b"\r").unwrap_or(value);
+    is_text(value).then_some(()).ok_or(NO_VALUE)
+}
+
+/// What may be in a value, or in the reason of a status (RFC 9110, 5.5).
+fn is_text(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|byte| *byte == b'\t' || !byte.is_ascii_control())
 }
 
 /// What a first line says (RFC 9112, 4).
@@ -114,8 +137,7 @@ fn status(line: &[u8]) -> Result<(Version, StatusCode), WireError> {
         _ => return Err(NO_STATUS),
     };
     let code = StatusCode::from_bytes(&code).map_err(|_| NO_STATUS)?;
-    let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    if matches!(reason, [] | [b' ', ..]) && reason.iter().all(is_text) {
+    if matches!(reason, [] | [b' ', ..]) && is_text(reason) {
         Ok((version, code))
     } else {
         Err(NO_STATUS)
@@ -124,6 +146,8 @@ fn status(line: &[u8]) -> Result<(Version, StatusCode), WireError> {
 
 /// How the first line of an answer begins.
 const VERSION: &[u8] = b"HTTP/1.";
+/// A first line.
+const USUAL: &[u8] = b"HTTP/1.1 200";
 const NO_STATUS: WireError = WireError::Head("its first line is none");
 const NO_NAME: WireError = WireError::Head("a field has no name");
 const NO_VALUE: WireError = WireError::Head("a field has a value that is none");
@@ -197,7 +221,7 @@ fn fields<'a>(
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| NO_VALUE)?;
         into.append(name, value);
     }
-    Ok(None)
+    check_begun(bytes.get(at..).unwrap_or_default()).map(|()| None)
 }
 
 /// Reads trailers, their last empty line included.

@@ -29,11 +29,7 @@ impl Names {
         {
             return Some(known.name.clone());
         }
-        // The one byte that `http` lets into names though no name may have it (RFC 9110, 5.6.2).
         let name = HeaderName::from_bytes(written).ok()?;
-        if name.as_str().contains('"') {
-            return None;
-        }
         if written.len() <= MAX_BYTES {
             *place = Some(Known {
                 written: written.into(),

@@ -244,6 +244,7 @@ impl Wire {
     /// The head of the answer, if it is here.
     fn take_head(&mut self) -> Result<Option<Response<()>>, WireError> {
         while let Phase::Head(awaited) = &mut self.phase {
+            answer_head::skip_empty_lines(&mut self.came);
             if !awaited.is_worth_a_look(&self.came) {
                 return Ok(None);
             }

@@ -27,6 +27,8 @@ pub struct Log {
     pub connections: usize,
     /// Targets, in the order of arrival.
     pub targets: Vec<String>,
+    /// What each was told of who asks: names and values of the fields that proxies write, sorted.
+    pub told: Vec<Vec<(String, String)>>,
     /// Requests that are being held now.
     pub held: usize,
     /// Requests that the client took back while they were held.
@@ -150,7 +152,16 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, hall: Hall) {
     let mut refused = HashSet::new();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let target = request.uri().path().to_owned();
-        hall.log.change(|log| log.targets.push(target.clone()));
+        let fields = request.headers().iter();
+        let told = fields.filter(|(name, _)| name.as_str().starts_with("x-forwarded"));
+        let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let told = told.map(|(name, value)| (name.to_string(), text(value)));
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        hall.log.change(|log| {
+            log.targets.push(target.clone());
+            log.told.push(told);
+        });
         if target.starts_with("/refused") && refused.insert(target.clone()) {
             respond.send_reset(Reason::REFUSED_STREAM);
             continue;
