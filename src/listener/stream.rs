@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -147,8 +147,7 @@ impl ClientStream {
 
     fn take_first(&mut self, into: &mut ReadBuf<'_>) {
         let taken = self.first.len().min(into.remaining());
-        into.put_slice(self.first.get(..taken).unwrap_or_default());
-        self.first.advance(taken);
+        into.put_slice(&self.first.split_to(taken));
     }
 
     /// Reads on, for nothing, until the client has closed or the time is over.

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Socket;
@@ -32,8 +32,7 @@ impl AsyncRead for Switched {
             return Pin::new(&mut self.socket).poll_read(cx, into);
         }
         let taken = self.early.len().min(into.remaining());
-        into.put_slice(self.early.get(..taken).unwrap_or_default());
-        self.early.advance(taken);
+        into.put_slice(&self.early.split_to(taken));
         Poll::Ready(Ok(()))
     }
 }

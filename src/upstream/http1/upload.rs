@@ -253,9 +253,39 @@ impl Upload {
             self.written = 0;
         }
         let of_piece = (written - of_before).min(self.piece.len());
-        self.piece.advance(of_piece);
+        if of_piece == self.piece.len() {
+            // Empty as it is, it would hold what it was a part of, for as long as the connection is idle.
+            self.piece = Bytes::new();
+        } else {
+            self.piece.advance(of_piece);
+        }
         let of_behind = written - of_before - of_piece;
         self.behind = self.behind.get(of_behind..).unwrap_or_default();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::Request;
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_written_is_not_held() {
+        let piece = Bytes::from(vec![b'x'; 100]);
+        let request = Request::post("/").body(RequestBody::whole(piece.clone()));
+        let scratch = Scratch::default();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut socket = Socket::Unix(ours);
+
+        let mut upload = Upload::of(&mut request.unwrap().into(), &scratch);
+        assert!(!piece.is_unique());
+        let sent = poll_fn(|cx| upload.poll(&mut socket, &scratch, cx)).await;
+
+        assert!(sent.is_ok() && upload.is_done() && piece.is_unique());
     }
 }
