@@ -144,6 +144,11 @@ impl Connection {
     /// A request's head is complete.
     pub fn request_begins(&self) {
         self.open_requests.set(self.open_requests.get() + 1);
+        if !self.multiplexed.get() {
+            // Its head may have come with the last one. What comes from now on is its body, or is not read
+            // before its answer has been written: no head whose time has begun.
+            self.between_heads.set(false);
+        }
         if !self.closing.get() && !self.in_block.get() {
             self.deadline.clear();
         }

@@ -277,10 +277,13 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = served.as_mut().poll(cx) {
-                if let Err(error) = ended
-                    && !connection.is_refused()
-                {
-                    count(&error);
+                if let Err(error) = ended {
+                    if connection.open_requests() > 0 {
+                        connection.breaks_off();
+                    }
+                    if !connection.is_refused() {
+                        count(&error);
+                    }
                 }
                 return Poll::Ready(());
             }

@@ -1,7 +1,7 @@
 //! What callers see when backends or clients fail, and what backends never see.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -306,6 +306,49 @@ fn a_caller_who_leaves_takes_the_backends_call_along() {
 #[test]
 fn a_caller_who_leaves_an_event_stream_ends_it_as_usual() {
     left_behind("text/event-stream", "success");
+}
+
+#[test]
+fn an_answer_that_only_its_connection_ends_is_not_cut_so_that_it_looks_whole() {
+    let backend = Backend::start(|exchange| {
+        exchange.begin(200, &[("content-type", "text/event-stream")]);
+        exchange.chunk("begun");
+        exchange.wait_for_close();
+        exchange.cut();
+    });
+    let gateway = house(&backend.url(), &[]);
+    let mut old = TcpStream::connect(gateway.address).unwrap();
+    old.write_all(b"GET / HTTP/1.0\r\nhost: a\r\n\r\n").unwrap();
+    let (mut came, mut piece) = (Vec::new(), [0; 1024]);
+    while !came.ends_with(b"begun") {
+        let read = old.read(&mut piece).unwrap();
+        came.extend_from_slice(&piece[..read]);
+    }
+
+    old.shutdown(Shutdown::Write).unwrap();
+
+    let ended = old.read(&mut piece).map_err(|error| error.kind());
+    assert_eq!(ended, Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_caller_who_leaves_before_there_is_an_answer_takes_the_backends_call_along() {
+    let backend = Backend::start(|exchange| {
+        exchange.read_body();
+        exchange.wait_for_close();
+        exchange.cut();
+    });
+    let gateway = house(&backend.url(), &[]);
+    for (count, (method, body)) in [("GET", &b""[..]), ("POST", b"body")].iter().enumerate() {
+        let mut raw = gateway.connect();
+        raw.send(method, "/", &[], body);
+        backend.wait_for_requests(count + 1);
+
+        drop(raw);
+
+        backend.wait_for_open_connections(0);
+    }
+    wait_for_outcome(&gateway, "cancelled", 2);
 }
 
 #[test]

@@ -77,6 +77,7 @@ mod notices;
 mod outcomes;
 mod pages;
 mod papers;
+mod pipelines;
 mod promotion;
 mod pushed;
 mod readings;

@@ -142,6 +142,27 @@ fn http2_over_tls_goes_through() {
 }
 
 #[test]
+fn a_client_that_leaves_while_it_waits_takes_the_backends_call_along() {
+    let (desk, backend) = (
+        Desk::new(),
+        Backend::start(|exchange| {
+            exchange.wait_for_close();
+            exchange.cut();
+        }),
+    );
+    let gateway = with_one(&desk, &backend, "");
+    let client = desk.client(None, &[]);
+    let mut secure = Secure::connect(gateway.address, "a.example", &client).unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n";
+    secure.write(request).unwrap();
+    backend.wait_for_requests(1);
+
+    drop(secure);
+
+    backend.wait_for_open_connections(0);
+}
+
+#[test]
 fn a_session_is_resumed() {
     let (desk, backend) = (Desk::new(), Backend::fixed(200, "hello"));
     let gateway = with_one(&desk, &backend, "");
