@@ -152,6 +152,8 @@ const NO_STATUS: WireError = WireError::Head("its first line is none");
 const NO_NAME: WireError = WireError::Head("a field has no name");
 const NO_VALUE: WireError = WireError::Head("a field has a value that is none");
 
+const KEEP_ALIVE: &[u8] = b"keep-alive";
+
 /// What the fields of a head say about its connection.
 #[derive(Debug, Default)]
 struct Said<'a> {
@@ -160,13 +162,35 @@ struct Said<'a> {
     stays: bool,
 }
 
-impl Said<'_> {
-    fn connection(&mut self, options: &[u8]) {
+impl<'a> Said<'a> {
+    /// Takes note of what a field says of this connection; whether it says nothing to anybody else.
+    fn note(&mut self, (name, written): (&HeaderName, &[u8]), value: &'a [u8]) -> bool {
+        if *name == CONTENT_LENGTH {
+            self.framing.length(value);
+            return false;
+        }
+        if *name == TRANSFER_ENCODING {
+            self.framing.coding(value);
+            return true;
+        }
+        if *name == CONNECTION {
+            return self.connection(value);
+        }
+        // How long it stays, which is found out when it goes.
+        written.eq_ignore_ascii_case(KEEP_ALIVE)
+    }
+
+    fn connection(&mut self, options: &[u8]) -> bool {
+        let mut is_all = true;
         for option in options.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
-            self.closes |= option.eq_ignore_ascii_case(b"close");
-            self.stays |= option.eq_ignore_ascii_case(b"keep-alive");
+            let closes = option.eq_ignore_ascii_case(b"close");
+            let stays = option.eq_ignore_ascii_case(KEEP_ALIVE);
+            self.closes |= closes;
+            self.stays |= stays;
+            is_all &= closes || stays;
         }
+        is_all
     }
 
     /// Where the body ends.
@@ -189,8 +213,10 @@ impl Said<'_> {
     }
 }
 
-/// Puts fields, which are slices of `bytes` from a place on, into a map; what they say, and where
-/// they end. `None` while their end has not come.
+/// Puts fields, which are slices of `bytes` from a place on, into a map; what they say, and where they end.
+/// `None` while their end has not come. `Transfer-Encoding`, `Keep-Alive` and a `Connection` that says no more
+/// than whether it stays are not put there: they are about this connection, and whoever passes the answer
+/// on would have to find them and take them out.
 fn fields<'a>(
     (bytes, begin): (&'a Bytes, usize),
     names: &Names,
@@ -198,25 +224,23 @@ fn fields<'a>(
 ) -> Result<Option<(Said<'a>, usize)>, WireError> {
     let mut said = Said::default();
     into.reserve(USUAL_FIELDS);
-    let mut at = begin;
+    let (mut at, mut count) = (begin, 0);
     while let Some((line, next)) = line(bytes, at) {
         at = next;
         if line.is_empty() {
             return Ok(Some((said, at)));
         }
-        if into.len() == MAX_FIELDS {
+        count += 1;
+        if count > MAX_FIELDS {
             return Err(WireError::HeadTooLarge);
         }
         let colon = place_of(b':', line).ok_or(NO_NAME)?;
-        let (name, value) = line.split_at(colon);
-        let name = names.read(name).ok_or(NO_NAME)?;
+        let (written, value) = line.split_at(colon);
+        let name = names.read(written).ok_or(NO_NAME)?;
         let value = without_space(value.get(1..).unwrap_or_default());
-        if name == CONTENT_LENGTH {
-            said.framing.length(value);
-        } else if name == TRANSFER_ENCODING {
-            said.framing.coding(value);
-        } else if name == CONNECTION {
-            said.connection(value);
+        if said.note((&name, written), value) {
+            is_text(value).then_some(()).ok_or(NO_VALUE)?;
+            continue;
         }
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| NO_VALUE)?;
         into.append(name, value);

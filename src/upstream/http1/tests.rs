@@ -19,8 +19,7 @@ use crate::upstream::framing;
 use crate::upstream::outgoing::Outgoing;
 use crate::upstream::socket::Socket;
 
-use super::answer_head;
-use super::{Scratch, Wire, WireError};
+use super::{Scratch, Wire, WireError, answer_head};
 
 /// What came of an answer: its head, and its body as far as it was whole.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +59,8 @@ async fn ours(method: &Method, socket: UnixStream) -> Came {
         return Came::Nothing;
     };
     assert!(framing::is_sound(&head));
-    let (parts, ()) = head.into_parts();
+    let (mut parts, ()) = head.into_parts();
+    parts.headers = of_answer(parts.headers);
     match read_whole(&mut wire).await {
         Ok(body) => Came::Whole(parts.status.as_u16(), parts.headers, body),
         Err(_) => Came::Cut(parts.status.as_u16(), parts.headers),
@@ -78,7 +78,8 @@ async fn hypers(method: &Method, socket: UnixStream) -> Came {
         wire.abort();
         return Came::Nothing;
     };
-    let (parts, body) = answer.into_parts();
+    let (mut parts, body) = answer.into_parts();
+    parts.headers = of_answer(parts.headers);
     let came = match body.collect().await {
         Ok(body) => {
             let body = body.to_bytes().to_vec();
@@ -88,6 +89,14 @@ async fn hypers(method: &Method, socket: UnixStream) -> Came {
     };
     wire.abort();
     came
+}
+
+/// Without the fields of one connection, most of which go no further than it here.
+fn of_answer(mut fields: HeaderMap) -> HeaderMap {
+    for name in ["connection", "keep-alive", "transfer-encoding"] {
+        fields.remove(name);
+    }
+    fields
 }
 
 /// A server that says this in pieces that end at `cuts`, and closes.
@@ -135,7 +144,7 @@ const LINES: [&str; 12] = [
     "HTTP/1.1 500 caf\u{e9}\r\n",
     "HTTP/1.2 200 OK\r\n",
 ];
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 22] = [
     "",
     "",
     "content-length: 9\r\n",
@@ -154,6 +163,10 @@ const FIELDS: [&str; 18] = [
     "x: caf\u{e9}\r\n",
     "x: a\u{1}b\r\n",
     "connection: close\r\n",
+    "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n",
+    "connection: Keep-Alive ,close\r\n",
+    "connection: x, close\r\nx: y\r\n",
+    "connection: upgrade\r\n",
 ];
 const BODIES: [&str; 22] = [
     "",

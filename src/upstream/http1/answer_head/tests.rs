@@ -104,6 +104,44 @@ proptest! {
     }
 }
 
+#[test]
+fn what_is_about_the_connection_alone_goes_no_further() {
+    let left = |lines: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}x: y\r\n\r\n");
+        let (_, _, fields, _) = ours(head.as_bytes())?;
+        let mut names: Vec<_> = fields.into_iter().map(|(name, _)| name).collect();
+        names.retain(|name| name != "x");
+        Some(names.join(" "))
+    };
+
+    for nothing in [
+        "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n",
+        "connection: Close\r\nconnection: keep-alive , close\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        assert_eq!(left(nothing).as_deref(), Some(""), "{nothing:?}");
+    }
+    // They name others, which are taken out where the answer is passed on.
+    assert_eq!(
+        left("connection: upgrade\r\n").as_deref(),
+        Some("connection")
+    );
+    assert_eq!(
+        left("connection: close, x\r\n").as_deref(),
+        Some("connection")
+    );
+    assert_eq!(left("connection: \r\n").as_deref(), Some("connection"));
+    for wrong in [
+        "connection: close\0\r\n",
+        "keep-alive: \x7f\r\n",
+        "transfer-encoding: chunked\x01\r\n",
+    ] {
+        assert_eq!(left(wrong), None, "{wrong:?}");
+    }
+    let many = "connection: close\r\n".repeat(MAX_FIELDS);
+    assert_eq!(left(&many), None);
+}
+
 /// Whether bytes are the beginning of a head, for the other reader and here.
 fn may_go_on(bytes: &[u8]) -> (bool, bool) {
     let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
