@@ -317,9 +317,13 @@ fn asks_for_options_of_nothing(line: &[u8]) -> bool {
     behind.is_some_and(|rest| !rest.contains(&b'/') && !rest.contains(&b'?'))
 }
 
-/// Whether a field has a name as long as those that tell where a body ends.
+/// Whether a field has a name that begins like one of the two that tell where a body ends, and is as long.
 fn may_tell_the_end(line: &[u8]) -> bool {
-    line.get(14) == Some(&b':') || line.get(17) == Some(&b':')
+    match line.first() {
+        Some(b'c' | b'C') => line.get(14) == Some(&b':'),
+        Some(b't' | b'T') => line.get(17) == Some(&b':'),
+        _ => false,
+    }
 }
 
 fn is_named(line: &[u8], name: &[u8]) -> bool {

@@ -4,14 +4,19 @@
 //! (RFC 9110, 7.6.1) stays here, and so does what imitates a field that is relied on.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION,
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, Entry, HOST, HeaderMap, HeaderName,
-    HeaderValue, LAST_MODIFIED, SERVER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, AGE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, DATE, DNT, ETAG, EXPIRES, Entry, HOST,
+    HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LINK,
+    LOCATION, ORIGIN, PRAGMA, RANGE, REFERER, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    UPGRADE_INSECURE_REQUESTS, USER_AGENT, VARY, VIA, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
 pub(super) use crate::upstream::{
     MCP_SESSION_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
 };
+
+use smallvec::SmallVec;
 
 use crate::model;
 use crate::split::Keys;
@@ -128,23 +133,46 @@ impl Side<'_> {
     }
 }
 
-/// Whether a field is one of those that most messages have and that always pass. One look at a number
-/// tells, where a name is looked at byte by byte.
+/// Whether a field is one of those that many messages have and that always pass. One look at a number
+/// tells, however many there are here, where a name is looked at byte by byte.
 fn passes(name: &HeaderName) -> bool {
-    *name == HOST
-        || *name == USER_AGENT
-        || *name == ACCEPT
+    *name == ACCEPT
         || *name == ACCEPT_ENCODING
         || *name == ACCEPT_LANGUAGE
+        || *name == ACCEPT_RANGES
+        || *name == ACCESS_CONTROL_ALLOW_ORIGIN
+        || *name == AGE
         || *name == AUTHORIZATION
-        || *name == COOKIE
         || *name == CACHE_CONTROL
+        || *name == CONTENT_ENCODING
+        || *name == CONTENT_LANGUAGE
         || *name == CONTENT_LENGTH
+        || *name == CONTENT_SECURITY_POLICY
         || *name == CONTENT_TYPE
+        || *name == COOKIE
         || *name == DATE
+        || *name == DNT
         || *name == ETAG
+        || *name == EXPIRES
+        || *name == HOST
+        || *name == IF_MODIFIED_SINCE
+        || *name == IF_NONE_MATCH
         || *name == LAST_MODIFIED
+        || *name == LINK
+        || *name == LOCATION
+        || *name == ORIGIN
+        || *name == PRAGMA
+        || *name == RANGE
+        || *name == REFERER
         || *name == SERVER
+        || *name == SET_COOKIE
+        || *name == STRICT_TRANSPORT_SECURITY
+        || *name == UPGRADE_INSECURE_REQUESTS
+        || *name == USER_AGENT
+        || *name == VARY
+        || *name == VIA
+        || *name == X_CONTENT_TYPE_OPTIONS
+        || *name == X_FRAME_OPTIONS
 }
 
 /// Whether a name is made of what most names are made of, in lower case.
@@ -231,17 +259,18 @@ fn listed(fields: &HeaderMap, side: Side<'_>) -> Vec<HeaderName> {
 /// fields) is overwritten by whoever writes it.
 pub(super) fn take_out(fields: &mut HeaderMap, side: Side<'_>) {
     let mut lists = false;
-    let mut out = Vec::new();
+    // Most that have any have up to three: `Connection`, `Keep-Alive`, `TE` or `Upgrade`.
+    let mut out = SmallVec::<[HeaderName; 3]>::new();
     for name in fields.keys() {
-        lists |= *name == CONNECTION;
         if !passes(name) && side.keeps_out(name.as_str()) {
+            lists |= *name == CONNECTION;
             out.push(name.clone());
         }
     }
     if lists {
         out.extend(listed(fields, side));
     }
-    for name in out {
+    for name in &out {
         fields.remove(name);
     }
 }

@@ -81,7 +81,11 @@ pub(super) fn check(
     fields: &HeaderMap,
 ) -> Result<Option<HeaderValue>, ProxyError> {
     let pages = &route.route().pages;
-    let page = only(fields, &ORIGIN);
+    let page = if head.has.origin {
+        only(fields, &ORIGIN)
+    } else {
+        Ok(None)
+    };
     let checked = match page {
         Err(Several) => Err(ProxyError::Page),
         Ok(Some(page)) if pages.lists(page) => Ok(Some(page.clone())),

@@ -88,7 +88,9 @@ pub(super) fn build(
     (mut sent, told): (HeaderMap, Option<Told>),
     body: RequestBody,
 ) -> Outgoing {
-    fields::check_length(&mut sent, body.size_hint().exact());
+    if head.has.length {
+        fields::check_length(&mut sent, body.size_hint().exact());
+    }
     // hyper leaves the length of an empty body out; some servers insist on it (RFC 9110, 8.6).
     if body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
         sent.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
