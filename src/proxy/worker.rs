@@ -131,6 +131,8 @@ pub(super) struct Worker {
     deadlines: Deadlines,
     open_calls: OpenCalls,
     connections: RefCell<Slab<Rc<Connection>>>,
+    /// Clients are asked to leave: those who are let in from now on, too.
+    drains: Cell<bool>,
     caps: OfWorker,
     retry_budgets: RetryBudgets,
     tokens: TokenCache,
@@ -177,6 +179,7 @@ async fn work(options: WorkerOptions) -> io::Result<()> {
         deadlines: Deadlines::default(),
         open_calls: OpenCalls::default(),
         connections: RefCell::default(),
+        drains: Cell::default(),
         retry_budgets: RetryBudgets::default(),
         tokens: TokenCache::default(),
         endings: UnderWay::default(),
@@ -401,8 +404,11 @@ impl Worker {
             .cloned()
     }
 
-    /// Keeps a connection where a drain finds it.
+    /// Keeps a connection where a drain finds it; one that has begun has it leave after its first answer.
     pub(super) fn enter(&self, connection: &Rc<Connection>) -> usize {
+        if self.drains.get() {
+            connection.drain();
+        }
         self.connections.borrow_mut().insert(Rc::clone(connection))
     }
 
@@ -432,6 +438,7 @@ impl Worker {
     /// Asks every client to leave, waits for what is under way, and ends what is left when it is
     /// told [`Phase::Stop`]: event streams as they should end, the rest cut.
     async fn drain(&self, doors: &[JoinHandle<()>], phase: &mut watch::Receiver<Phase>) {
+        self.drains.set(true);
         self.endings.stop();
         let patience = self.view().snapshot.limits.drain_idle;
         let began = Instant::now();

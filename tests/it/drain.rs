@@ -205,3 +205,27 @@ fn an_idle_connection_is_told_to_leave_before_it_is_closed() {
     }
     assert!(gateway.wait().success());
 }
+
+#[test]
+fn who_is_let_in_by_a_drain_is_told_to_leave_with_the_first_answer() {
+    let gate = Gate::default();
+    let backend = Backend::start(halves(&gate));
+    let body = through(&backend.url()) + "limits: { drain_idle: 1h, connections: 1 }\n";
+    let mut gateway = Gateway::start(&body);
+    // It has the only place, and keeps it: whoever else comes waits at the door.
+    let long = begin(&gateway, "/long");
+    let mut waiting: Vec<_> = (0..10).map(|_| gateway.connect()).collect();
+
+    gateway.signal("TERM");
+    gateway.wait_until_refused();
+
+    for raw in &mut waiting {
+        let answer = raw.ask("GET", "/", &[], b"");
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.fields.get("connection"), Some("close"));
+        assert!(raw.is_closed());
+    }
+    gate.open();
+    assert_eq!(rest(long).unwrap(), "data: last\n\n");
+    assert!(gateway.wait().success());
+}
