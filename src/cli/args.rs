@@ -10,12 +10,11 @@ use clap::{Args, Parser, Subcommand};
 use super::hook::HookVerb;
 use super::http::Origin;
 use super::metrics::MetricsVerb;
+use super::notify::NotifyVerb;
 use super::token::Given;
 use crate::admin::wire::RolloutState;
 use crate::model::duration_text;
-use crate::model::{
-    BackendName, Generation, NotifierName, Percent, PlanName, RolloutId, RouteName, Weight,
-};
+use crate::model::{BackendName, Generation, Percent, PlanName, RolloutId, RouteName, Weight};
 
 pub(super) use check::CheckArgs;
 
@@ -82,8 +81,10 @@ pub(super) struct Globals {
     pub(super) no_color: bool,
 }
 
-/// What to do.
+/// What to do. Here and below the options of a verb are put together when it is the one that is asked for: what
+/// its help begins with stands here, and would be taken from a comment for documents on its options.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum Verb {
     /// Run the gateway, until SIGTERM or Ctrl-C; SIGHUP reads the file again.
     Serve(ServeArgs),
@@ -158,7 +159,7 @@ pub(super) enum Verb {
     },
 }
 
-/// How the gateway starts.
+// How the gateway starts.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -173,6 +174,7 @@ pub(super) struct ServeArgs {
 
 /// What to do with the state.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum StateVerb {
     /// Say whether the state file is sound, and which schema it has.
     Check(FileArgs),
@@ -180,7 +182,7 @@ pub(super) enum StateVerb {
     Migrate(MigrateArgs),
 }
 
-/// Where to bring the state file.
+// Where to bring the state file.
 #[derive(Debug, Args)]
 pub(super) struct MigrateArgs {
     #[command(flatten)]
@@ -190,7 +192,7 @@ pub(super) struct MigrateArgs {
     pub(super) to: u64,
 }
 
-/// Which config file.
+// Which config file.
 #[derive(Debug, Args)]
 pub(super) struct FileArgs {
     /// The config file. Default: ./switchback.yaml, when it exists.
@@ -198,7 +200,7 @@ pub(super) struct FileArgs {
     pub(super) config: Option<PathBuf>,
 }
 
-/// How the demo runs.
+// How the demo runs.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// Print a line a second instead of drawing, and a table at the end; exit code 0 when the
@@ -222,7 +224,7 @@ pub(super) struct DemoArgs {
     pub(super) admin_port: Option<u16>,
 }
 
-/// Which contracts to compare.
+// Which contracts to compare.
 #[derive(Debug, Args)]
 pub(super) struct ContractArgs {
     /// The route.
@@ -240,7 +242,7 @@ pub(super) struct ContractArgs {
     pub(super) all: bool,
 }
 
-/// New weights.
+// New weights.
 #[derive(Debug, Args)]
 pub(super) struct ShiftArgs {
     /// The route.
@@ -259,6 +261,7 @@ pub(super) struct ShiftArgs {
 
 /// What to do with a rollout.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum RolloutVerb {
     /// Start giving a backend of a route more and more of its traffic.
     Start(StartArgs),
@@ -290,7 +293,7 @@ pub(super) enum RolloutVerb {
     },
 }
 
-/// A rollout to start.
+// A rollout to start.
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
     /// The route.
@@ -325,7 +328,7 @@ pub(super) struct StartArgs {
     pub(super) despite: DespiteArgs,
 }
 
-/// What a start goes ahead in spite of.
+// What a start goes ahead in spite of.
 #[derive(Debug, Args)]
 pub(super) struct DespiteArgs {
     /// Start although the backend was reverted a moment ago.
@@ -340,7 +343,7 @@ pub(super) struct DespiteArgs {
     pub(super) ignore_schedule: bool,
 }
 
-/// A rollout to act on.
+// A rollout to act on.
 #[derive(Debug, Args)]
 pub(super) struct ActArgs {
     /// The rollout's id, or the name of the route that it runs on.
@@ -351,7 +354,7 @@ pub(super) struct ActArgs {
     pub(super) reason: Option<String>,
 }
 
-/// What to switch back.
+// What to switch back.
 #[derive(Debug, Args)]
 pub(super) struct RevertArgs {
     /// The rollout's id, or the name of its route.
@@ -365,7 +368,7 @@ pub(super) struct RevertArgs {
     pub(super) reason: Option<String>,
 }
 
-/// A rollout to wait for.
+// A rollout to wait for.
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
     /// The rollout's id, or the name of a route for its latest one.
@@ -376,7 +379,7 @@ pub(super) struct WaitArgs {
     pub(super) timeout: Option<Duration>,
 }
 
-/// Which rollouts.
+// Which rollouts.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Only on this route.
@@ -393,7 +396,7 @@ pub(super) struct ListArgs {
     pub(super) limit: u32,
 }
 
-/// Which part of the history.
+// Which part of the history.
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// Only of this route.
@@ -410,7 +413,7 @@ pub(super) struct HistoryArgs {
     pub(super) limit: u32,
 }
 
-/// Which part of the audit log.
+// Which part of the audit log.
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     /// Only what has a smaller number, for reading on.
@@ -421,21 +424,9 @@ pub(super) struct AuditArgs {
     pub(super) limit: u32,
 }
 
-/// What to do with notifiers.
-#[derive(Debug, Subcommand)]
-pub(super) enum NotifyVerb {
-    /// List notifiers, and whether they can be told.
-    List,
-    /// Tell a notifier that this is a test, and show what came back: exit code 1 unless it took it.
-    Test {
-        /// The notifier.
-        #[arg(value_name = "NAME")]
-        notifier: NotifierName,
-    },
-}
-
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum TokenVerb {
     /// Print a new token and its hash; nothing is kept of it.
     New,

@@ -13,6 +13,7 @@ use crate::model::HookName;
 
 /// What to do with hooks.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum HookVerb {
     /// Post a test to a hook's URL, and show what came back: exit code 1 unless that would open a gate.
     Test {

@@ -12,12 +12,13 @@ use crate::model::{BackendName, MetricName, RouteName};
 
 /// What to do with metrics.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum MetricsVerb {
     /// Tell the judge what was found out about a call: all of it, or nothing with exit code 5.
     Push(PushArgs),
 }
 
-/// What was found out.
+// What was found out.
 #[derive(Debug, Args)]
 pub(super) struct PushArgs {
     /// The route.

@@ -1,15 +1,29 @@
 //! `switchback notify`: who is told of what happens.
 
+use clap::Subcommand;
 use http::Method;
 use serde_json::json;
 
 use super::api::Api;
-use super::args::NotifyVerb;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::words::{self, Lean, Table};
 use crate::admin::wire::{NotifierTestBody, NotifiersBody};
 use crate::model::NotifierName;
+
+/// What to do with notifiers.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub(super) enum NotifyVerb {
+    /// List notifiers, and whether they can be told.
+    List,
+    /// Tell a notifier that this is a test, and show what came back: exit code 1 unless it took it.
+    Test {
+        /// The notifier.
+        #[arg(value_name = "NAME")]
+        notifier: NotifierName,
+    },
+}
 
 /// `switchback notify …`
 pub(super) async fn run(api: Api, verb: NotifyVerb, output: Output) -> Result<Exit, Failure> {

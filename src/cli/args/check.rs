@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::RolloutName;
 
-/// An item of a rollout's checklist.
+// An item of a rollout's checklist.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
     /// The rollout's id, or the name of the route that it runs on.
