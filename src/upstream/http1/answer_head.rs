@@ -10,7 +10,7 @@ use crate::model::{place_of, without_space};
 use crate::upstream::framing;
 
 use super::error::WireError;
-use super::names::Names;
+use super::lines::Lines;
 use super::scratch::Scratch;
 
 /// Most fields of an answer's head, and of its trailers.
@@ -59,7 +59,7 @@ pub(super) fn read(
     *response.version_mut() = version;
     let into = response.headers_mut();
     *into = scratch.lend_fields();
-    let Some((said, length)) = fields((bytes, behind), scratch.names(), into)? else {
+    let Some((said, length)) = fields((bytes, behind), scratch.lines(), into)? else {
         return Ok(None);
     };
     let end = said.end(method, code)?;
@@ -219,7 +219,7 @@ impl<'a> Said<'a> {
 /// on would have to find them and take them out.
 fn fields<'a>(
     (bytes, begin): (&'a Bytes, usize),
-    names: &Names,
+    lines: &Lines,
     into: &mut HeaderMap,
 ) -> Result<Option<(Said<'a>, usize)>, WireError> {
     let mut said = Said::default();
@@ -234,15 +234,20 @@ fn fields<'a>(
         if count > MAX_FIELDS {
             return Err(WireError::HeadTooLarge);
         }
+        if let Some((name, value)) = lines.read(line) {
+            into.append(name, value);
+            continue;
+        }
         let colon = place_of(b':', line).ok_or(NO_NAME)?;
         let (written, value) = line.split_at(colon);
-        let name = names.read(written).ok_or(NO_NAME)?;
+        let name = lines.names().read(written).ok_or(NO_NAME)?;
         let value = without_space(value.get(1..).unwrap_or_default());
         if said.note((&name, written), value) {
             is_text(value).then_some(()).ok_or(NO_VALUE)?;
             continue;
         }
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| NO_VALUE)?;
+        lines.note(line, (&name, &value));
         into.append(name, value);
     }
     check_begun(bytes.get(at..).unwrap_or_default()).map(|()| None)
@@ -255,7 +260,7 @@ fn fields<'a>(
 pub(super) fn trailers(bytes: Vec<u8>) -> Result<HeaderMap, WireError> {
     let bytes = Bytes::from(bytes);
     let mut map = HeaderMap::new();
-    let read = fields((&bytes, 0), &Names::default(), &mut map);
+    let read = fields((&bytes, 0), &Lines::default(), &mut map);
     match read {
         Ok(Some((_, length))) if length == bytes.len() => Ok(map),
         Ok(_) | Err(_) => Err(WireError::Chunks),

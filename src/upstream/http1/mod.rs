@@ -14,6 +14,7 @@ mod chunks;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod lines;
 mod names;
 mod request_head;
 mod scratch;

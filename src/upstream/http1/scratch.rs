@@ -1,4 +1,4 @@
-//! What the connections of one worker share: buffers, and names.
+//! What the connections of one worker share: buffers, and lines.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use http::HeaderMap;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::bulk::LargePieces;
-use super::names::Names;
+use super::lines::Lines;
 
 /// Bytes that are read at a time where it is not known that more will come.
 pub(super) const READ_BYTES: usize = 16 * 1024;
@@ -40,7 +40,7 @@ struct Shared {
     block: RefCell<Option<BytesMut>>,
     head: Cell<Vec<u8>>,
     fields: Cell<HeaderMap>,
-    names: Names,
+    lines: Lines,
     large: LargePieces,
 }
 
@@ -81,9 +81,9 @@ impl Scratch {
         &self.0.large
     }
 
-    /// The names of fields that were read last.
-    pub(super) fn names(&self) -> &Names {
-        &self.0.names
+    /// The lines of heads that were read last.
+    pub(super) fn lines(&self) -> &Lines {
+        &self.0.lines
     }
 
     /// An empty buffer to write a head into.

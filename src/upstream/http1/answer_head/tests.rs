@@ -27,6 +27,15 @@ fn httparses(bytes: &[u8]) -> Option<Read> {
 
 /// What is made of it here.
 fn ours(bytes: &[u8]) -> Option<Read> {
+    // A line that is kept, as from the third time on, says what it said the first time.
+    let lines = Lines::default();
+    let read = [(); 3].map(|()| with_lines(bytes, &lines));
+    let [first, others @ ..] = read;
+    assert!(others.iter().all(|other| *other == first));
+    first
+}
+
+fn with_lines(bytes: &[u8], lines: &Lines) -> Option<Read> {
     let all = bytes.len();
     let mut bytes = Bytes::copy_from_slice(bytes);
     skip_empty_lines(&mut bytes);
@@ -34,7 +43,7 @@ fn ours(bytes: &[u8]) -> Option<Read> {
     let (line, begin) = line(&bytes, 0)?;
     let (version, code) = status(line).ok()?;
     let mut map = HeaderMap::new();
-    let (_, length) = fields((&bytes, begin), &Names::default(), &mut map).ok()??;
+    let (_, length) = fields((&bytes, begin), lines, &mut map).ok()??;
     let field = |(name, value): (&HeaderName, &HeaderValue)| {
         (name.as_str().to_owned(), value.as_bytes().to_vec())
     };
