@@ -52,7 +52,8 @@ enum At {
 #[derive(Debug)]
 pub(super) enum Part {
     Data(Bytes),
-    Trailers(HeaderMap),
+    /// Boxed: hardly any body has them, and each part would be as large.
+    Trailers(Box<HeaderMap>),
     /// More bytes are needed.
     More,
     End,
@@ -94,7 +95,7 @@ impl Chunks {
             if self.at == At::Over && !self.trailers.is_empty() {
                 let mut lines = std::mem::take(&mut self.trailers);
                 lines.extend_from_slice(b"\r\n");
-                return answer_head::trailers(lines).map(Part::Trailers);
+                return answer_head::trailers(lines).map(|fields| Part::Trailers(Box::new(fields)));
             }
         }
     }

@@ -126,6 +126,17 @@ impl Wire {
             return Poll::Ready(Some(Err(WireError::Upload)));
         }
         loop {
+            if self.came.is_empty() && !self.is_end_stream() {
+                match ready!(self.poll_more(cx)) {
+                    Ok(0) if matches!(self.phase, Phase::ToClose) => {
+                        self.phase = Phase::Free;
+                        return Poll::Ready(None);
+                    }
+                    Ok(0) => return Poll::Ready(Some(Err(WireError::Closed))),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                }
+            }
             let part = self.take_part();
             if self.is_end_stream() {
                 // What follows on this connection is for somebody else.
@@ -134,19 +145,11 @@ impl Wire {
             match part {
                 Ok(Part::Data(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
                 Ok(Part::Trailers(fields)) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(fields))));
+                    return Poll::Ready(Some(Ok(Frame::trailers(*fields))));
                 }
                 Ok(Part::End) => return Poll::Ready(None),
+                // All that came has been taken.
                 Ok(Part::More) => {}
-                Err(error) => return Poll::Ready(Some(Err(error))),
-            }
-            match ready!(self.poll_more(cx)) {
-                Ok(0) if matches!(self.phase, Phase::ToClose) => {
-                    self.phase = Phase::Free;
-                    return Poll::Ready(None);
-                }
-                Ok(0) => return Poll::Ready(Some(Err(WireError::Closed))),
-                Ok(_) => {}
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
