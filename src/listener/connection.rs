@@ -52,6 +52,8 @@ pub struct Connection {
     /// No byte of the next head has come yet.
     between_heads: Cell<bool>,
     multiplexed: Cell<bool>,
+    /// HTTP/2 has begun.
+    settled: Cell<bool>,
     draining: Cell<bool>,
     closing: Cell<bool>,
     /// A block of fields has begun, and nothing else can come before its end.
@@ -104,6 +106,7 @@ impl Connection {
             open_requests: Cell::new(0),
             between_heads: Cell::new(false),
             multiplexed: Cell::new(false),
+            settled: Cell::new(false),
             draining: Cell::new(false),
             closing: Cell::new(false),
             in_block: Cell::new(false),
@@ -136,8 +139,13 @@ impl Connection {
         self.multiplexed.set(multiplexed);
         self.begun.set(true);
         self.wait(self.limits.request_head);
+    }
+
+    /// Both sides of HTTP/2 have said how they begin: from now on the client can be told to leave.
+    pub fn settle(&self) {
+        self.settled.set(true);
         if self.draining.get() {
-            self.drain();
+            self.close();
         }
     }
 
@@ -265,11 +273,11 @@ impl Connection {
     }
 
     /// Asks the client to leave, without closing anything under its hands. HTTP/2 has a frame
-    /// for that, which is sent at once; in HTTP/1.1 the next answer says that it is the last
+    /// for that, which is sent once it has begun; in HTTP/1.1 the next answer says that it is the last
     /// ([`Connection::answers_last`]), since a request may be on its way already.
     pub fn drain(&self) {
         self.draining.set(true);
-        if self.multiplexed.get() {
+        if self.settled.get() {
             self.close();
         }
     }
@@ -445,13 +453,17 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_tells_http2_at_once_and_http1_with_its_next_answer() {
+    fn a_drain_tells_http2_once_it_has_begun_and_http1_with_its_next_answer() {
         for multiplexed in [false, true] {
             let deadlines = Deadlines::default();
             let connection = connection(&deadlines);
             connection.drain();
 
             connection.begin(multiplexed);
+            assert!(!is_due(&connection, &deadlines));
+            if multiplexed {
+                connection.settle();
+            }
 
             assert_eq!(is_due(&connection, &deadlines), multiplexed);
             assert_eq!(connection.answers_last(), !multiplexed);

@@ -54,6 +54,7 @@ pub(super) async fn serve(
         Ok(wire) => wire,
         Err(error) => return count(&error),
     };
+    connection.settle();
     let mut session = Session {
         wire,
         reading: reading(limits),

@@ -5,12 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use crate::support::backend::Backend;
 use crate::support::certs::{Desk, Secure, quoted};
 use crate::support::client::Raw;
+use crate::support::gate::pass;
 use crate::support::gateway::{Gateway, run};
 use crate::support::routes::through;
 
@@ -139,6 +141,45 @@ fn http2_over_tls_goes_through() {
     });
 
     assert_eq!(status, 200);
+}
+
+#[test]
+fn who_has_agreed_on_http2_when_a_drain_begins_is_answered() {
+    let (desk, backend) = (Desk::new(), Backend::fixed(200, "hello"));
+    let certificate = desk.issue("server", &["a.example"]);
+    let body = through(&backend.url()) + "limits: { drain_idle: 1h }\n";
+    let mut gateway = Gateway::start_listening(2, &tls(&[certificate], ""), &body);
+    let config = Arc::new(desk.client(None, &["h2"]));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = gateway.address;
+    let stream = runtime.block_on(async move {
+        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let name = "a.example".try_into().unwrap();
+        let stream = tokio_rustls::TlsConnector::from(config).connect(name, socket);
+        stream.await.unwrap()
+    });
+
+    gateway.signal("TERM");
+    gateway.wait_until_refused();
+    // Long enough for whoever would be cut.
+    pass(Duration::from_millis(300));
+
+    let status = runtime.block_on(async move {
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let request = http::Request::get("https://a.example/").body(()).unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        let status = answer.await.unwrap().status();
+        drop(send);
+        // Told to leave, and not cut.
+        driver.await.unwrap().unwrap();
+        status
+    });
+    assert_eq!(status, 200);
+    assert!(gateway.wait().success());
 }
 
 #[test]
