@@ -59,7 +59,7 @@ pub(super) fn read(
     *response.version_mut() = version;
     let into = response.headers_mut();
     *into = scratch.lend_fields();
-    let Some((said, length)) = fields((bytes, behind), scratch.lines(), into)? else {
+    let Some((said, length)) = fields((bytes, behind), Some(scratch.lines()), into)? else {
         return Ok(None);
     };
     let end = said.end(method, code)?;
@@ -162,24 +162,40 @@ struct Said<'a> {
     stays: bool,
 }
 
+/// To whom a field of a head speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    /// To this connection alone.
+    Us,
+    /// To this connection, and to others.
+    All,
+    /// Not to this connection.
+    Others,
+}
+
 impl<'a> Said<'a> {
-    /// Takes note of what a field says of this connection; whether it says nothing to anybody else.
-    fn note(&mut self, (name, written): (&HeaderName, &[u8]), value: &'a [u8]) -> bool {
+    /// Takes note of what a field says of this connection.
+    fn note(&mut self, (name, written): (&HeaderName, &[u8]), value: &'a [u8]) -> To {
         if *name == CONTENT_LENGTH {
             self.framing.length(value);
-            return false;
+            return To::All;
         }
         if *name == TRANSFER_ENCODING {
             self.framing.coding(value);
-            return true;
+            return To::Us;
         }
         if *name == CONNECTION {
-            return self.connection(value);
+            let is_all = self.connection(value);
+            return if is_all { To::Us } else { To::All };
         }
         // How long it stays, which is found out when it goes.
-        written.eq_ignore_ascii_case(KEEP_ALIVE)
+        if written.eq_ignore_ascii_case(KEEP_ALIVE) {
+            return To::Us;
+        }
+        To::Others
     }
 
+    /// Takes note of the options of the connection; whether these are all that are named.
     fn connection(&mut self, options: &[u8]) -> bool {
         let mut is_all = true;
         for option in options.split(|byte| *byte == b',') {
@@ -213,13 +229,13 @@ impl<'a> Said<'a> {
     }
 }
 
-/// Puts fields, which are slices of `bytes` from a place on, into a map; what they say, and where they end.
-/// `None` while their end has not come. `Transfer-Encoding`, `Keep-Alive` and a `Connection` that says no more
+/// Puts the fields that `bytes` has from a place on into a map; what they say, and where they end.
+/// `None` while their end has not come. Lines that are known are not read. `Transfer-Encoding`, `Keep-Alive` and a `Connection` that says no more
 /// than whether it stays are not put there: they are about this connection, and whoever passes the answer
 /// on would have to find them and take them out.
 fn fields<'a>(
     (bytes, begin): (&'a Bytes, usize),
-    lines: &Lines,
+    lines: Option<&Lines>,
     into: &mut HeaderMap,
 ) -> Result<Option<(Said<'a>, usize)>, WireError> {
     let mut said = Said::default();
@@ -234,20 +250,27 @@ fn fields<'a>(
         if count > MAX_FIELDS {
             return Err(WireError::HeadTooLarge);
         }
-        if let Some((name, value)) = lines.read(line) {
+        if let Some((name, value)) = lines.and_then(|lines| lines.read(line)) {
             into.append(name, value);
             continue;
         }
         let colon = place_of(b':', line).ok_or(NO_NAME)?;
         let (written, value) = line.split_at(colon);
-        let name = lines.names().read(written).ok_or(NO_NAME)?;
+        let name = match lines {
+            Some(lines) => lines.names().read(written),
+            None => HeaderName::from_bytes(written).ok(),
+        };
+        let name = name.ok_or(NO_NAME)?;
         let value = without_space(value.get(1..).unwrap_or_default());
-        if said.note((&name, written), value) {
+        let to = said.note((&name, written), value);
+        if to == To::Us {
             is_text(value).then_some(()).ok_or(NO_VALUE)?;
             continue;
         }
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| NO_VALUE)?;
-        lines.note(line, (&name, &value));
+        if let (To::Others, Some(lines)) = (to, lines) {
+            lines.note(line, (&name, &value));
+        }
         into.append(name, value);
     }
     check_begun(bytes.get(at..).unwrap_or_default()).map(|()| None)
@@ -260,7 +283,7 @@ fn fields<'a>(
 pub(super) fn trailers(bytes: Vec<u8>) -> Result<HeaderMap, WireError> {
     let bytes = Bytes::from(bytes);
     let mut map = HeaderMap::new();
-    let read = fields((&bytes, 0), &Lines::default(), &mut map);
+    let read = fields((&bytes, 0), None, &mut map);
     match read {
         Ok(Some((_, length))) if length == bytes.len() => Ok(map),
         Ok(_) | Err(_) => Err(WireError::Chunks),

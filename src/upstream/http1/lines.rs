@@ -3,8 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::upstream::open::MCP_SESSION_ID;
 
 use super::names::Names;
 
@@ -20,8 +23,9 @@ const WORD_BYTES: usize = 8;
 /// The lines that were read last, each in the one group where it may be, with what they say. Such a line is
 /// read by comparing it: it need not be searched for its name, looked at byte by byte, nor held by its value.
 ///
-/// A line is kept when it comes for the second time, so that one which is never the same costs no copy. What
-/// says where this one answer ends is not kept, nor are cookies, which are somebody's.
+/// A line is kept when it comes for the second time, so that one which is never the same costs no copy.
+/// Cookies and ids of sessions are not kept, since they are somebody's; and whoever reads a head asks only for
+/// lines that say nothing to himself.
 #[derive(Default)]
 pub(super) struct Lines {
     names: Names,
@@ -32,7 +36,7 @@ pub(super) struct Lines {
 #[derive(Default)]
 struct Group {
     known: [Option<Known>; LINES],
-    /// The prints of the lines that came last and are not kept.
+    /// Hashes of the lines that came last and were not kept then.
     seen: [u64; LINES],
 }
 
@@ -53,14 +57,14 @@ impl Lines {
     pub(super) fn read(&self, line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
         let print = print_of(line)?;
         let groups = self.groups.borrow();
-        let mut known = groups.get(place_of(print))?.known.iter().flatten();
+        let mut known = groups.get(group_of(print))?.known.iter().flatten();
         let known = known.find(|known| known.print == print && *known.line == *line)?;
         Some((known.name.clone(), known.value.clone()))
     }
 
     /// Takes note of what a line says that was not kept.
     pub(super) fn note(&self, line: &[u8], (name, value): (&HeaderName, &HeaderValue)) {
-        if line.len() > MAX_BYTES || [CONTENT_LENGTH, CONNECTION, SET_COOKIE].contains(name) {
+        if line.len() > MAX_BYTES || [SET_COOKIE, MCP_SESSION_ID].contains(name) {
             return;
         }
         let Some(print) = print_of(line) else { return };
@@ -68,13 +72,15 @@ impl Lines {
         if groups.is_empty() {
             groups.resize_with(GROUPS, Group::default);
         }
-        let Some(group) = groups.get_mut(place_of(print)) else {
+        let Some(group) = groups.get_mut(group_of(print)) else {
             return;
         };
-        if !group.seen.contains(&print) {
+        // All of it: lines with the same print would have each other kept.
+        let hash = xxh3_64(line);
+        if !group.seen.contains(&hash) {
             group.seen.rotate_right(1);
             let [first, ..] = &mut group.seen;
-            *first = print;
+            *first = hash;
             return;
         }
         // A copy: the value that was read holds all of its answer.
@@ -99,8 +105,8 @@ impl fmt::Debug for Lines {
     }
 }
 
-/// What two lines seldom have in common: their length, and their first, middle and last bytes. `None` for
-/// those that are too short to be worth it.
+/// What two lines that are there side by side seldom have in common: their length, and their first, middle and
+/// last bytes. `None` for those that are too short to be worth it.
 fn print_of(line: &[u8]) -> Option<u64> {
     let begin = line.first_chunk::<WORD_BYTES>()?;
     let middle = line.get((line.len() - WORD_BYTES) / 2..)?;
@@ -116,7 +122,7 @@ fn print_of(line: &[u8]) -> Option<u64> {
 }
 
 /// The group where a line with this print is.
-fn place_of(print: u64) -> usize {
+fn group_of(print: u64) -> usize {
     (print >> (u64::BITS - GROUPS.ilog2())) as usize
 }
 
@@ -174,13 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_one_answer_or_of_somebody_is_not_kept() {
+    fn what_is_somebodys_or_of_no_use_is_not_kept() {
         let lines = Lines::default();
         let long = format!("x-long: {}", "y".repeat(MAX_BYTES));
         let others = [
-            "content-length: 10",
-            "connection: upgrade",
             "set-cookie: a=b; path=/",
+            "Mcp-Session-Id: 7e1c9a52",
             "a: b",
             &long,
         ];
@@ -193,7 +198,11 @@ mod tests {
     fn a_line_that_comes_once_is_not_kept() {
         let lines = Lines::default();
         for n in 0..5_000 {
-            assert_eq!(come(&lines, &format!("etag: \"{n}\"")), None);
+            let policy =
+                format!("csp: default-src 'self'; script-src 'nonce-{n:010}' 'strict-dynamic'; x");
+            for line in [format!("etag: \"{n}\""), policy] {
+                assert_eq!(come(&lines, &line), None);
+            }
         }
 
         let groups = lines.groups.borrow();
