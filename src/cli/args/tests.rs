@@ -22,7 +22,7 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn a_verb_says_of_itself_what_is_said_of_it_in_the_list() {
-    fn look(listed: &clap::Command, built: &clap::Command) {
+    fn check(listed: &clap::Command, built: &clap::Command) -> usize {
         for verb in listed.get_subcommands() {
             let itself = built.find_subcommand(verb.get_name()).unwrap();
             let abouts = |verb: &clap::Command| {
@@ -30,11 +30,33 @@ fn a_verb_says_of_itself_what_is_said_of_it_in_the_list() {
                     .map(|about| about.map(ToString::to_string))
             };
             assert_eq!(abouts(itself), abouts(verb), "{}", verb.get_name());
-            look(verb, itself);
         }
+        listed.get_subcommands().count()
+    }
+    // What is listed is taken from before the verbs' options are there; those below a verb are among them.
+    let verb = clap::Command::new;
+    let lists = [
+        RolloutVerb::augment_subcommands(verb("rollout")),
+        StateVerb::augment_subcommands(verb("state")),
+        NotifyVerb::augment_subcommands(verb("notify")),
+        HookVerb::augment_subcommands(verb("hook")),
+        MetricsVerb::augment_subcommands(verb("metrics")),
+        TokenVerb::augment_subcommands(verb("token")),
+    ];
+    let built = built();
+
+    let mut checked = check(&Cli::command(), &built);
+    for listed in &lists {
+        checked += check(listed, built.find_subcommand(listed.get_name()).unwrap());
     }
 
-    look(&Cli::command(), &built());
+    // The verb `help`, which the library adds, has a list of all others.
+    let helped = built
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help");
+    let verbs = helped.flat_map(|verb| verb.get_subcommands().chain([verb]));
+    let all = verbs.filter(|verb| verb.get_name() != "help").count();
+    assert_eq!(checked, all);
 }
 
 #[test]
