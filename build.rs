@@ -5,9 +5,13 @@ use std::env;
 use std::path::{Component, Path};
 use std::process::Command;
 
+/// Set to anything by who builds on this machine for one with an older glibc.
+const OLD_GLIBC: &str = "SWITCHBACK_OLD_GLIBC";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=link/start.ld");
+    println!("cargo::rerun-if-env-changed={OLD_GLIBC}");
     let said = |name| env::var(name).unwrap_or_default();
     // Cargo tells a build script no name of a profile but in this path: it is before `build`.
     let out = said("OUT_DIR");
@@ -19,15 +23,15 @@ fn main() {
     if is_shipped && said("CARGO_CFG_TARGET_OS") == "linux" {
         let folder = said("CARGO_MANIFEST_DIR");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/link/start.ld");
-        let is_for_here = said("TARGET") == said("HOST");
+        let is_for_here = said("TARGET") == said("HOST") && said(OLD_GLIBC).is_empty();
         if is_for_here && said("CARGO_CFG_TARGET_ENV") == "gnu" && packed_is_read() {
             println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
         }
     }
 }
 
-/// Whether the loader of this machine reads packed relocations, as glibc's does since 2.36. A program for
-/// an older machine is built on one, or against musl, which needs no loader.
+/// Whether the loader of this machine reads packed relocations, as glibc's does since 2.36. A program with
+/// them does not start with an older one.
 fn packed_is_read() -> bool {
     let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
     let said = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
