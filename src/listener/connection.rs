@@ -12,8 +12,8 @@ use crate::model::Limit;
 use super::buffered::Buffered;
 use super::calm::{Calm, CalmLimits};
 use super::frames::Seen;
+use super::linger::Lingering;
 use super::screen::HeadBounds;
-use super::stream::Lingering;
 
 /// Bounds on the silence of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -314,12 +314,9 @@ impl Connection {
         Allowance::new(&self.deadlines, self.limits.reading)
     }
 
-    /// Everything has been written, and the client has not closed its end.
-    pub(super) fn begin_to_linger(&self) -> Lingering {
-        let (time, left_bytes) = self.limits.linger;
-        let until = self.deadlines.deadline();
-        until.set(time);
-        Lingering { until, left_bytes }
+    /// How long and how much may be read of what nobody wants; its time has not begun.
+    pub fn lingering(&self) -> Lingering {
+        Lingering::new(self.deadlines.deadline(), self.limits.linger)
     }
 
     pub(super) fn head_bounds(&self) -> HeadBounds {

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::deadline::{Allowance, Deadline, UsedUp};
+use crate::deadline::{Allowance, UsedUp};
 use crate::model::Limit;
 
 use super::connection::Connection;
 use super::detect::Version;
 use super::frames::Frames;
+use super::linger::Lingering;
 use super::screen::{Fault, Screen};
 use super::transport::Transport;
 
@@ -52,14 +53,6 @@ const SPOILT: &[u8] = b"\0\r\n\r\n";
 /// What is passed on in place of the rest of a head that is too long, again and again: the
 /// parser has the same bound, and says which answer that has.
 const LONG: [u8; 1024] = [b'x'; 1024];
-
-/// A connection that is written to no more, waiting for the client to have read everything: closed
-/// while the client is still sending, it would lose what was written to it in a reset.
-#[derive(Debug)]
-pub(super) struct Lingering {
-    pub(super) until: Deadline,
-    pub(super) left_bytes: usize,
-}
 
 impl ClientStream {
     /// The stream that begins with `first`.
@@ -153,26 +146,18 @@ impl ClientStream {
     /// Reads on, for nothing, until the client has closed or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let connection = &self.connection;
-        let lingering = self
-            .lingering
-            .get_or_insert_with(|| connection.begin_to_linger());
+        let lingering = self.lingering.get_or_insert_with(|| {
+            let mut lingering = connection.lingering();
+            lingering.begin();
+            lingering
+        });
         let mut bytes = [0; 4096];
-        while lingering.left_bytes > 0 {
+        lingering.poll(cx, |cx| {
             let mut into = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut into) {
-                Poll::Ready(Ok(())) if !into.filled().is_empty() => {
-                    lingering.left_bytes = lingering.left_bytes.saturating_sub(into.filled().len());
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => {
-                    ready!(lingering.until.poll_passed(cx));
-                    Limit::Linger.hit();
-                    return Poll::Ready(());
-                }
-            }
-        }
-        Limit::LingerBytes.hit();
-        Poll::Ready(())
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut into));
+            let came = into.filled().len();
+            Poll::Ready(read.ok().and((came > 0).then_some(came)))
+        })
     }
 
     /// Gives a write up that the client leaves unread for too long.

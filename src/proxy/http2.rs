@@ -14,15 +14,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use h2::server::{Builder, Connection as Wire, SendResponse};
 use h2::{Reason, SendStream};
-use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue};
+use http::{Method, Response};
 use http_body::Body;
 use tokio::task::{spawn_local, yield_now};
 
 use crate::deadline::{Allowance, Terms, UsedUp};
-use crate::listener::{ClientStream, Connection};
+use crate::listener::{ClientStream, Connection, Lingering};
 use crate::model::Limit;
-use crate::upstream::{ClientBody, StreamBody};
+use crate::upstream::{ClientBody, Inflow, StreamBody};
 
 use super::answer::Answer;
 use super::pipeline::Downstream;
@@ -154,14 +154,21 @@ impl Session {
                     return Poll::Ready(());
                 }
             };
-            let (downstream, reading) = (Rc::clone(&self.downstream), self.reading);
             let (parts, stream) = request.into_parts();
-            let body = ClientBody::Http2(StreamBody::new(stream, &parts.headers));
+            let inflow = Inflow::of(stream);
+            let body = ClientBody::Http2(StreamBody::new(inflow.clone(), &parts.headers));
+            let exchange = Exchange {
+                respond,
+                is_head: parts.method == Method::HEAD,
+                unread: Unread::new(inflow),
+                reading: self.reading,
+            };
+            let downstream = Rc::clone(&self.downstream);
             // Begun here: a task is moved about before it runs, and this is a pointer.
             let answering = self.rooms.ask((Rc::clone(&downstream), parts, body));
             spawn_local(async move {
                 // A stream that ends early ends alone: its client has been told, or has left.
-                let _ = answer(downstream, answering, respond, reading).await;
+                let _ = exchange.answer(&downstream, answering).await;
             });
         }
         Poll::Ready(())
@@ -189,44 +196,116 @@ impl From<h2::Error> for Gone {
     }
 }
 
-/// Answers one stream.
-async fn answer(
-    downstream: Rc<Downstream>,
-    answering: impl Future<Output = Result<Response<Answer>, Infallible>>,
-    mut respond: SendResponse<Bytes>,
+/// One stream whose request is here.
+struct Exchange {
+    respond: SendResponse<Bytes>,
+    /// Its answer has no body, whatever there is of one.
+    is_head: bool,
+    unread: Unread,
+    /// How slowly the client may read.
     reading: Terms,
-) -> Result<(), Gone> {
-    let connection = Rc::clone(&downstream.connection);
-    if connection.takes_back() {
-        // A client that takes streams back gets a moment to do so: what it has sent by now is
-        // read before this goes on.
-        yield_now().await;
-    }
-    let response = {
-        let mut answering = pin!(answering);
-        poll_fn(|cx| {
-            // The reset first: what was taken back already reaches no backend.
-            if respond.poll_reset(cx).is_ready() {
-                return Poll::Ready(Err(Gone));
-            }
-            answering.as_mut().poll(cx).map(Ok)
-        })
-        .await?
-    };
-    let Ok(response) = response;
-    let (head, body) = complete(response);
-    let ends = body.is_end_stream();
-    let stream = respond.send_response(head, ends)?;
-    if !ends {
-        let terms = (downstream.worker.deadlines(), reading);
-        let outgoing = Outgoing {
-            stream,
-            allowance: Allowance::new(terms.0, terms.1),
+}
+
+impl Exchange {
+    async fn answer(
+        mut self,
+        downstream: &Downstream,
+        answering: impl Future<Output = Result<Response<Answer>, Infallible>>,
+    ) -> Result<(), Gone> {
+        let connection = &downstream.connection;
+        if connection.takes_back() {
+            // A client that takes streams back gets a moment to do so: what it has sent by now is
+            // read before this goes on.
+            yield_now().await;
+        }
+        let response = {
+            let mut answering = pin!(answering);
+            poll_fn(|cx| {
+                // The reset first: what was taken back already reaches no backend.
+                if self.respond.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Err(Gone));
+                }
+                answering.as_mut().poll(cx).map(Ok)
+            })
+            .await?
         };
-        outgoing.send(pin!(body)).await?;
+        let Ok(response) = response;
+        let (head, body) = complete(response);
+        let ends = self.is_head || body.is_end_stream();
+        let stream = self.respond.send_response(head, ends)?;
+        let sending = async {
+            let body = pin!(body);
+            if !ends {
+                let allowance = Allowance::new(downstream.worker.deadlines(), self.reading);
+                Outgoing { stream, allowance }.send(body).await?;
+            }
+            connection.answered();
+            Ok(())
+        };
+        self.unread.beside(pin!(sending), connection).await
     }
-    connection.answered();
-    Ok(())
+}
+
+/// What a client still sends of a request that has its answer. It is read on, once nobody wants it, beside the
+/// answer and for a while after it: a client that sends all of its request before it looks at the answer would
+/// have no room to do so, and many take a stream that is reset while they send for one without an answer.
+struct Unread {
+    /// `None` when nothing is left to come.
+    inflow: Option<Rc<Inflow>>,
+    /// There once there is an answer.
+    lingering: Option<Lingering>,
+}
+
+impl Unread {
+    fn new(inflow: Option<Rc<Inflow>>) -> Self {
+        Self {
+            inflow,
+            lingering: None,
+        }
+    }
+
+    /// Sends, and reads beside it and after it what nobody wants.
+    async fn beside(
+        mut self,
+        mut sending: Pin<&mut impl Future<Output = Result<(), Gone>>>,
+        connection: &Connection,
+    ) -> Result<(), Gone> {
+        let mut is_sent = false;
+        poll_fn(|cx| {
+            if !is_sent && let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                sent?;
+                is_sent = true;
+            }
+            let read = self.poll((connection, is_sent), cx);
+            if is_sent { read.map(Ok) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Ready when nothing comes any more, or nothing is waited for.
+    fn poll(
+        &mut self,
+        (connection, is_sent): (&Connection, bool),
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(inflow) = &self.inflow else {
+            return Poll::Ready(());
+        };
+        if !inflow.is_over() {
+            let lingering = self.lingering.get_or_insert_with(|| connection.lingering());
+            if is_sent {
+                lingering.begin();
+            }
+            if inflow.poll_unwanted(cx).is_ready() {
+                ready!(lingering.poll(cx, |cx| inflow.poll_past(cx)));
+            } else {
+                // Whoever passes it on after the answer does so without being waited for.
+                ready!(lingering.poll_passed(cx));
+            }
+        }
+        self.inflow = None;
+        Poll::Ready(())
+    }
 }
 
 /// The head of an answer with what HTTP/2 wants in it, and without what it does not.

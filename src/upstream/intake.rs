@@ -1,8 +1,9 @@
 //! The body of a request as it comes from the client: bounded in size, in pauses and in slowness.
 
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -39,10 +40,69 @@ pub enum ClientBody {
     Http2(StreamBody),
 }
 
+/// What a client sends on a stream of HTTP/2. Shared by the body that is passed on and by who reads on once
+/// nobody wants it.
+#[derive(Debug)]
+pub struct Inflow {
+    stream: RefCell<RecvStream>,
+    is_wanted: Cell<bool>,
+    /// Who waits for it to be wanted no more.
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Inflow {
+    /// What comes on a stream; `None` when nothing does.
+    pub fn of(stream: RecvStream) -> Option<Rc<Self>> {
+        let comes = !stream.is_end_stream();
+        comes.then(|| {
+            Rc::new(Self {
+                stream: RefCell::new(stream),
+                is_wanted: Cell::new(true),
+                waiting: RefCell::default(),
+            })
+        })
+    }
+
+    /// Whether all has come, and been read.
+    pub fn is_over(&self) -> bool {
+        self.stream.borrow().is_end_stream()
+    }
+
+    /// Ready when nobody passes on what comes.
+    pub fn poll_unwanted(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is_wanted.get() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waiting = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The next piece, of which nothing is wanted but its bytes; `None` at the end, whatever it is.
+    pub fn poll_past(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        let mut stream = self.stream.borrow_mut();
+        let Some(Ok(piece)) = ready!(stream.poll_data(cx)) else {
+            return Poll::Ready(None);
+        };
+        let _ = stream.flow_control().release_capacity(piece.len());
+        Poll::Ready((!stream.is_end_stream()).then_some(piece.len()))
+    }
+
+    fn unwanted(&self) {
+        self.is_wanted.set(false);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
 /// The body of a request over a stream of HTTP/2.
 #[derive(Debug)]
 pub struct StreamBody {
-    stream: RecvStream,
+    /// `None` for a body without anything.
+    inflow: Option<Rc<Inflow>>,
     /// What is left, where the length was told. That it is kept, `h2` sees to.
     length: Option<u64>,
     data_ended: bool,
@@ -50,17 +110,11 @@ pub struct StreamBody {
 
 impl StreamBody {
     /// The body of a request with these fields.
-    pub fn new(stream: RecvStream, fields: &HeaderMap) -> Self {
-        let told = fields
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        let length = if stream.is_end_stream() {
-            Some(0)
-        } else {
-            told
-        };
+    pub fn new(inflow: Option<Rc<Inflow>>, fields: &HeaderMap) -> Self {
+        let told = || fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        let length = if inflow.is_none() { Some(0) } else { told() };
         Self {
-            stream,
+            inflow,
             length,
             data_ended: false,
         }
@@ -70,11 +124,15 @@ impl StreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
+        let Some(inflow) = &self.inflow else {
+            return Poll::Ready(None);
+        };
+        let mut stream = inflow.stream.borrow_mut();
         if !self.data_ended {
-            match ready!(self.stream.poll_data(cx)) {
+            match ready!(stream.poll_data(cx)) {
                 Some(Ok(piece)) => {
                     // It is passed on before more is asked for: the client may send as much again.
-                    let _ = self.stream.flow_control().release_capacity(piece.len());
+                    let _ = stream.flow_control().release_capacity(piece.len());
                     if let Some(left) = &mut self.length {
                         *left = left.saturating_sub(piece.len() as u64);
                     }
@@ -85,11 +143,19 @@ impl StreamBody {
                 None => self.data_ended = true,
             }
         }
-        let trailers = ready!(self.stream.poll_trailers(cx));
+        let trailers = ready!(stream.poll_trailers(cx));
         Poll::Ready(match trailers {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(_) => Some(Err(ClientFault::Broken)),
         })
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if let Some(inflow) = &self.inflow {
+            inflow.unwanted();
+        }
     }
 }
 
@@ -112,7 +178,7 @@ impl Body for ClientBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.inflow.as_ref().is_none_or(|inflow| inflow.is_over()),
         }
     }
 

@@ -58,7 +58,7 @@ pub use http1::WireError;
 #[doc(hidden)]
 pub use http1::fuzzing;
 pub use inspect::{InspectError, Inspection, inspect};
-pub use intake::{ClientBody, ClientFault, Intake, IntakeBounds, StreamBody};
+pub use intake::{ClientBody, ClientFault, Inflow, Intake, IntakeBounds, StreamBody};
 pub use kept::{Kept, Repeats};
 pub use late_body::{LateBody, Reading};
 pub use link::{Again, Unanswered, send};

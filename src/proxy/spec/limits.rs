@@ -70,7 +70,8 @@ pub struct LimitsSpec {
     pub read_rate: u32,
     /// How long a connection that is over, by an answer that says so, stays open for a client that
     /// has not closed its end or is still sending, 0s to 1m: closed at once, it would take back
-    /// what the client has not read. Default 2s.
+    /// what the client has not read. Over HTTP/2 the same of a stream whose request is still being
+    /// sent when it has its answer. Default 2s.
     #[serde(with = "duration_text")]
     #[schemars(with = "String")]
     pub linger: Duration,

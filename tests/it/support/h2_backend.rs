@@ -1,8 +1,8 @@
 //! A backend that speaks HTTP/2, in the clear or over TLS, and does what the path says.
 //!
 //! `/held…` is answered once the test lets go, `/cut` breaks off in the middle, `/refused` is not
-//! looked at the first time, `/leaving` is answered and the connection is on its way out. Anything
-//! else is answered `hello`.
+//! looked at the first time, `/leaving` is answered and the connection is on its way out, `/early` is answered
+//! before its body has come, which nobody reads. Anything else is answered `hello`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -176,7 +176,9 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, hall: Hall) {
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, hall: Hall) {
     let target = request.uri().path().to_owned();
     let mut body = request.into_body();
-    while let Some(Ok(piece)) = body.data().await {
+    while target != "/early"
+        && let Some(Ok(piece)) = body.data().await
+    {
         let _unused = body.flow_control().release_capacity(piece.len());
     }
     if target.starts_with("/held") && !hold(&mut respond, hall).await {
