@@ -67,6 +67,8 @@ pub struct Connection {
     refused: Cell<bool>,
     /// The head that was awaited first has begun to come.
     begun: Cell<bool>,
+    /// What came last of HTTP/1 is the beginning of a head.
+    pub(super) in_head: Cell<bool>,
     /// The sweep since which nothing is under way.
     idle_since: Cell<u64>,
     /// What waits for all clients of the worker.
@@ -115,6 +117,7 @@ impl Connection {
             lingers: Cell::new(false),
             refused: Cell::new(false),
             begun: Cell::new(false),
+            in_head: Cell::new(false),
             idle_since: Cell::new(deadlines.ticks()),
             buffered: Rc::clone(buffered),
             unread: Cell::new(0),
@@ -186,8 +189,14 @@ impl Connection {
             self.idle_since.set(self.deadlines.ticks());
         }
         if open == 0 && !self.in_block.get() {
-            self.between_heads.set(true);
-            self.wait(self.limits.keep_alive);
+            // A head that began to come meanwhile has its time from now on.
+            let begun = self.in_head.get();
+            self.between_heads.set(!begun);
+            self.wait(if begun {
+                self.limits.request_head
+            } else {
+                self.limits.keep_alive
+            });
         }
     }
 

@@ -162,6 +162,20 @@ impl Screen {
         self.line = Vec::new();
     }
 
+    /// Whether a head has begun and is not whole.
+    pub(super) fn is_in_head(&self) -> bool {
+        match self.state {
+            State::Start => !self.line.is_empty(),
+            State::Fields => true,
+            State::Sized
+            | State::ChunkLine
+            | State::Chunk
+            | State::ChunkEnd
+            | State::Trailers
+            | State::Off => false,
+        }
+    }
+
     /// Whether nothing of a message is missing.
     pub(super) fn may_close(&self) -> bool {
         matches!(self.state, State::Start | State::Off) && self.line.is_empty()

@@ -107,6 +107,7 @@ impl ClientStream {
     fn screened(&mut self, before: usize, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let read = into.filled().get(before..).unwrap_or_default();
         let Err(fault) = self.screen.look(read) else {
+            self.connection.in_head.set(self.screen.is_in_head());
             return Ok(());
         };
         self.connection.was_refused();

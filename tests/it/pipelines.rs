@@ -63,3 +63,36 @@ fn a_request_that_came_with_another_one_has_all_the_time_for_its_body() {
     assert_eq!(raw.read("POST").status, 200);
     assert_eq!(backend.requests()[1].body, b"abcd");
 }
+
+#[test]
+fn a_head_that_came_in_part_with_another_request_is_not_waited_for_as_an_idle_client_is() {
+    let backend = Backend::fixed(200, "fine");
+    let gateway = Gateway::start_with_workers(
+        1,
+        &format!(
+            "{}limits: {{ request_head: 300ms }}\n",
+            through(&backend.url())
+        ),
+    );
+    let whole = "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n";
+    for part in ["G", "GET /2 HTTP/1.1", "GET /2 HTTP/1.1\r\nhost: a\r\n"] {
+        let mut raw = gateway.connect();
+        raw.write(format!("{whole}{whole}{part}"));
+        assert_eq!(raw.read("GET").status, 200);
+        assert_eq!(raw.read("GET").status, 200);
+
+        assert_eq!(raw.read_to_close(), b"", "{part}");
+    }
+    let page = gateway.admin.text("/metrics");
+    assert!(page.contains("limits_hit_total{limit=\"request_head\"} 3\n"));
+
+    // The rest of it in time is a request like any other, and what comes after it is waited for.
+    let mut raw = gateway.connect();
+    raw.write(format!("{whole}GET /2 HTTP/1.1\r\nho"));
+    assert_eq!(raw.read("GET").status, 200);
+    raw.write("st: a\r\n\r\n");
+    assert_eq!(raw.read("GET").status, 200);
+    thread::sleep(Duration::from_millis(800));
+    raw.write(whole);
+    assert_eq!(raw.read("GET").status, 200);
+}
