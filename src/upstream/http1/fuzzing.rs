@@ -8,8 +8,8 @@ use super::answer_head::{self, End};
 use super::chunks::{Chunks, Part};
 use super::scratch::Scratch;
 
-/// A head and a body in chunks are the same however they come, and nothing is read behind their end. The
-/// first two bytes say where what follows is cut.
+/// A head and a body in chunks are the same however they come, a head is the same when its lines are known, and
+/// nothing is read behind their end. The first two bytes say where what follows is cut.
 ///
 /// # Panics
 /// When that does not hold.
@@ -28,6 +28,10 @@ pub fn answer(input: &[u8]) {
             assert!(its == length && *its <= cut && part.end == head.end);
         }
         _ => unreachable!("{part:?} became {whole:?}"),
+    }
+    for time in 2..5 {
+        let again = answer_head::read(&answer, (&Method::GET, &scratch));
+        assert_eq!(format!("{again:?}"), format!("{whole:?}"), "time {time}");
     }
     let Ok(Some((head, length))) = whole else {
         return;
