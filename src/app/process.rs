@@ -99,7 +99,6 @@ async fn run(
 ) -> Result<(), AppError> {
     let end = until_the_end(&mut running, signals, doorbell.as_ref()).await;
     drop(doorbell);
-    tracing::info!("draining");
     match end {
         End::TakenOver => running.leave(signals.end()).await,
         End::Told | End::GivenUp => {

@@ -264,6 +264,7 @@ impl Running {
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         let mut hurry = pin!(hurry);
         self.readiness.draining();
+        tracing::info!("draining");
         let delay = self.limit(|limits| limits.drain_delay);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
@@ -280,6 +281,7 @@ impl Running {
     /// Ends the gateway after another process has taken over: that one has the sockets.
     pub(super) async fn leave(mut self, hurry: impl Future<Output = ()>) {
         self.readiness.draining();
+        tracing::info!("draining");
         drop(self.stop_control.take());
         self.drain(Phase::HandedOver, hurry).await;
     }
