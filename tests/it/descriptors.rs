@@ -113,10 +113,12 @@ fn what_this_process_lacks_counts_against_no_backend() {
     assert_ne!(rollout["state"], "reverted", "{rollout}");
     assert_eq!(gateway.get("/").status, 200, "all is well again");
     for backend in ["one", "two"] {
-        let seen = gateway.admin.get(&format!("/v1/backends/{backend}"));
-        let endpoint = &seen["fitness"]["endpoints"][0];
-        assert_eq!(endpoint["health"], "healthy", "{seen}");
-        assert_eq!(endpoint["failed"]["unreachable"], 0, "{seen}");
+        let page = format!("/v1/backends/{backend}");
+        let endpoint = gateway.admin.wait_for(&page, |seen| {
+            let endpoint = &seen["fitness"]["endpoints"][0];
+            (endpoint["health"] == "healthy").then(|| endpoint.clone())
+        });
+        assert_eq!(endpoint["failed"]["unreachable"], 0, "{endpoint}");
     }
 }
 

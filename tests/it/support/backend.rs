@@ -3,10 +3,11 @@
 
 use std::io::BufReader;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
+
+use socket2::SockRef;
 
 pub use super::exchange::{Exchange, Request};
 use super::gate::Board;
@@ -20,8 +21,7 @@ pub struct Backend {
     pub address: SocketAddr,
     script: Arc<RwLock<Arc<Script>>>,
     recorder: Recorder,
-    stopping: Arc<AtomicBool>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Option<(TcpListener, JoinHandle<()>)>,
     /// Keeps the port from other tests for as long as connections to it have to be refused.
     _port: Option<ReservedPort>,
 }
@@ -45,25 +45,19 @@ impl Backend {
             address,
             script: Arc::new(RwLock::new(Arc::new(script))),
             recorder: Recorder::default(),
-            stopping: Arc::default(),
             acceptor: None,
             _port: port,
         };
-        let (script, recorder, stopping) = (
-            Arc::clone(&backend.script),
-            backend.recorder.clone(),
-            Arc::clone(&backend.stopping),
-        );
-        backend.acceptor = Some(thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if stopping.load(Ordering::SeqCst) {
-                    return;
-                }
+        let (script, recorder) = (Arc::clone(&backend.script), backend.recorder.clone());
+        let accepting = listener.try_clone().expect("the listener again");
+        let acceptor = thread::spawn(move || {
+            for stream in accepting.incoming().map_while(Result::ok) {
                 let connection = recorder.connected(&stream);
                 let (script, recorder) = (Arc::clone(&script), recorder.clone());
                 thread::spawn(move || serve(stream, connection, &script, &recorder));
             }
-        }));
+        });
+        backend.acceptor = Some((listener, acceptor));
         backend
     }
 
@@ -156,11 +150,13 @@ impl Backend {
     }
 
     fn stop_but(&mut self, spared: fn(&Request) -> bool) {
-        let Some(acceptor) = self.acceptor.take() else {
+        let Some((listener, acceptor)) = self.acceptor.take() else {
             return;
         };
-        self.stopping.store(true, Ordering::SeqCst);
-        let _wakes_accept = TcpStream::connect(self.address);
+        // Not only closed: a process that another test is about to start has it for a moment, too.
+        SockRef::from(&listener)
+            .shutdown(Shutdown::Both)
+            .expect("a listener");
         let _unused = acceptor.join();
         self.recorder.0.read(|log| {
             for (connection, stream) in &log.open {
