@@ -48,7 +48,7 @@ pub(super) type Opener = Box<dyn FnMut() -> Result<Database, StoreError> + Send>
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -69,7 +69,7 @@ impl Folder {
                 sign(&lock);
                 Ok(Self {
                     path: path.to_owned(),
-                    _lock: lock,
+                    lock,
                 })
             }
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
@@ -157,6 +157,13 @@ impl Folder {
         File::open(draft)?.sync_all()?;
         fs::rename(draft, to)?;
         File::open(&self.path)?.sync_all()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // To close it would not do: a child has it, too, until it becomes a program of its own.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -282,4 +289,21 @@ fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_free_once_dropped_whoever_still_has_its_file() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = Folder::take(path.path()).unwrap();
+        let held_by_a_child = folder.lock.try_clone().unwrap();
+
+        drop(folder);
+
+        assert!(Folder::take(path.path()).is_ok());
+        drop(held_by_a_child);
+    }
 }

@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::faulty::{FaultyDisk, batch};
 use super::{
-    Batch, Contents, HISTORY_MAX, Inspection, Migration, Query, Recovery, Store, StoreError, disk,
-    tables,
+    Batch, Contents, HISTORY_MAX, Query, Store, StoreError, disk, inspect, migrate, recover, tables,
 };
 
 mod damage;
@@ -20,32 +19,8 @@ mod versions;
 /// Names the folder in which a child process writes until it is killed.
 const CHILD: &str = "SWITCHBACK_TEST_STORE";
 
-/// Does something with a folder, again and again while it is taken: a process that another test
-/// starts holds our locks for the moment between its fork and its exec.
-fn patiently<T>(mut job: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    for _ in 0..100_000 {
-        match job() {
-            Err(StoreError::InUse { .. }) => std::thread::yield_now(),
-            done => return done,
-        }
-    }
-    job()
-}
-
 fn open(folder: &Path) -> Result<(Store, Contents), StoreError> {
-    patiently(|| Store::open(folder))
-}
-
-fn recover(folder: &Path) -> Result<Option<Recovery>, StoreError> {
-    patiently(|| super::recover(folder))
-}
-
-fn inspect(folder: &Path) -> Result<Inspection, StoreError> {
-    patiently(|| super::inspect(folder))
-}
-
-fn migrate(folder: &Path, to: u64) -> Result<Migration, StoreError> {
-    patiently(|| super::migrate(folder, to))
+    Store::open(folder)
 }
 
 fn saved(store: &Store, batch: Batch) -> Result<(), StoreError> {
@@ -417,7 +392,7 @@ fn a_folder_can_be_handed_over_and_taken_back() {
     saved(&new, batch("new")).unwrap();
     drop(new);
 
-    patiently(|| old.reclaim().blocking_recv().unwrap()).unwrap();
+    old.reclaim().blocking_recv().unwrap().unwrap();
     saved(&old, batch("older and wiser")).unwrap();
     drop(old);
 
