@@ -33,6 +33,7 @@ mod names;
 mod open;
 mod outgoing;
 mod pace;
+mod passage;
 mod race;
 mod shard;
 mod shortage;

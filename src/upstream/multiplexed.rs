@@ -18,7 +18,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -26,7 +25,6 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerBody;
 use super::authority::{put_authority, take_authority};
-use super::body::RequestBody;
 use super::chatter::Chatter;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
@@ -37,6 +35,7 @@ use super::kept::{Kept, Repeats};
 use super::link::{Again, Unanswered};
 use super::outgoing::Outgoing;
 use super::pace::Pace;
+use super::passage::{LocalExecutor, Passage, Passing};
 use super::shortage;
 use super::socket::Socket;
 use super::spec::BackendSpec;
@@ -112,29 +111,36 @@ impl Failure {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Shared {
-    requests: SendRequest<RequestBody>,
+    requests: SendRequest<Passing>,
     streams: Cell<u16>,
     idle_since: Cell<Instant>,
     /// It has brought an answer.
     answered: Cell<bool>,
 }
 
-/// One stream, for as long as anybody uses it.
+/// One stream, for as long as anybody uses it: what is left of its request then is not sent.
 #[derive(Debug)]
-pub(super) struct Stream(Rc<Shared>);
+pub(super) struct Stream {
+    shared: Rc<Shared>,
+    upload: Passage,
+}
 
 impl Stream {
     fn on(shared: &Rc<Shared>) -> Self {
         shared.streams.set(shared.streams.get().saturating_add(1));
-        Self(Rc::clone(shared))
+        Self {
+            shared: Rc::clone(shared),
+            upload: Passage::default(),
+        }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let left = self.0.streams.get().saturating_sub(1);
-        self.0.streams.set(left);
-        self.0.idle_since.set(Instant::now());
+        self.upload.stop();
+        let left = self.shared.streams.get().saturating_sub(1);
+        self.shared.streams.set(left);
+        self.shared.idle_since.set(Instant::now());
     }
 }
 
@@ -170,18 +176,6 @@ impl Shared {
 
 /// Largest window that there is (RFC 9113, 6.9.1).
 const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
-
-/// Runs what hyper needs beside a connection as tasks of the worker.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F: Future + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        spawn_local(async move {
-            future.await;
-        });
-    }
-}
 
 /// Told when an attempt to connect ends, however it does.
 struct Opening<'a>(&'a Multiplexed);
@@ -341,7 +335,7 @@ pub(super) async fn deliver(
         let kept = Kept::of(request);
         put_authority(request, endpoint.scheme());
         let stream = Stream::on(&shared);
-        let mut refused = match exchange(&shared, request, pace).await {
+        let mut refused = match exchange(&stream, request, pace).await {
             Some(Ok(answer)) => {
                 shared.answered.set(true);
                 connections.refuses.set(false);
@@ -366,7 +360,7 @@ pub(super) async fn deliver(
         let unsent = refused.take_message();
         let error = refused.into_error();
         let (end, again) = if let Some(unsent) = unsent {
-            *request = unsent.into();
+            *request = unsent.map(Passing::into_body).into();
             take_authority(request);
             (End::Unsent, Again::Unsent)
         } else {
@@ -398,12 +392,15 @@ fn accept(
 
 /// Sends a request, which is taken out of its place; `None` when the deadline is first.
 async fn exchange(
-    shared: &Shared,
+    stream: &Stream,
     request: &mut Outgoing,
     pace: &Pace,
-) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
-    let mut requests = shared.requests.clone();
-    let mut answer = pin!(requests.try_send_request(request.take()));
+) -> Option<Result<Response<Incoming>, TrySendError<Request<Passing>>>> {
+    let mut requests = stream.shared.requests.clone();
+    let request = request
+        .take()
+        .map(|body| Passing::new(body, &stream.upload));
+    let mut answer = pin!(requests.try_send_request(request));
     poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => pace.poll_passed(cx).map(|()| None),

@@ -146,16 +146,21 @@ fn a_stream_that_is_answered_takes_so_much_of_its_client_and_no_more() {
     assert_eq!(client.ask(3, &request("GET", "/"), b"").status, Some(200));
 }
 
-#[test]
-fn an_upload_that_a_backend_over_http2_answers_early_may_be_sent_to_its_end() {
-    let backend = H2Backend::start(None, 100);
+/// A gateway before a backend that speaks HTTP/2.
+fn before(backend: &H2Backend) -> Gateway {
     let config = format!(
         "backends:\n  v1:\n    http2: true\n    endpoints: [\"{}\"]\n\
          routes: [{{ name: all, match: {{ path: / }}, protocol: http, split: {{ v1: 1 }} }}]\n\
          limits: {{ linger: 1m }}\n",
         backend.url()
     );
-    let gateway = Gateway::start_with_workers(1, &config);
+    Gateway::start_with_workers(1, &config)
+}
+
+#[test]
+fn an_upload_that_a_backend_over_http2_answers_early_may_be_sent_to_its_end() {
+    let backend = H2Backend::start(None, 100);
+    let gateway = before(&backend);
 
     for _ in 0..20 {
         let mut client = Frames::connect(gateway.address);
@@ -165,6 +170,64 @@ fn an_upload_that_a_backend_over_http2_answers_early_may_be_sent_to_its_end() {
 
         assert_eq!(upload(&mut client, 1, UPLOAD_BYTES), (0, None));
         assert!(!is_reset(&mut client, 1), "it is over, not taken back");
+    }
+}
+
+#[test]
+fn a_backend_over_http2_that_answers_and_reads_no_more_is_sent_no_more() {
+    // Room for one stream: what is left of the last would keep the next one out.
+    let backend = H2Backend::start(None, 1);
+    let gateway = before(&backend);
+    let taken_back = |count| backend.wait_for("streams taken back", |log| log.taken_back == count);
+
+    for number in 1..=5 {
+        let mut client = Frames::connect(gateway.address);
+        client.head(1, &request("POST", "/deaf"), 0);
+        let reply = client.reply(1);
+        assert_eq!((reply.status, reply.ended), (Some(200), true));
+        taken_back(2 * number - 1);
+        assert_eq!(upload(&mut client, 1, UPLOAD_BYTES), (0, None));
+        assert!(!is_reset(&mut client, 1), "it is over, not taken back");
+
+        let mut client = gateway.connect();
+        client.write("POST /deaf HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+        client.write(&[b'x'; 100_000]);
+        assert_eq!(client.read("POST").text(), "hello");
+        taken_back(2 * number);
+    }
+    assert_eq!(gateway.get("/").text(), "hello");
+}
+
+#[test]
+fn who_leaves_while_a_backend_over_http2_reads_no_more_is_taken_back_there() {
+    let backend = H2Backend::start(None, 100);
+    let gateway = before(&backend);
+    for number in 1..=5 {
+        let mut client = Frames::connect(gateway.address);
+        client.head(1, &request("POST", "/deaf/long"), 0);
+        let data = [b'x'; 16_000];
+        (0..4).for_each(|_| assert!(client.data(1, data, 0)));
+        let mut next = || client.read().expect("a connection that goes on");
+        while !matches!(
+            next(),
+            Frame {
+                kind: kind::WINDOW_UPDATE,
+                stream: 1,
+                ..
+            }
+        ) {}
+        // More than the backend takes.
+        (0..2).for_each(|_| assert!(client.data(1, data, 0)));
+        assert_eq!(is_reset(&mut client, 1), false);
+
+        client.send(&Frame::new(
+            kind::RST_STREAM,
+            0,
+            1,
+            code::CANCEL.to_be_bytes(),
+        ));
+
+        backend.wait_for("streams taken back", |log| log.taken_back == number);
     }
 }
 

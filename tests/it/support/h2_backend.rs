@@ -2,7 +2,8 @@
 //!
 //! `/held…` is answered once the test lets go, `/cut` breaks off in the middle, `/refused` is not
 //! looked at the first time, `/leaving` is answered and the connection is on its way out, `/early` is answered
-//! before its body has come, which nobody reads. Anything else is answered `hello`.
+//! before its body has come, which nobody reads; `/deaf` too, and its client is not told that nobody does, nor
+//! is `/deaf/long` ever answered whole. Anything else is answered `hello`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub struct Log {
     pub told: Vec<Vec<(String, String)>>,
     /// Requests that are being held now.
     pub held: usize,
-    /// Requests that the client took back while they were held.
+    /// Requests that the client took back while they were held, or nobody read them.
     pub taken_back: usize,
 }
 
@@ -176,12 +177,14 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, hall: Hall) {
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, hall: Hall) {
     let target = request.uri().path().to_owned();
     let mut body = request.into_body();
+    let is_deaf = target.starts_with("/deaf");
     while target != "/early"
+        && !is_deaf
         && let Some(Ok(piece)) = body.data().await
     {
         let _unused = body.flow_control().release_capacity(piece.len());
     }
-    if target.starts_with("/held") && !hold(&mut respond, hall).await {
+    if target.starts_with("/held") && !hold(&mut respond, hall.clone()).await {
         return;
     }
     let Ok(mut stream) = respond.send_response(Response::new(()), false) else {
@@ -193,7 +196,14 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         stream.send_reset(Reason::INTERNAL_ERROR);
         return;
     }
-    let _unused = stream.send_data(Bytes::from_static(b"hello"), true);
+    let _unused = stream.send_data(Bytes::from_static(b"hello"), target != "/deaf/long");
+    if is_deaf {
+        // The client is given no more room.
+        while let Some(Ok(_)) = body.data().await {}
+        let taken_back = !body.is_end_stream();
+        hall.log
+            .change(|log| log.taken_back += usize::from(taken_back));
+    }
 }
 
 /// Holds an answer until the test lets go; whether the client still wants it.
