@@ -233,6 +233,11 @@ impl Connection {
         self.buffered.is_full()
     }
 
+    /// Whether the client has not taken everything that was handed over.
+    pub fn has_unread(&self) -> bool {
+        self.unread.get() > 0
+    }
+
     fn read(&self, bytes: usize) {
         let unread = self.unread.get();
         if unread == 0 {

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection as Wire, SendResponse};
@@ -34,6 +34,9 @@ use super::spec::LimitsSpec;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes a client may send ahead on one stream.
 const WINDOW_BYTES: u32 = 64 * 1024;
+/// How long a client that is asked to leave may go on asking before it has said that it heard; what asks
+/// after that is refused, and once nothing is under way the connection is closed.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// Streams that are taken back before anybody has looked at them, at most.
 const MAX_UNSEEN_RESETS: usize = 20;
 
@@ -61,6 +64,7 @@ pub(super) async fn serve(
         downstream,
         rooms,
         leaving: Leaving::No,
+        streams: Rc::default(),
     };
     poll_fn(|cx| session.poll(&connection, cx)).await;
 }
@@ -95,6 +99,8 @@ struct Session {
     downstream: Rc<Downstream>,
     rooms: Rc<RequestRooms>,
     leaving: Leaving,
+    /// Held by each stream that is not over.
+    streams: Rc<()>,
 }
 
 /// How far the end of a connection is.
@@ -102,8 +108,10 @@ struct Session {
 enum Leaving {
     /// It goes on.
     No,
-    /// It ends after what is under way.
+    /// It ends after what is under way, and what the client asks for before it has heard.
     Gently,
+    /// It ends after what is under way; the client has had the time to hear.
+    Late,
     /// It ends once the client has been told.
     Now,
 }
@@ -125,16 +133,26 @@ impl Session {
             match self.leaving {
                 Leaving::No if connection.is_closing() => {
                     self.leaving = Leaving::Gently;
-                    connection.deadline.clear();
+                    connection.deadline.set(HEARD_WITHIN);
                     self.wire.graceful_shutdown();
                 }
-                Leaving::No | Leaving::Gently => {
+                Leaving::No => {
                     connection.expired();
                     self.leave_now(connection, Reason::NO_ERROR);
                 }
+                Leaving::Gently | Leaving::Late if self.has_work(connection) => {
+                    self.leaving = Leaving::Late;
+                    connection.deadline.set(HEARD_WITHIN);
+                }
+                Leaving::Gently | Leaving::Late => self.leave_now(connection, Reason::NO_ERROR),
                 Leaving::Now => return Poll::Ready(()),
             }
         }
+    }
+
+    /// Whether a stream is not over, or the client has not taken all that it was sent.
+    fn has_work(&self, connection: &Connection) -> bool {
+        Rc::strong_count(&self.streams) > 1 || connection.has_unread()
     }
 
     /// Tells the client that it is over, and which of its streams were looked at.
@@ -147,13 +165,17 @@ impl Session {
     /// Takes in every stream that is there; ready when the connection is over.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(stream) = ready!(self.wire.poll_accept(cx)) {
-            let (request, respond) = match stream {
+            let (request, mut respond) = match stream {
                 Ok(stream) => stream,
                 Err(error) => {
                     count(&error);
                     return Poll::Ready(());
                 }
             };
+            if self.leaving == Leaving::Late {
+                respond.send_reset(Reason::REFUSED_STREAM);
+                continue;
+            }
             let (parts, stream) = request.into_parts();
             let inflow = Inflow::of(stream);
             let body = ClientBody::Http2(StreamBody::new(inflow.clone(), &parts.headers));
@@ -163,12 +185,13 @@ impl Session {
                 unread: Unread::new(inflow),
                 reading: self.reading,
             };
-            let downstream = Rc::clone(&self.downstream);
+            let (downstream, open) = (Rc::clone(&self.downstream), Rc::clone(&self.streams));
             // Begun here: a task is moved about before it runs, and this is a pointer.
             let answering = self.rooms.ask((Rc::clone(&downstream), parts, body));
             spawn_local(async move {
                 // A stream that ends early ends alone: its client has been told, or has left.
                 let _ = exchange.answer(&downstream, answering).await;
+                drop(open);
             });
         }
         Poll::Ready(())

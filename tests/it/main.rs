@@ -67,6 +67,7 @@ mod hostile_targets;
 mod http2_backends;
 mod http2_limits;
 mod late;
+mod leaving;
 mod life;
 mod lingering;
 mod memory;

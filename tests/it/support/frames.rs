@@ -38,6 +38,7 @@ pub mod code {
     pub const NO_ERROR: u32 = 0;
     pub const PROTOCOL_ERROR: u32 = 1;
     pub const STREAM_CLOSED: u32 = 5;
+    pub const REFUSED_STREAM: u32 = 7;
     pub const CANCEL: u32 = 8;
     pub const ENHANCE_YOUR_CALM: u32 = 11;
 }
@@ -266,7 +267,7 @@ impl Frames {
 }
 
 impl Reply {
-    fn take(&mut self, frame: &Frame, stream: u32) {
+    pub fn take(&mut self, frame: &Frame, stream: u32) {
         if frame.kind == kind::GOAWAY {
             self.goaway = Some(frame.error_code());
         }
