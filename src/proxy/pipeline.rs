@@ -39,7 +39,7 @@ use super::peek::{Looked, Taken};
 use super::rehome::Asks;
 use super::relay;
 use super::request;
-use super::respond::{Caller, finish};
+use super::respond::{Caller, finish, is_own};
 use super::revive;
 use super::rooms::Hatch;
 use super::rules;
@@ -186,6 +186,7 @@ pub(super) async fn answer_all(hatch: Rc<Hatch<Asked, Replied>>) -> Infallible {
         let (downstream, mut parts, body) = hatch.question().await;
         downstream.note_repeats(&parts.headers);
         let mut caller = Caller::default();
+        let coming = body.comes_over_http1();
         let guard = RequestGuard::new(&downstream.worker, &downstream.connection);
         let answered = if guard.is_let_in() {
             proxy(&downstream, (&mut parts, body), guard, &mut caller).await
@@ -193,6 +194,10 @@ pub(super) async fn answer_all(hatch: Rc<Hatch<Asked, Replied>>) -> Infallible {
             caller.json_rpc = manner::is_json_rpc(&downstream.worker, &parts);
             Err(ProxyError::Busy)
         };
+        if coming && is_own(&answered) {
+            // The connection sees what is left of a body that nobody reads: its last answer has to say so.
+            tokio::task::yield_now().await;
+        }
         let about = (&*downstream.connection, parts.version);
         let finished = finish(answered, caller, about);
         downstream.note_repeats(finished.headers());
@@ -221,7 +226,7 @@ async fn proxy(
     }
     let principal = guard::check(worker, &route, &downstream.peer, &mut parts.headers)?;
 
-    let pace = pace_of(worker, &route);
+    let pace = Rc::new(Pace::new(worker.deadlines(), route.route().patience));
     let upgrade = upgrade::asked(parts, &route, !incoming.is_end_stream());
     let intake = bound(worker, &route, incoming)?;
     let era = alone::era_of(&route, &parts.headers);
@@ -390,11 +395,6 @@ fn answer_here(
 /// The route of a request.
 pub(super) fn find_route(view: &Rc<View>, head: &Head) -> Option<RouteView> {
     view.route(head.host_name(), &head.path())
-}
-
-fn pace_of(worker: &Worker, route: &RouteView) -> Rc<Pace> {
-    let route = route.route();
-    Rc::new(Pace::new(worker.deadlines(), route.patience))
 }
 
 /// The body within the bounds of its route; one that says that it is too long is not even read.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, Entry, HeaderMap, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, Entry, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
@@ -99,6 +99,11 @@ pub(super) fn relay(
     alone::answered(worker, &decided, parts.status);
     let mut fields = parts.headers;
     fields::take_out(&mut fields, Side::Response);
+    if !body.pace().is_sent() && body.size_hint().exact().is_some() {
+        // It overtakes its request, of which nothing is read once it is over. One of unknown length may be a
+        // conversation, which the request ends first.
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if !keeps_length(&subject.method, parts.status) {
         fields::check_length(&mut fields, body.size_hint().exact());
     }

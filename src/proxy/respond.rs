@@ -45,6 +45,12 @@ impl Caller {
 /// When to come again after a refusal for want of room.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// Whether an answer is made here.
+pub(super) fn is_own(answered: &Result<Response<Answer>, ProxyError>) -> bool {
+    let is_local = |response: &Response<Answer>| matches!(response.body(), Answer::Local(_));
+    answered.as_ref().map_or(true, is_local)
+}
+
 /// The answer as the client's connection takes it, whatever came of the request.
 pub(super) fn finish(
     answered: Result<Response<Answer>, ProxyError>,

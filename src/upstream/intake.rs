@@ -159,6 +159,13 @@ impl Drop for StreamBody {
     }
 }
 
+impl ClientBody {
+    /// Whether more may come of it, over a connection on which the next request follows it.
+    pub fn comes_over_http1(&self) -> bool {
+        matches!(self, Self::Http1(body) if !body.is_end_stream())
+    }
+}
+
 impl Body for ClientBody {
     type Data = Bytes;
     type Error = ClientFault;

@@ -75,3 +75,43 @@ fn a_switch_of_protocols_that_nobody_asked_for_is_no_answer() {
     assert_eq!(answer.status, 502);
     wait_for_outcome(&gateway, "server_error");
 }
+
+#[test]
+fn an_answer_that_overtakes_its_request_says_that_it_is_the_last() {
+    let backend =
+        Backend::start(|exchange| exchange.answer(200, &[("connection", "close")], "early"));
+    let body = format!(
+        "backends: {{ v1: {{ endpoints: [\"{}\"] }} }}\n\
+         routes: [{{ name: all, match: {{ path: /app }}, split: {{ v1: 1 }} }}]\n",
+        backend.url()
+    );
+    let gateway = Gateway::start(&body);
+    for (target, status) in [("/app", 200), ("/nowhere", 404)] {
+        for (encoding, half, rest) in [
+            ("Content-Length: 10", "01234", "56789"),
+            ("Transfer-Encoding: chunked", "5\r\n01234\r\n", "0\r\n\r\n"),
+        ] {
+            let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\n{encoding}\r\n\r\n");
+            let mut client = gateway.connect();
+            client.write(format!("{head}{half}"));
+            let answer = client.read("POST");
+            assert_eq!(
+                (answer.status, answer.fields.closes()),
+                (status, true),
+                "{head}"
+            );
+            client.write_as_far_as_taken(rest);
+            assert!(client.is_closed());
+
+            let mut client = gateway.connect();
+            client.write(format!("{head}{half}{rest}"));
+            let answer = client.read("POST");
+            assert_eq!(
+                (answer.status, answer.fields.closes()),
+                (status, false),
+                "{head}"
+            );
+            assert_eq!(client.ask("GET", target, &[], b"").status, status);
+        }
+    }
+}
