@@ -99,11 +99,7 @@ pub(super) fn relay(
     alone::answered(worker, &decided, parts.status);
     let mut fields = parts.headers;
     fields::take_out(&mut fields, Side::Response);
-    if !body.pace().is_sent() && body.size_hint().exact().is_some() {
-        // It overtakes its request, of which nothing is read once it is over. One of unknown length may be a
-        // conversation, which the request ends first.
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    tell_of_end(&body, &mut fields);
     if !keeps_length(&subject.method, parts.status) {
         fields::check_length(&mut fields, body.size_hint().exact());
     }
@@ -156,6 +152,14 @@ pub(super) fn relay(
     *ours.status_mut() = parts.status;
     *ours.headers_mut() = fitted(fields, endless);
     ours
+}
+
+/// An answer that overtakes its request says that the connection ends: nothing is read of the request once it
+/// is over. One of unknown length may be a conversation, which the request ends first.
+fn tell_of_end(body: &AnswerBody, fields: &mut HeaderMap) {
+    if !body.pace().is_sent() && body.size_hint().exact().is_some() {
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// The fields of an answer; those of a stream, whose map is there for as long, in one without more room.
