@@ -191,7 +191,7 @@ fn a_backend_over_http2_that_answers_and_reads_no_more_is_sent_no_more() {
 
         let mut client = gateway.connect();
         client.write("POST /deaf HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
-        client.write(&[b'x'; 100_000]);
+        client.write([b'x'; 100_000]);
         assert_eq!(client.read("POST").text(), "hello");
         taken_back(2 * number);
     }
@@ -218,7 +218,7 @@ fn who_leaves_while_a_backend_over_http2_reads_no_more_is_taken_back_there() {
         ) {}
         // More than the backend takes.
         (0..2).for_each(|_| assert!(client.data(1, data, 0)));
-        assert_eq!(is_reset(&mut client, 1), false);
+        assert!(!is_reset(&mut client, 1));
 
         client.send(&Frame::new(
             kind::RST_STREAM,
