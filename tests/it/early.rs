@@ -92,25 +92,19 @@ fn an_answer_that_overtakes_its_request_says_that_it_is_the_last() {
             ("Transfer-Encoding: chunked", "5\r\n01234\r\n", "0\r\n\r\n"),
         ] {
             let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\n{encoding}\r\n\r\n");
-            let mut client = gateway.connect();
-            client.write(format!("{head}{half}"));
-            let answer = client.read("POST");
-            assert_eq!(
-                (answer.status, answer.fields.closes()),
-                (status, true),
-                "{head}"
-            );
+            let answered = |sent: String, is_last: bool| {
+                let mut client = gateway.connect();
+                client.write(sent);
+                let answer = client.read("POST");
+                let seen = (answer.status, answer.fields.closes());
+                assert_eq!(seen, (status, is_last), "{head}");
+                client
+            };
+            let mut client = answered(format!("{head}{half}"), true);
             client.write_as_far_as_taken(rest);
             assert!(client.is_closed());
 
-            let mut client = gateway.connect();
-            client.write(format!("{head}{half}{rest}"));
-            let answer = client.read("POST");
-            assert_eq!(
-                (answer.status, answer.fields.closes()),
-                (status, false),
-                "{head}"
-            );
+            let mut client = answered(format!("{head}{half}{rest}"), false);
             assert_eq!(client.ask("GET", target, &[], b"").status, status);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::support::backend::Backend;
-use crate::support::frames::{Frames, Reply, code, flag, kind, request};
+use crate::support::frames::{Frames, code, flag, kind, request};
 use crate::support::gate::Gate;
 use crate::support::gateway::Gateway;
 use crate::support::routes::route_with;
@@ -13,18 +13,6 @@ fn patient(backend: &Backend, limits: &str) -> Gateway {
     let config = route_with("http", &[("v1", &backend.url(), 1)], &["max_body: 100"]);
     let limits = format!("keep_alive: 1h, drain: 10m, drain_idle: 1h, {limits}");
     Gateway::start_with_workers(1, &format!("{config}limits: {{ {limits} }}\n"))
-}
-
-/// What becomes of a stream, for a client that never says that it heard anything.
-fn unheard(client: &mut Frames, stream: u32) -> Reply {
-    let mut reply = Reply::default();
-    while !reply.ended && reply.reset.is_none() && !reply.closed {
-        match client.read() {
-            Some(frame) => reply.take(&frame, stream),
-            None => reply.closed = true,
-        }
-    }
-    reply
 }
 
 /// Reads to the end of the connection and says nothing; the code and the last stream of each word that it ends.
@@ -40,9 +28,9 @@ fn farewells(client: &mut Frames) -> Vec<(u32, u32)> {
 fn a_client_that_never_says_that_it_heard_holds_no_drain_up() {
     let backend = Backend::fixed(200, "fine");
     let mut gateway = patient(&backend, "");
-    let mut client = Frames::connect(gateway.address);
+    let mut client = Frames::connect_mutely(gateway.address);
     client.head(1, &request("GET", "/"), flag::END_STREAM);
-    assert_eq!(unheard(&mut client, 1).status, Some(200));
+    assert_eq!(client.reply(1).status, Some(200));
 
     gateway.signal("TERM");
 
@@ -58,10 +46,10 @@ fn a_client_that_never_says_that_it_heard_holds_no_drain_up() {
 fn a_client_that_never_says_that_it_heard_makes_room_for_another() {
     let backend = Backend::fixed(200, "fine");
     let gateway = patient(&backend, "connections: 2");
-    let mut idle = [(); 2].map(|()| Frames::connect(gateway.address));
+    let mut idle = [(); 2].map(|()| Frames::connect_mutely(gateway.address));
     for client in &mut idle {
         client.head(1, &request("GET", "/"), flag::END_STREAM);
-        assert_eq!(unheard(client, 1).status, Some(200));
+        assert_eq!(client.reply(1).status, Some(200));
     }
 
     let mut other = Frames::connect(gateway.address);
@@ -80,7 +68,7 @@ fn who_goes_on_asking_without_saying_that_it_heard_is_refused_in_the_end() {
         exchange.answer(200, &[], "fine");
     });
     let mut gateway = patient(&backend, "");
-    let mut client = Frames::connect(gateway.address);
+    let mut client = Frames::connect_mutely(gateway.address);
     client.head(1, &request("GET", "/held"), flag::END_STREAM);
     backend.wait_for_requests(1);
 
@@ -89,7 +77,7 @@ fn who_goes_on_asking_without_saying_that_it_heard_is_refused_in_the_end() {
     let mut streams = (3..).step_by(2);
     let refused = streams.find(|&stream| {
         client.head(stream, &request("GET", "/"), flag::END_STREAM);
-        let reply = unheard(&mut client, stream);
+        let reply = client.reply(stream);
         assert!(!reply.closed);
         if reply.reset.is_none() {
             assert_eq!((reply.status, reply.ended), (Some(200), true));
@@ -98,7 +86,7 @@ fn who_goes_on_asking_without_saying_that_it_heard_is_refused_in_the_end() {
     });
     assert!(refused.is_some());
     gate.open();
-    let reply = unheard(&mut client, 1);
+    let reply = client.reply(1);
     assert_eq!((reply.status, reply.ended), (Some(200), true));
     assert_eq!(client.read_to_close(), Some(code::NO_ERROR));
     assert!(gateway.wait().success());
@@ -108,11 +96,11 @@ fn who_goes_on_asking_without_saying_that_it_heard_is_refused_in_the_end() {
 fn who_still_sends_when_it_is_asked_to_leave_has_the_time_of_linger() {
     let backend = Backend::fixed(200, "fine");
     let mut gateway = patient(&backend, "linger: 1m");
-    let mut client = Frames::connect(gateway.address);
+    let mut client = Frames::connect_mutely(gateway.address);
     let mut fields = request("POST", "/");
     fields.push((b"content-length".to_vec(), b"1000".to_vec()));
     client.head(1, &fields, 0);
-    assert_eq!(unheard(&mut client, 1).status, Some(413));
+    assert_eq!(client.reply(1).status, Some(413));
 
     gateway.signal("TERM");
 
@@ -120,7 +108,7 @@ fn who_still_sends_when_it_is_asked_to_leave_has_the_time_of_linger() {
     let mut streams = (3..).step_by(2);
     streams.find(|&stream| {
         client.head(stream, &request("GET", "/"), flag::END_STREAM);
-        unheard(&mut client, stream).reset == Some(code::REFUSED_STREAM)
+        client.reply(stream).reset == Some(code::REFUSED_STREAM)
     });
     client.data(1, [b'x'; 500], 0);
     client.data(1, [b'x'; 500], flag::END_STREAM);

@@ -149,6 +149,8 @@ impl Reply {
 /// One connection that speaks in frames.
 pub struct Frames {
     stream: TcpStream,
+    /// Nothing that comes is ever acknowledged.
+    is_mute: bool,
 }
 
 impl Frames {
@@ -160,13 +162,23 @@ impl Frames {
         frames
     }
 
+    /// The same, and never acknowledges anything.
+    pub fn connect_mutely(to: SocketAddr) -> Self {
+        let mut frames = Self::connect(to);
+        frames.is_mute = true;
+        frames
+    }
+
     /// Connects and says nothing.
     pub fn connect_silently(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream }
+        Self {
+            stream,
+            is_mute: false,
+        }
     }
 
     /// Writes exactly these bytes; whether the other side has left shows when it is read from.
@@ -240,7 +252,7 @@ impl Frames {
 
     fn acknowledge(&mut self, frame: &Frame) {
         let answers = matches!(frame.kind, kind::SETTINGS | kind::PING);
-        if answers && !frame.has(flag::ACK) {
+        if answers && !frame.has(flag::ACK) && !self.is_mute {
             let payload = match frame.kind {
                 kind::PING => frame.payload.clone(),
                 _ => Vec::new(),
@@ -267,7 +279,7 @@ impl Frames {
 }
 
 impl Reply {
-    pub fn take(&mut self, frame: &Frame, stream: u32) {
+    fn take(&mut self, frame: &Frame, stream: u32) {
         if frame.kind == kind::GOAWAY {
             self.goaway = Some(frame.error_code());
         }
