@@ -9,14 +9,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::mcp::Format;
 
 use super::endpoint::Endpoint;
 use super::error::BodyError;
 use super::link::Link;
-use super::multiplexed::Stream;
+use super::multiplexed::{Incoming, Stream};
 use super::pace::Pace;
 use super::switched::Switched;
 
@@ -167,15 +166,13 @@ impl Source {
             Self::Alone(link) => link
                 .poll_frame(cx)
                 .map_err(|error| BodyError::Broken(error.into())),
-            Self::Shared { body, .. } => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                if frame.is_none() && !body.is_end_stream() {
-                    // hyper takes some codes of a reset for an end, which is what only the stream's
-                    // own end is.
-                    return Poll::Ready(Some(Err(BodyError::Reset)));
+            Self::Shared { body, .. } => body.poll_frame(cx).map_err(|error| {
+                if error.is_reset() {
+                    BodyError::Reset
+                } else {
+                    BodyError::Broken(error.into())
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(|e| BodyError::Broken(e.into()))))
-            }
+            }),
             Self::Over => Poll::Ready(None),
             Self::Broken => Poll::Ready(Some(Err(BodyError::Reset))),
         }

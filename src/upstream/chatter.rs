@@ -5,8 +5,10 @@
 //! is counted what brings no answer forward; what is sent earns more of it, and so does time. A
 //! backend that uses it up loses the connection. Payloads are stepped over, never read.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -37,6 +39,8 @@ pub(super) struct Chatter<S> {
     left: u32,
     most: u32,
     earned_at: Instant,
+    /// When anything came last.
+    heard: Rc<Cell<Instant>>,
 }
 
 impl<S> Chatter<S> {
@@ -52,7 +56,13 @@ impl<S> Chatter<S> {
             left: most,
             most,
             earned_at: Instant::now(),
+            heard: Rc::new(Cell::new(Instant::now())),
         }
+    }
+
+    /// When anything came last, now and later.
+    pub(super) fn heard(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.heard)
     }
 
     /// Whether what has come may come.
@@ -148,6 +158,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Chatter<S> {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+        self.heard.set(Instant::now());
         let mut cost = 0u32;
         let come = into.filled().get(before..).unwrap_or_default();
         self.read

@@ -238,10 +238,10 @@ impl Endpoint {
     pub(super) async fn connect_multiplexed(
         &self,
         within: Duration,
-        bounds: Bounds,
+        connections: &Multiplexed,
     ) -> Result<Rc<Shared>, UpstreamError> {
         let socket = self.socket(within, Alpn::Http2).await?;
-        Shared::new(socket, bounds)
+        Shared::new(socket, connections)
             .await
             .map_err(|source| self.broken(source))
     }

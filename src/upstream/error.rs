@@ -146,7 +146,7 @@ pub enum Broken {
     Http1(#[from] WireError),
     /// HTTP/2.
     #[error(transparent)]
-    Http2(#[from] hyper::Error),
+    Http2(#[from] h2::Error),
 }
 
 impl Broken {
@@ -154,7 +154,7 @@ impl Broken {
     pub fn is_parse(&self) -> bool {
         match self {
             Self::Http1(error) => error.is_parse(),
-            Self::Http2(error) => error.is_parse(),
+            Self::Http2(_) => false,
         }
     }
 }

@@ -33,7 +33,6 @@ mod names;
 mod open;
 mod outgoing;
 mod pace;
-mod passage;
 mod race;
 mod shard;
 mod shortage;

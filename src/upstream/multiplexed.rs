@@ -5,8 +5,13 @@
 //! connection holds the windows of all of its streams, so that a client which reads slowly stalls
 //! its own stream alone. Dropping the future of an answer, or the answer, resets its stream.
 
+mod incoming;
+mod pulse;
+mod room;
+mod sending;
+mod shared;
+
 use std::cell::{Cell, RefCell};
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -14,40 +19,29 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use h2::RecvStream;
+use http::Response;
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerBody;
 use super::authority::{put_authority, take_authority};
-use super::chatter::Chatter;
 use super::endpoint::Endpoint;
 use super::error::UpstreamError;
 use super::framing;
-use super::http1::MAX_HEAD_BYTES;
 use super::intake::ClientFault;
 use super::kept::{Kept, Repeats};
 use super::link::{Again, Unanswered};
 use super::outgoing::Outgoing;
 use super::pace::Pace;
-use super::passage::{LocalExecutor, Passage, Passing};
 use super::shortage;
-use super::socket::Socket;
 use super::spec::BackendSpec;
 
-/// Bytes of an answer that an endpoint may send ahead, a stream.
-const WINDOW_BYTES: u32 = 64 * 1024;
-/// Bytes of a request that wait for an endpoint to take them, a stream.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Time without a sign of life from the endpoint after which it is asked for one, and after
-/// which it is given up; only while streams are open.
-const PING_AFTER: Duration = Duration::from_secs(10);
-const PING_WITHIN: Duration = Duration::from_secs(10);
+pub(super) use incoming::Incoming;
+pub(super) use shared::{Shared, Stream};
+
+use room::Room;
+
 /// How often a request that came back unsent is given to a connection.
 const TRIES: usize = 3;
 
@@ -78,6 +72,8 @@ impl Bounds {
 pub(super) struct Multiplexed {
     bounds: Bounds,
     open: RefCell<Vec<Rc<Shared>>>,
+    /// Who waits for room on those that are open.
+    room: Rc<Room>,
     /// The connection that is being made, by its number.
     opening: Cell<Option<u64>>,
     opened: Notify,
@@ -108,74 +104,27 @@ impl Failure {
     }
 }
 
-/// One connection.
+/// What a request that wants a stream may do.
+#[derive(Clone, Copy, Debug)]
+struct May {
+    /// Take one where there is room.
+    take: bool,
+    /// Make a connection beside those that are full.
+    open: bool,
+}
+
+/// What it does.
 #[derive(Debug)]
-pub(super) struct Shared {
-    requests: SendRequest<Passing>,
-    streams: Cell<u16>,
-    idle_since: Cell<Instant>,
-    /// It has brought an answer.
-    answered: Cell<bool>,
+enum Choice {
+    /// It has it.
+    Take(Stream),
+    /// It waits for the first connection, whose attempt has this number.
+    Join(u64),
+    /// It makes a connection.
+    Open,
+    /// It waits for room.
+    Wait,
 }
-
-/// One stream, for as long as anybody uses it: what is left of its request then is not sent.
-#[derive(Debug)]
-pub(super) struct Stream {
-    shared: Rc<Shared>,
-    upload: Passage,
-}
-
-impl Stream {
-    fn on(shared: &Rc<Shared>) -> Self {
-        shared.streams.set(shared.streams.get().saturating_add(1));
-        Self {
-            shared: Rc::clone(shared),
-            upload: Passage::default(),
-        }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.upload.stop();
-        let left = self.shared.streams.get().saturating_sub(1);
-        self.shared.streams.set(left);
-        self.shared.idle_since.set(Instant::now());
-    }
-}
-
-impl Shared {
-    /// A connection over a socket that has just connected.
-    pub(super) async fn new(socket: Socket, bounds: Bounds) -> hyper::Result<Rc<Self>> {
-        let all = WINDOW_BYTES.saturating_mul(u32::from(bounds.streams));
-        let (requests, wire) = http2::Builder::new(LocalExecutor)
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_WITHIN)
-            .initial_max_send_streams(usize::from(bounds.streams))
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(all.min(MAX_WINDOW_BYTES))
-            .max_send_buf_size(SEND_BUFFER_BYTES)
-            .max_header_list_size(MAX_HEAD_BYTES as u32)
-            .handshake(TokioIo::new(Chatter::new(socket, bounds.control_frames)))
-            .await?;
-        // It ends when the endpoint leaves, or when nobody here has requests for it any more.
-        spawn_local(async move {
-            if let Err(error) = wire.await {
-                tracing::debug!(%error, "an HTTP/2 connection to an endpoint ended");
-            }
-        });
-        Ok(Rc::new(Self {
-            requests,
-            streams: Cell::default(),
-            idle_since: Cell::new(Instant::now()),
-            answered: Cell::new(false),
-        }))
-    }
-}
-
-/// Largest window that there is (RFC 9113, 6.9.1).
-const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Told when an attempt to connect ends, however it does.
 struct Opening<'a>(&'a Multiplexed);
@@ -184,6 +133,7 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         self.0.opening.set(None);
         self.0.opened.notify_waiters();
+        self.0.room.changed();
     }
 }
 
@@ -192,6 +142,7 @@ impl Multiplexed {
         Self {
             bounds,
             open: RefCell::default(),
+            room: Rc::default(),
             opening: Cell::default(),
             opened: Notify::new(),
             attempts: Cell::default(),
@@ -208,8 +159,8 @@ impl Multiplexed {
     /// end when their last stream does.
     pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration) {
         self.open.borrow_mut().retain(|shared| {
-            let idle = now.duration_since(shared.idle_since.get());
-            !shared.requests.is_closed() && (shared.streams.get() > 0 || idle < idle_timeout)
+            let idle = shared.idle_for(now);
+            !shared.is_closed() && idle.is_none_or(|idle| idle < idle_timeout)
         });
     }
 
@@ -238,59 +189,110 @@ impl Multiplexed {
         }
     }
 
-    /// The connection with the fewest streams, if there is room for one more, or will not be on any
-    /// other.
-    fn choose(&self) -> Option<Rc<Shared>> {
+    /// What is to be done for a stream on a connection that has room, of which the one with the fewest is
+    /// taken; or on one that is yet to be made.
+    fn choose(&self, may: May) -> Choice {
         let mut open = self.open.borrow_mut();
-        open.retain(|shared| !shared.requests.is_closed());
-        let idlest = open.iter().min_by_key(|shared| shared.streams.get())?;
-        if idlest.streams.get() < self.bounds.streams {
-            return Some(Rc::clone(idlest));
+        open.retain(|shared| !shared.is_closed());
+        let with_room = open.iter().filter(|shared| shared.has_room());
+        if may.take
+            && let Some(idlest) = with_room.min_by_key(|shared| shared.streams())
+        {
+            return Choice::Take(Stream::on(idlest));
         }
-        let may_open = open.len() < usize::from(self.bounds.connections);
-        if may_open && self.opening.get().is_none() {
-            return None;
+        let is_first = open.is_empty();
+        let may_open = may.open && open.len() < usize::from(self.bounds.connections);
+        match self.opening.get() {
+            Some(attempt) if is_first => Choice::Join(attempt),
+            None if is_first || may_open => Choice::Open,
+            Some(_) | None => Choice::Wait,
         }
-        metrics::counter!("switchback_upstream_streams_waited_total").increment(1);
-        Some(Rc::clone(idlest))
     }
 
-    /// A connection for one more stream. Those who want the first one wait for whoever makes it, and
-    /// share its failure.
-    async fn ready(
+    /// A stream on a connection, once there is one and it has room. Those who want the first connection wait for
+    /// whoever makes it, and share its failure.
+    async fn stream(&self, endpoint: &Endpoint, pace: &Pace) -> Result<Stream, UpstreamError> {
+        let mut waiting = None;
+        let mut may = May {
+            // Those who wait come first.
+            take: !self.room.is_waited_for(),
+            open: true,
+        };
+        loop {
+            match self.choose(may) {
+                Choice::Take(stream) => {
+                    drop(waiting);
+                    // Nobody is told twice of what came free before it looked.
+                    if self.room.is_waited_for() && self.has_room() {
+                        self.room.freed();
+                    }
+                    return Ok(stream);
+                }
+                Choice::Join(attempt) => {
+                    waiting = None;
+                    self.join(endpoint, attempt, pace).await?;
+                }
+                Choice::Open => {
+                    waiting = None;
+                    let made = endpoint.connect_multiplexed(pace.connect_within(), self);
+                    match self.open(made).await {
+                        Ok(shared) => return Ok(Stream::on(&shared)),
+                        Err(error) if self.open.borrow().is_empty() => return Err(error),
+                        // There will be room on the others.
+                        Err(_) => may.open = false,
+                    }
+                }
+                Choice::Wait => {
+                    let failed = self.failed();
+                    let waiting = waiting.get_or_insert_with(|| self.room.wait());
+                    if within(pace, waiting.told()).await.is_none() {
+                        return Err(endpoint.head_timeout());
+                    }
+                    may.open &= failed == self.failed();
+                }
+            }
+            may.take = true;
+        }
+    }
+
+    /// Waits for the first connection, which somebody else makes.
+    async fn join(
         &self,
         endpoint: &Endpoint,
-        within: Duration,
-    ) -> Result<Rc<Shared>, UpstreamError> {
-        loop {
-            if let Some(shared) = self.choose() {
-                return Ok(shared);
-            }
-            let Some(attempt) = self.opening.get() else {
-                let made = endpoint.connect_multiplexed(within, self.bounds);
-                return self.open(made).await;
-            };
-            let told = timeout(within, self.opened.notified()).await;
-            if told.is_err() {
-                return Err(endpoint.connect_timeout());
-            }
-            if let Some(failure) = &*self.failure.borrow()
-                && failure.attempt == attempt
-            {
-                return Err(endpoint.unreachable(failure.shared()));
-            }
+        attempt: u64,
+        pace: &Pace,
+    ) -> Result<(), UpstreamError> {
+        let told = timeout(pace.connect_within(), self.opened.notified()).await;
+        if told.is_err() {
+            return Err(endpoint.connect_timeout());
         }
+        match &*self.failure.borrow() {
+            Some(failure) if failure.attempt == attempt => {
+                Err(endpoint.unreachable(failure.shared()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.borrow().iter().any(|shared| shared.has_room())
+    }
+
+    /// The latest attempt that failed, by its number.
+    fn failed(&self) -> Option<u64> {
+        let failure = self.failure.borrow();
+        failure.as_ref().map(|failure| failure.attempt)
     }
 
     /// Whether a stream need not wait for a connection, or one is being made.
     pub(super) fn is_ready(&self) -> bool {
-        let is_open = |shared: &Rc<Shared>| !shared.requests.is_closed();
+        let is_open = |shared: &Rc<Shared>| !shared.is_closed();
         self.opening.get().is_some() || self.open.borrow().iter().any(is_open)
     }
 
     /// Makes a connection that no call waits for yet.
     pub(super) async fn make_ready(&self, endpoint: &Endpoint) -> Result<(), UpstreamError> {
-        let made = endpoint.ready_multiplexed(self.bounds);
+        let made = endpoint.ready_multiplexed(self);
         self.open(made).await.map(drop)
     }
 
@@ -329,22 +331,21 @@ pub(super) async fn deliver(
 ) -> Result<Response<AnswerBody>, Unanswered> {
     let mut repeated = false;
     for tries_left in (0..TRIES).rev() {
-        let shared = connections.ready(endpoint, pace.connect_within()).await;
-        let shared = shared.map_err(|error| error.and(Again::Unsent))?;
-        let was_used = shared.answered.get();
+        let stream = connections.stream(endpoint, pace).await;
+        let stream = stream.map_err(|error| error.and(Again::Unsent))?;
+        let was_used = stream.shared().has_answered();
         let kept = Kept::of(request);
         put_authority(request, endpoint.scheme());
-        let stream = Stream::on(&shared);
-        let mut refused = match exchange(&stream, request, pace).await {
+        let error = match within(pace, stream.ask(request)).await {
             Some(Ok(answer)) => {
-                shared.answered.set(true);
+                stream.shared().answers();
                 connections.refuses.set(false);
                 return match accept(endpoint, answer) {
                     Ok(answer) => Ok(AnswerBody::over(answer, stream, endpoint, pace)),
                     Err(error) => Err(error.and(restore(request, kept, repeats == Repeats::Safe))),
                 };
             }
-            Some(Err(refused)) => refused,
+            Some(Err(error)) => error,
             None if pace.is_awaiting_client() => {
                 let error = UpstreamError::ClientBody(ClientFault::TooSlow);
                 return Err(error.and(Again::Never));
@@ -357,18 +358,15 @@ pub(super) async fn deliver(
         if let Some(fault) = pace.client_fault() {
             return Err(UpstreamError::ClientBody(fault).and(Again::Never));
         }
-        let unsent = refused.take_message();
-        let error = refused.into_error();
-        let (end, again) = if let Some(unsent) = unsent {
-            *request = unsent.map(Passing::into_body).into();
-            take_authority(request);
-            (End::Unsent, Again::Unsent)
-        } else {
+        let (end, again) = if stream.is_sent() {
             let end = End::of(&error);
             let may_repeat = end.is_untouched() || repeats == Repeats::Safe;
             (end, restore(request, kept, may_repeat))
+        } else {
+            take_authority(request);
+            (End::Unsent, Again::Unsent)
         };
-        let is_once_more = connections.ended(&shared, end, (was_used, repeated));
+        let is_once_more = connections.ended(stream.shared(), end, (was_used, repeated));
         if again == Again::Never || !is_once_more || tries_left == 0 {
             return Err(endpoint.broken(error).and(again));
         }
@@ -381,28 +379,20 @@ pub(super) async fn deliver(
 /// The answer, if its head says one thing.
 fn accept(
     endpoint: &Endpoint,
-    answer: Response<Incoming>,
+    answer: Response<RecvStream>,
 ) -> Result<Response<Incoming>, UpstreamError> {
     if framing::is_sound(&answer) {
-        return Ok(answer);
+        return Ok(Incoming::of(answer));
     }
     metrics::counter!("switchback_malformed_answers_total").increment(1);
     Err(endpoint.malformed())
 }
 
-/// Sends a request, which is taken out of its place; `None` when the deadline is first.
-async fn exchange(
-    stream: &Stream,
-    request: &mut Outgoing,
-    pace: &Pace,
-) -> Option<Result<Response<Incoming>, TrySendError<Request<Passing>>>> {
-    let mut requests = stream.shared.requests.clone();
-    let request = request
-        .take()
-        .map(|body| Passing::new(body, &stream.upload));
-    let mut answer = pin!(requests.try_send_request(request));
-    poll_fn(|cx| match answer.as_mut().poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+/// What a future brings; `None` when the deadline is first.
+async fn within<T>(pace: &Pace, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(brought) => Poll::Ready(Some(brought)),
         Poll::Pending => pace.poll_passed(cx).map(|()| None),
     })
     .await
@@ -435,20 +425,13 @@ enum End {
 }
 
 impl End {
-    fn of(error: &hyper::Error) -> Self {
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if let Some(cause) = cause.downcast_ref::<h2::Error>() {
-                return match (cause.is_remote(), cause.reason()) {
-                    (true, _) if cause.is_go_away() => Self::Left,
-                    (true, Some(h2::Reason::REFUSED_STREAM)) => Self::Refused,
-                    _ if cause.is_reset() => Self::Reset,
-                    _ => Self::Broken,
-                };
-            }
-            source = cause.source();
+    fn of(error: &h2::Error) -> Self {
+        match (error.is_remote(), error.reason()) {
+            (true, _) if error.is_go_away() => Self::Left,
+            (true, Some(h2::Reason::REFUSED_STREAM)) => Self::Refused,
+            _ if error.is_reset() => Self::Reset,
+            _ => Self::Broken,
         }
-        Self::Broken
     }
 
     /// Whether the endpoint says that it has not looked at the request.

@@ -2,12 +2,18 @@
 //! other's business.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::support::PATIENCE;
 use crate::support::backend::Backend;
 use crate::support::certs::{Desk, quoted};
 use crate::support::client::Raw;
+use crate::support::frames::code;
+use crate::support::gate::{Gate, pass};
 use crate::support::gateway::Gateway;
 use crate::support::h2_backend::H2Backend;
+use crate::support::h2_script::H2Script;
+use crate::support::slow::wait_for_outcome;
 
 /// A gateway with one worker in front of a backend that speaks HTTP/2.
 fn before(url: &str, more: &str) -> Gateway {
@@ -109,6 +115,94 @@ fn the_endpoints_own_bound_is_kept() {
     for client in &mut clients {
         assert_eq!(client.read("GET").status, 200);
     }
+}
+
+/// How many requests have waited for room.
+fn waited(gateway: &Gateway) -> u64 {
+    let name = "switchback_upstream_streams_waited_total ";
+    let page = gateway.admin.text("/metrics");
+    let number = page.lines().find_map(|line| line.strip_prefix(name));
+    number.map_or(0, |number| number.parse().unwrap())
+}
+
+fn wait_for_waiting(gateway: &Gateway, count: u64) {
+    let until = Instant::now() + PATIENCE;
+    while waited(gateway) < count {
+        assert!(Instant::now() < until, "{} wait", waited(gateway));
+        pass(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_full_by_the_endpoints_own_bound_is_joined_by_another_connection() {
+    let backend = H2Backend::start(None, 3);
+    let gateway = before(&backend.url(), "http2_connections: 2");
+    assert_eq!(gateway.get("/").status, 200, "its settings are known now");
+    let mut clients: Vec<_> = (0..9)
+        .map(|n| asks(&gateway, &format!("/held/{n}")))
+        .collect();
+    backend.wait_for("6 streams", |log| log.held >= 6);
+
+    backend.let_go();
+
+    for client in &mut clients {
+        assert_eq!(client.read("GET").status, 200);
+    }
+    assert_eq!(backend.log().connections, 2);
+}
+
+#[test]
+fn who_waits_for_room_comes_in_its_turn_and_who_leaves_makes_way() {
+    let backend = H2Backend::start(None, 1);
+    let gateway = before(&backend.url(), "http2_connections: 1");
+    assert_eq!(gateway.get("/").status, 200, "its settings are known now");
+    let mut first = asks(&gateway, "/held/first");
+    backend.wait_for("a stream", |log| log.held == 1);
+    let mut waiting = Vec::new();
+    for number in 0..5 {
+        waiting.push(asks(&gateway, &format!("/{number}")));
+        wait_for_waiting(&gateway, number + 1);
+    }
+
+    drop(waiting.remove(2));
+    wait_for_outcome(&gateway, "cancelled", 1);
+    backend.let_go();
+
+    assert_eq!(first.read("GET").status, 200);
+    for client in &mut waiting {
+        assert_eq!(client.read("GET").status, 200);
+    }
+    let targets = &backend.log().targets;
+    assert_eq!(targets[2..], ["/0", "/1", "/3", "/4"]);
+    assert_eq!(backend.log().connections, 1);
+}
+
+#[test]
+fn who_waits_at_an_endpoint_that_leaves_goes_to_it_anew() {
+    let leaves = Gate::new();
+    let door = leaves.clone();
+    // Room for one, which it takes until it leaves.
+    let backend = H2Script::start_with(vec![(3, 1)], move |line, number| {
+        if number == 1 {
+            door.wait();
+            line.go_away(line.stream, code::NO_ERROR);
+            return;
+        }
+        line.fine();
+    });
+    let gateway = before(&backend.url(), "http2_connections: 1");
+    assert_eq!(gateway.get("/").status, 200, "its settings are known now");
+    let _first = asks(&gateway, "/");
+    while backend.seen().requests < 2 {
+        pass(Duration::from_millis(5));
+    }
+    let mut waits = asks(&gateway, "/");
+    wait_for_waiting(&gateway, 1);
+
+    leaves.open();
+
+    assert_eq!(waits.read("GET").text(), "fine");
+    assert_eq!(backend.seen().connections, 2);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_stream_that_is_answered_takes_so_much_of_its_client_and_no_more() {
 /// A gateway before a backend that speaks HTTP/2.
 fn before(backend: &H2Backend) -> Gateway {
     let config = format!(
-        "backends:\n  v1:\n    http2: true\n    endpoints: [\"{}\"]\n\
+        "backends:\n  v1:\n    http2: true\n    http2_connections: 1\n    endpoints: [\"{}\"]\n\
          routes: [{{ name: all, match: {{ path: / }}, protocol: http, split: {{ v1: 1 }} }}]\n\
          limits: {{ linger: 1m }}\n",
         backend.url()
@@ -196,6 +196,21 @@ fn a_backend_over_http2_that_answers_and_reads_no_more_is_sent_no_more() {
         taken_back(2 * number);
     }
     assert_eq!(gateway.get("/").text(), "hello");
+}
+
+#[test]
+fn what_a_backend_over_http2_has_no_room_for_is_taken_back_though_its_client_has_sent_it_all() {
+    // Room for one stream, and for less than is sent.
+    let backend = H2Backend::start(None, 1);
+    let gateway = before(&backend);
+
+    for number in 1..=5 {
+        let mut client = gateway.connect();
+        client.send("POST", "/deaf", &[], &[b'x'; 100_000]);
+        assert_eq!(client.read("POST").text(), "hello");
+        backend.wait_for("streams taken back", |log| log.taken_back == number);
+        assert_eq!(gateway.get("/").text(), "hello");
+    }
 }
 
 #[test]

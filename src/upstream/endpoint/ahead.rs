@@ -16,7 +16,7 @@ use crate::tls::Alpn;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::health::HealthState;
 use crate::upstream::link::Link;
-use crate::upstream::multiplexed::{Bounds, Shared};
+use crate::upstream::multiplexed::{Multiplexed, Shared};
 use crate::upstream::socket::Socket;
 use crate::upstream::spec::BackendSpec;
 
@@ -222,10 +222,10 @@ impl Endpoint {
     /// A connection over HTTP/2 that no call waits for.
     pub(in crate::upstream) async fn ready_multiplexed(
         &self,
-        bounds: Bounds,
+        connections: &Multiplexed,
     ) -> Result<Rc<Shared>, UpstreamError> {
         let socket = self.socket_ahead(Alpn::Http2).await?;
-        let made = Shared::new(socket, bounds).await;
+        let made = Shared::new(socket, connections).await;
         made.map_err(|source| self.broken(source))
     }
 
