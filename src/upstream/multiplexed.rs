@@ -22,6 +22,7 @@ use std::time::Duration;
 use h2::RecvStream;
 use http::Response;
 use tokio::sync::Notify;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerBody;
@@ -40,8 +41,10 @@ use super::spec::BackendSpec;
 pub(super) use incoming::Incoming;
 pub(super) use shared::{Shared, Stream};
 
-use room::Room;
+use room::{Room, Waiting};
 
+/// How long no further connection is tried where one could not be made.
+const FAILED_FOR: Duration = Duration::from_secs(1);
 /// How often a request that came back unsent is given to a connection.
 const TRIES: usize = 3;
 
@@ -88,6 +91,7 @@ pub(super) struct Multiplexed {
 #[derive(Debug)]
 struct Failure {
     attempt: u64,
+    at: Instant,
     why: String,
     is_own: bool,
 }
@@ -104,24 +108,17 @@ impl Failure {
     }
 }
 
-/// What a request that wants a stream may do.
-#[derive(Clone, Copy, Debug)]
-struct May {
-    /// Take one where there is room.
-    take: bool,
-    /// Make a connection beside those that are full.
-    open: bool,
-}
-
-/// What it does.
+/// What is done for a request that wants a stream.
 #[derive(Debug)]
 enum Choice {
-    /// It has it.
+    /// It has one.
     Take(Stream),
-    /// It waits for the first connection, whose attempt has this number.
+    /// It makes the first connection,
+    First,
+    /// or waits for whoever makes that, in the attempt of this number.
     Join(u64),
-    /// It makes a connection.
-    Open,
+    /// A further connection is made while it waits for room.
+    Further,
     /// It waits for room.
     Wait,
 }
@@ -133,7 +130,11 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         self.0.opening.set(None);
         self.0.opened.notify_waiters();
-        self.0.room.changed();
+        if self.0.open.borrow().is_empty() {
+            self.0.room.lost();
+        } else {
+            self.0.room.freed();
+        }
     }
 }
 
@@ -189,70 +190,77 @@ impl Multiplexed {
         }
     }
 
-    /// What is to be done for a stream on a connection that has room, of which the one with the fewest is
-    /// taken; or on one that is yet to be made.
-    fn choose(&self, may: May) -> Choice {
+    /// What is to be done for a stream. Where it `may_take` one, that is on the connection which has the fewest.
+    fn choose(&self, may_take: bool) -> Choice {
         let mut open = self.open.borrow_mut();
         open.retain(|shared| !shared.is_closed());
         let with_room = open.iter().filter(|shared| shared.has_room());
-        if may.take
-            && let Some(idlest) = with_room.min_by_key(|shared| shared.streams())
-        {
-            return Choice::Take(Stream::on(idlest));
-        }
-        let is_first = open.is_empty();
-        let may_open = may.open && open.len() < usize::from(self.bounds.connections);
-        match self.opening.get() {
-            Some(attempt) if is_first => Choice::Join(attempt),
-            None if is_first || may_open => Choice::Open,
-            Some(_) | None => Choice::Wait,
+        match with_room.min_by_key(|shared| shared.streams()) {
+            Some(idlest) if may_take => Choice::Take(Stream::on(idlest)),
+            Some(_) => Choice::Wait,
+            None if !open.is_empty() => {
+                let may_open = open.len() < usize::from(self.bounds.connections);
+                let may_open = may_open && self.opening.get().is_none() && !self.has_just_failed();
+                if may_open {
+                    Choice::Further
+                } else {
+                    Choice::Wait
+                }
+            }
+            None => self.opening.get().map_or(Choice::First, Choice::Join),
         }
     }
 
     /// A stream on a connection, once there is one and it has room. Those who want the first connection wait for
-    /// whoever makes it, and share its failure.
-    async fn stream(&self, endpoint: &Endpoint, pace: &Pace) -> Result<Stream, UpstreamError> {
-        let mut waiting = None;
-        let mut may = May {
-            // Those who wait come first.
-            take: !self.room.is_waited_for(),
-            open: true,
-        };
+    /// whoever makes it, and share its failure; a further one is made while those who want it wait for room on any.
+    async fn stream(&self, endpoint: &Rc<Endpoint>, pace: &Pace) -> Result<Stream, UpstreamError> {
+        let mut waiting: Option<Waiting<'_>> = None;
         loop {
-            match self.choose(may) {
-                Choice::Take(stream) => {
-                    drop(waiting);
-                    // Nobody is told twice of what came free before it looked.
-                    if self.room.is_waited_for() && self.has_room() {
-                        self.room.freed();
-                    }
-                    return Ok(stream);
-                }
+            let may_take = match &waiting {
+                Some(waiting) => waiting.is_first(),
+                None => !self.room.is_waited_for(),
+            };
+            match self.choose(may_take) {
+                Choice::Take(stream) => return Ok(stream),
                 Choice::Join(attempt) => {
                     waiting = None;
                     self.join(endpoint, attempt, pace).await?;
+                    continue;
                 }
-                Choice::Open => {
-                    waiting = None;
+                Choice::First => {
+                    drop(waiting);
                     let made = endpoint.connect_multiplexed(pace.connect_within(), self);
-                    match self.open(made).await {
-                        Ok(shared) => return Ok(Stream::on(&shared)),
-                        Err(error) if self.open.borrow().is_empty() => return Err(error),
-                        // There will be room on the others.
-                        Err(_) => may.open = false,
-                    }
+                    return Ok(Stream::on(&self.open(made).await?));
                 }
-                Choice::Wait => {
-                    let failed = self.failed();
-                    let waiting = waiting.get_or_insert_with(|| self.room.wait());
-                    if within(pace, waiting.told()).await.is_none() {
-                        return Err(endpoint.head_timeout());
-                    }
-                    may.open &= failed == self.failed();
+                Choice::Further => self.open_further(endpoint),
+                Choice::Wait => {}
+            }
+            let waiting = waiting.get_or_insert_with(|| self.room.wait());
+            if within(pace, waiting.told()).await.is_none() {
+                return Err(endpoint.head_timeout());
+            }
+        }
+    }
+
+    /// Makes a connection beside those that are full, for which nobody waits in particular.
+    fn open_further(&self, endpoint: &Rc<Endpoint>) {
+        let attempt = self.begin();
+        let endpoint = Rc::clone(endpoint);
+        spawn_local(async move {
+            if let Some(connections) = endpoint.multiplexed() {
+                let made = endpoint.connect_multiplexed(Duration::MAX, connections);
+                if let Err(error) = connections.go_on(attempt, made).await {
+                    tracing::debug!(%error, "a further HTTP/2 connection was not made");
                 }
             }
-            may.take = true;
-        }
+        });
+    }
+
+    /// Whether the latest attempt has failed just now, so that there is no use in another one.
+    fn has_just_failed(&self) -> bool {
+        let failure = self.failure.borrow();
+        let at = failure.as_ref().map(|failure| failure.at);
+        at.is_some_and(|at| at.elapsed() < FAILED_FOR)
     }
 
     /// Waits for the first connection, which somebody else makes.
@@ -274,16 +282,6 @@ impl Multiplexed {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.open.borrow().iter().any(|shared| shared.has_room())
-    }
-
-    /// The latest attempt that failed, by its number.
-    fn failed(&self) -> Option<u64> {
-        let failure = self.failure.borrow();
-        failure.as_ref().map(|failure| failure.attempt)
-    }
-
     /// Whether a stream need not wait for a connection, or one is being made.
     pub(super) fn is_ready(&self) -> bool {
         let is_open = |shared: &Rc<Shared>| !shared.is_closed();
@@ -300,9 +298,23 @@ impl Multiplexed {
         &self,
         made: impl Future<Output = Result<Rc<Shared>, UpstreamError>>,
     ) -> Result<Rc<Shared>, UpstreamError> {
+        let attempt = self.begin();
+        self.go_on(attempt, made).await
+    }
+
+    /// A connection is being made from now on; the number of the attempt.
+    fn begin(&self) -> u64 {
         let attempt = self.attempts.get() + 1;
         self.attempts.set(attempt);
         self.opening.set(Some(attempt));
+        attempt
+    }
+
+    async fn go_on(
+        &self,
+        attempt: u64,
+        made: impl Future<Output = Result<Rc<Shared>, UpstreamError>>,
+    ) -> Result<Rc<Shared>, UpstreamError> {
         let _opening = Opening(self);
         match made.await {
             Ok(shared) => {
@@ -312,6 +324,7 @@ impl Multiplexed {
             Err(error) => {
                 *self.failure.borrow_mut() = Some(Failure {
                     attempt,
+                    at: Instant::now(),
                     why: error.to_string(),
                     is_own: error.is_own(),
                 });
@@ -430,6 +443,8 @@ impl End {
             (true, _) if error.is_go_away() => Self::Left,
             (true, Some(h2::Reason::REFUSED_STREAM)) => Self::Refused,
             _ if error.is_reset() => Self::Reset,
+            // What the library would not send is no fault of the connection's.
+            (false, None) if !error.is_io() => Self::Reset,
             _ => Self::Broken,
         }
     }

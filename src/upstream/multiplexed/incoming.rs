@@ -31,7 +31,7 @@ impl Incoming {
         })
     }
 
-    /// The next piece; a stream that was reset has an error, whatever reason was given.
+    /// The next piece; a stream that was reset before its end has an error, whatever reason was given.
     pub(in crate::upstream) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,

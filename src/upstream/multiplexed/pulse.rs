@@ -36,8 +36,8 @@ impl Pulse {
         }
     }
 
-    /// Ready when the endpoint is given up. Nothing is asked of it while no stream `is_open`.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_open: bool) -> Poll<()> {
+    /// Ready when the endpoint is given up. It is not asked while nothing `is_awaited` of it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_awaited: bool) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
             let (now, heard) = (Instant::now(), self.heard.get());
@@ -47,7 +47,7 @@ impl Pulse {
             let due = heard + PING_AFTER;
             let next = if due > now {
                 due
-            } else if is_open {
+            } else if is_awaited {
                 self.ask(cx);
                 self.asked = Some(now);
                 now + PING_WITHIN
@@ -78,7 +78,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// How long it takes until an endpoint is given up that is heard for the last time after `heard_for`.
-    async fn given_up_after(heard_for: Duration, is_open: bool) -> Option<Duration> {
+    async fn given_up_after(heard_for: Duration, is_awaited: bool) -> Option<Duration> {
         let (begun, heard) = (Instant::now(), Rc::new(Cell::new(Instant::now())));
         let mut pulse = Pulse::new(None, Rc::clone(&heard));
         let talks = async {
@@ -88,7 +88,7 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
-        let given_up = poll_fn(|cx| pulse.poll(cx, is_open));
+        let given_up = poll_fn(|cx| pulse.poll(cx, is_awaited));
         let ended = timeout(3600 * SECOND, async {
             tokio::select! {
                 () = given_up => {}

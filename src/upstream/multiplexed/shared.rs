@@ -31,6 +31,11 @@ use super::sending::Sending;
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Bytes of a request that wait for the socket, a stream.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Streams that were given up and are known for a while, a connection: what still comes on one is stepped over, and on a
+/// stream that is not known a fault of the endpoint's, of which a connection has a thousand.
+const RESET_STREAMS: usize = 10_000;
+/// Memory that frames may take which wait for clients, for each stream: a window of frames as short as 16 bytes, such as events are.
+const FRAMES_BYTES: usize = 1024 * 1024;
 /// Largest window that there is (RFC 9113, 6.9.1).
 const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
@@ -41,10 +46,9 @@ pub(in crate::upstream) struct Shared {
     /// other pass while its own stream waits.
     requests: RefCell<SendRequest<Bytes>>,
     streams: Cell<usize>,
-    /// Streams at once: the backend's own bound,
-    bound: usize,
-    /// and what the endpoint takes, as far as it has said.
-    taken: Cell<usize>,
+    /// Streams at once: the backend's own bound, or what the endpoint takes if that is less. Until it has said that
+    /// on this connection, it is what it has said on another.
+    most: Cell<usize>,
     room: Rc<Room>,
     idle_since: Cell<Instant>,
     has_answered: Cell<bool>,
@@ -66,16 +70,20 @@ impl Shared {
         socket: Socket,
         connections: &Multiplexed,
     ) -> Result<Rc<Self>, h2::Error> {
-        let bounds = connections.bounds;
+        let (bounds, room) = (connections.bounds, &connections.room);
+        let bound = usize::from(bounds.streams);
+        let most = bound.min(room.streams());
         let all = WINDOW_BYTES.saturating_mul(u32::from(bounds.streams));
         let socket = Chatter::new(socket, bounds.control_frames);
         let heard = socket.heard();
         let (requests, mut connection) = Builder::new()
             .enable_push(false)
-            .initial_max_send_streams(usize::from(bounds.streams))
+            .initial_max_send_streams(most)
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(all.min(MAX_WINDOW_BYTES))
             .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .data_frame_budget(bound.saturating_mul(FRAMES_BYTES))
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .handshake(socket)
             .await?;
@@ -83,15 +91,20 @@ impl Shared {
         let shared = Rc::new(Self {
             requests: RefCell::new(requests),
             streams: Cell::default(),
-            bound: usize::from(bounds.streams),
-            taken: Cell::new(usize::MAX),
-            room: Rc::clone(&connections.room),
+            most: Cell::new(most),
+            room: Rc::clone(room),
             idle_since: Cell::new(Instant::now()),
             has_answered: Cell::default(),
             has_ended: Cell::default(),
         });
         // It ends when the endpoint leaves, or when nobody here has requests for it any more.
-        spawn_local(run(connection, pulse, Watched(Rc::downgrade(&shared))));
+        let watched = Watched {
+            shared: Rc::downgrade(&shared),
+            room: Rc::clone(room),
+            bound,
+            is_leaving: false,
+        };
+        spawn_local(run(connection, pulse, watched));
         Ok(shared)
     }
 
@@ -102,7 +115,7 @@ impl Shared {
 
     /// Whether one more may be.
     pub(super) fn has_room(&self) -> bool {
-        self.streams.get() < self.bound.min(self.taken.get())
+        self.streams.get() < self.most.get()
     }
 
     /// How long nobody has used it, if nobody does.
@@ -215,18 +228,32 @@ fn put_length(method: &Method, body: &RequestBody, fields: &mut HeaderMap) {
 }
 
 /// A connection as its task sees it; once that ends, however it does, those who wait are told.
-struct Watched(Weak<Shared>);
+struct Watched {
+    shared: Weak<Shared>,
+    room: Rc<Room>,
+    bound: usize,
+    is_leaving: bool,
+}
 
 impl Watched {
-    /// The connection has moved, and the endpoint `takes` so many streams; whether any is open.
-    fn moved(&self, takes: usize) -> bool {
-        let Some(shared) = self.0.upgrade() else {
-            return false;
+    /// The connection has moved, and the endpoint `takes` so many streams. Whether anything is expected of it: once
+    /// nobody has requests for it any more, that it takes what was written, behind which the connection ends.
+    fn moved(&mut self, takes: usize) -> bool {
+        let Some(shared) = self.shared.upgrade() else {
+            return true;
         };
-        let has_more = takes > shared.taken.replace(takes);
+        let most = self.bound.min(takes);
+        if most != shared.most.get() {
+            self.room.takes(takes);
+            let before = shared.most.replace(most);
+            if most > before {
+                self.room.freed();
+            }
+        }
         // Who comes sees that the endpoint is leaving; who waits has to be told.
-        if has_more || (shared.room.is_waited_for() && shared.is_closed()) {
-            shared.room.changed();
+        if !self.is_leaving && self.room.is_waited_for() && shared.is_closed() {
+            self.is_leaving = true;
+            self.room.lost();
         }
         shared.streams() > 0
     }
@@ -234,10 +261,10 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
+        if let Some(shared) = self.shared.upgrade() {
             shared.has_ended.set(true);
-            shared.room.changed();
         }
+        self.room.lost();
     }
 }
 
@@ -245,14 +272,14 @@ impl Drop for Watched {
 async fn run(
     mut connection: Connection<Chatter<Socket>, Bytes>,
     mut pulse: Pulse,
-    watched: Watched,
+    mut watched: Watched,
 ) {
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(ended);
         }
-        let is_open = watched.moved(connection.max_concurrent_send_streams());
-        let is_silent = pulse.poll(cx, is_open);
+        let is_awaited = watched.moved(connection.max_concurrent_send_streams());
+        let is_silent = pulse.poll(cx, is_awaited);
         is_silent.map(|()| Err(Reason::CONNECT_ERROR.into()))
     })
     .await;
