@@ -222,6 +222,24 @@ fn a_client_that_leaves_takes_its_stream_back_and_no_other() {
 }
 
 #[test]
+fn events_that_nobody_reads_harm_no_others() {
+    const CLIENTS: usize = 15;
+    let backend = H2Backend::start(None, 200);
+    let gateway = before(&backend.url(), "");
+    let mut stays = asks(&gateway, "/held/stays");
+    backend.wait_for("a stream", |log| log.held == 1);
+
+    let _clients: Vec<_> = (0..CLIENTS)
+        .map(|n| asks(&gateway, &format!("/events/{n}")))
+        .collect();
+    backend.wait_for("full streams", |log| log.stuck == CLIENTS);
+
+    backend.let_go();
+    assert_eq!(stays.read("GET").text(), "hello");
+    assert_eq!(backend.log().connections, 1);
+}
+
+#[test]
 fn an_answer_that_the_backend_breaks_off_is_seen_to_be_cut() {
     let backend = H2Backend::start(None, 200);
     let gateway = before(&backend.url(), "");

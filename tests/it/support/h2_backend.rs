@@ -3,16 +3,18 @@
 //! `/held…` is answered once the test lets go, `/cut` breaks off in the middle, `/refused` is not
 //! looked at the first time, `/leaving` is answered and the connection is on its way out, `/early` is answered
 //! before its body has come, which nobody reads; `/deaf` too, and its client is not told that nobody does, nor
-//! is `/deaf/long` ever answered whole. Anything else is answered `hello`.
+//! is `/deaf/long` ever answered whole. `/events…` is answered with short events for as long as there is room.
+//! Anything else is answered `hello`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,6 +36,8 @@ pub struct Log {
     pub held: usize,
     /// Requests that the client took back while they were held, or nobody read them.
     pub taken_back: usize,
+    /// Answers for which there has been no room for a while.
+    pub stuck: usize,
 }
 
 /// A backend that speaks HTTP/2.
@@ -190,6 +194,10 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     let Ok(mut stream) = respond.send_response(Response::new(()), false) else {
         return;
     };
+    if target.starts_with("/events") {
+        tell_events(stream, &hall).await;
+        return;
+    }
     if target == "/cut" {
         let _unused = stream.send_data(Bytes::from_static(b"half"), false);
         tokio::task::yield_now().await;
@@ -203,6 +211,30 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         let taken_back = !body.is_end_stream();
         hall.log
             .change(|log| log.taken_back += usize::from(taken_back));
+    }
+}
+
+/// Sends events, each in a frame of its own, until nobody wants them.
+async fn tell_events(mut stream: SendStream<Bytes>, hall: &Hall) {
+    const EVENT: &[u8] = b"data: 1234567890..\n\n";
+    let mut is_stuck = false;
+    loop {
+        stream.reserve_capacity(EVENT.len());
+        while stream.capacity() < EVENT.len() {
+            let room = std::future::poll_fn(|cx| stream.poll_capacity(cx));
+            match tokio::time::timeout(Duration::from_millis(500), room).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(_) => return,
+                Err(_) if is_stuck => {}
+                Err(_) => {
+                    is_stuck = true;
+                    hall.log.change(|log| log.stuck += 1);
+                }
+            }
+        }
+        if stream.send_data(Bytes::from_static(EVENT), false).is_err() {
+            return;
+        }
     }
 }
 
