@@ -34,6 +34,9 @@ use super::spec::LimitsSpec;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes a client may send ahead on one stream.
 const WINDOW_BYTES: u32 = 64 * 1024;
+/// Memory that frames of requests may take which wait for a backend, on a connection: what one stream may send ahead,
+/// in frames as short as 16 bytes.
+const FRAMES_BYTES: usize = 1024 * 1024;
 /// How long a client that is asked to leave may go on asking before it has said that it heard; what asks
 /// after that is refused, and once nothing is under way the connection is closed.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
@@ -76,6 +79,7 @@ fn builder(limits: &LimitsSpec) -> Builder {
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 4)
+        .data_frame_budget(FRAMES_BYTES)
         .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
         // Over the life of a connection: mistakes, and streams beyond the bound.
         .max_local_error_reset_streams(Some(limits.http2_resets as usize * 10))

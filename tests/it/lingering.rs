@@ -245,6 +245,31 @@ fn who_leaves_while_a_backend_over_http2_reads_no_more_is_taken_back_there() {
 }
 
 #[test]
+fn an_upload_in_short_pieces_that_a_backend_does_not_read_harms_no_others() {
+    const PIECE: [u8; 20] = [b'x'; 20];
+    let backend = H2Backend::start(None, 100);
+    let gateway = before(&backend);
+    let mut client = Frames::connect(gateway.address);
+    client.head(1, &request("POST", "/deaf/long"), 0);
+
+    // As much as the backend takes, and nearly half of that.
+    let mut room = 65_536;
+    for _ in 0..(65_536 + 30_000) / PIECE.len() {
+        while room < PIECE.len() {
+            let frame = client.read().expect("a connection that goes on");
+            if (frame.kind, frame.stream) == (kind::WINDOW_UPDATE, 1) {
+                room += u32::from_be_bytes(frame.payload[..4].try_into().unwrap()) as usize;
+            }
+        }
+        room -= PIECE.len();
+        assert!(client.data(1, PIECE, 0));
+    }
+
+    assert!(!is_reset(&mut client, 1));
+    assert_eq!(client.ask(3, &request("GET", "/"), b"").status, Some(200));
+}
+
+#[test]
 fn the_time_of_a_client_that_still_sends_begins_when_its_answer_is_written() {
     let backend = Backend::fixed(200, "fine");
     let gateway = strict(&backend, "linger: 1s");

@@ -150,7 +150,10 @@ async fn welcome(socket: TcpStream, acceptor: Option<TlsAcceptor>, hall: Hall) {
 
 async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, hall: Hall) {
     let mut builder = Builder::new();
-    builder.max_concurrent_streams(hall.streams);
+    builder
+        .max_concurrent_streams(hall.streams)
+        // It minds no short pieces.
+        .data_frame_budget(1 << 30);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else {
         return;
     };
