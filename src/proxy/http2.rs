@@ -34,8 +34,8 @@ use super::spec::LimitsSpec;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes a client may send ahead on one stream.
 const WINDOW_BYTES: u32 = 64 * 1024;
-/// Memory that frames of requests may take which wait for a backend, on a connection: what one stream may send ahead,
-/// in frames as short as 16 bytes.
+/// What short frames of requests may cost that wait for a backend, on a connection: `h2` reckons 256 bytes a frame, less
+/// its own, so that one stream's window of frames as short as 16 bytes may wait.
 const FRAMES_BYTES: usize = 1024 * 1024;
 /// How long a client that is asked to leave may go on asking before it has said that it heard; what asks
 /// after that is refused, and once nothing is under way the connection is closed.

@@ -111,6 +111,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Requests that found no room on an HTTP/2 connection to their endpoint, and waited",
     ),
     (
+        "switchback_upstream_further_connections_failed_total",
+        "HTTP/2 connections beside others to their endpoint that could not be made",
+    ),
+    (
         "switchback_tls_handshakes_total",
         "TLS handshakes with clients that succeeded, in full or by resuming a session",
     ),

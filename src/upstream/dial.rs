@@ -104,6 +104,11 @@ impl Dial {
             && Arc::ptr_eq(&self.condition, condition)
     }
 
+    /// The backend's own bound on the wait for a connection.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// A fresh connection that is meant for this version of HTTP, `within` this time and the
     /// backend's own bound.
     ///

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::model::BackendName;
 use crate::tls::{Alpn, ClientTls};
@@ -244,6 +244,22 @@ impl Endpoint {
         Shared::new(socket, connections)
             .await
             .map_err(|source| self.broken(source))
+    }
+
+    /// The same beside others, which has brought something: an endpoint may take no more connections than it has,
+    /// and say so by closing them.
+    pub(super) async fn connect_further(
+        &self,
+        connections: &Multiplexed,
+    ) -> Result<Rc<Shared>, UpstreamError> {
+        let made = async {
+            let shared = self.connect_multiplexed(Duration::MAX, connections).await?;
+            let heard = shared.heard().await;
+            heard.map_err(|source| self.broken(source))?;
+            Ok(shared)
+        };
+        let made = timeout(self.dial.timeout(), made).await;
+        made.unwrap_or_else(|_| Err(self.connect_timeout()))
     }
 
     /// Somebody else's attempt to connect, which this call waited for, has failed.

@@ -23,7 +23,7 @@ use h2::RecvStream;
 use http::Response;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::answer::AnswerBody;
 use super::authority::{put_authority, take_authority};
@@ -242,21 +242,27 @@ impl Multiplexed {
         }
     }
 
-    /// Makes a connection beside those that are full, for which nobody waits in particular.
+    /// Makes a connection beside those that are full, for which nobody waits in particular. It ends with the attempt, or
+    /// with the worker: no call is to have begun it in vain because it left.
     fn open_further(&self, endpoint: &Rc<Endpoint>) {
         let attempt = self.begin();
         let endpoint = Rc::clone(endpoint);
         spawn_local(async move {
-            if let Some(connections) = endpoint.multiplexed() {
-                let made = endpoint.connect_multiplexed(Duration::MAX, connections);
-                if let Err(error) = connections.go_on(attempt, made).await {
-                    tracing::debug!(%error, "a further HTTP/2 connection was not made");
-                }
+            let Some(connections) = endpoint.multiplexed() else {
+                return;
+            };
+            let made = endpoint.connect_further(connections);
+            if let Err(error) = connections.go_on(attempt, made).await {
+                metrics::counter!("switchback_upstream_further_connections_failed_total")
+                    .increment(1);
+                tracing::debug!(%error, "a further HTTP/2 connection was not made");
+                sleep(FAILED_FOR).await;
+                connections.room.freed();
             }
         });
     }
 
-    /// Whether the latest attempt has failed just now, so that there is no use in another one.
+    /// Whether an attempt has failed just now, and none went well since, so that there is no use in another one.
     fn has_just_failed(&self) -> bool {
         let failure = self.failure.borrow();
         let at = failure.as_ref().map(|failure| failure.at);
@@ -318,6 +324,7 @@ impl Multiplexed {
         let _opening = Opening(self);
         match made.await {
             Ok(shared) => {
+                self.failure.take();
                 self.open.borrow_mut().push(Rc::clone(&shared));
                 Ok(shared)
             }

@@ -178,6 +178,42 @@ fn who_waits_for_room_comes_in_its_turn_and_who_leaves_makes_way() {
 }
 
 #[test]
+fn an_endpoint_that_closes_further_connections_is_not_asked_over_them() {
+    let ends = Gate::new();
+    let door = ends.clone();
+    // Room for one, which it takes until the test ends.
+    let backend = H2Script::start_with(vec![(3, 1)], move |line, number| {
+        if number == 1 {
+            door.wait();
+        }
+        line.fine();
+    });
+    let gateway = before(&backend.url(), "http2_connections: 2");
+    assert_eq!(gateway.get("/").status, 200, "its settings are known now");
+    let mut first = asks(&gateway, "/");
+    while backend.seen().requests < 2 {
+        pass(Duration::from_millis(5));
+    }
+    backend.set_full(true);
+    let mut waiting: Vec<_> = (0..5).map(|_| asks(&gateway, "/")).collect();
+    wait_for_waiting(&gateway, 5);
+    while backend.seen().connections < 3 {
+        pass(Duration::from_millis(5));
+    }
+    let tried = backend.seen().connections;
+    assert!(tried < 10, "{tried} connections");
+
+    // Nobody comes, and nothing ends, that would have it tried again.
+    backend.set_full(false);
+
+    for client in &mut waiting {
+        assert_eq!(client.read("GET").text(), "fine");
+    }
+    ends.open();
+    assert_eq!(first.read("GET").status, 200);
+}
+
+#[test]
 fn who_waits_at_an_endpoint_that_leaves_goes_to_it_anew() {
     let leaves = Gate::new();
     let door = leaves.clone();

@@ -13,6 +13,7 @@ use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, Request, Response};
 use http_body::Body;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
@@ -31,10 +32,12 @@ use super::sending::Sending;
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Bytes of a request that wait for the socket, a stream.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Streams that were given up and are known for a while, a connection: what still comes on one is stepped over, and on a
+/// Streams that were given up and are known for so long, a connection: what still comes on one is stepped over, and on a
 /// stream that is not known a fault of the endpoint's, of which a connection has a thousand.
 const RESET_STREAMS: usize = 10_000;
-/// Memory that frames may take which wait for clients, for each stream: a window of frames as short as 16 bytes, such as events are.
+const RESET_FOR: Duration = Duration::from_secs(30);
+/// What short frames may cost that wait for clients, for each stream: `h2` reckons 256 bytes a frame, less its own, so
+/// that a window of frames as short as 16 bytes may wait, such as events are.
 const FRAMES_BYTES: usize = 1024 * 1024;
 /// Largest window that there is (RFC 9113, 6.9.1).
 const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
@@ -53,6 +56,10 @@ pub(in crate::upstream) struct Shared {
     idle_since: Cell<Instant>,
     has_answered: Cell<bool>,
     has_ended: Cell<bool>,
+    /// Something has come.
+    is_heard: Cell<bool>,
+    /// That has, or it has ended.
+    word: Notify,
 }
 
 /// One stream, for as long as anybody uses it: what is left of its request then is not sent.
@@ -83,11 +90,13 @@ impl Shared {
             .initial_connection_window_size(all.min(MAX_WINDOW_BYTES))
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_concurrent_reset_streams(RESET_STREAMS)
+            .reset_stream_duration(RESET_FOR)
             .data_frame_budget(bound.saturating_mul(FRAMES_BYTES))
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .handshake(socket)
             .await?;
-        let pulse = Pulse::new(connection.ping_pong(), heard);
+        let begun = heard.get();
+        let pulse = Pulse::new(connection.ping_pong(), Rc::clone(&heard));
         let shared = Rc::new(Self {
             requests: RefCell::new(requests),
             streams: Cell::default(),
@@ -96,12 +105,16 @@ impl Shared {
             idle_since: Cell::new(Instant::now()),
             has_answered: Cell::default(),
             has_ended: Cell::default(),
+            is_heard: Cell::default(),
+            word: Notify::new(),
         });
         // It ends when the endpoint leaves, or when nobody here has requests for it any more.
         let watched = Watched {
             shared: Rc::downgrade(&shared),
             room: Rc::clone(room),
             bound,
+            begun,
+            heard,
             is_leaving: false,
         };
         spawn_local(run(connection, pulse, watched));
@@ -132,6 +145,19 @@ impl Shared {
     /// It has.
     pub(super) fn answers(&self) {
         self.has_answered.set(true);
+    }
+
+    /// Waits until something has come, which begins with what the endpoint takes.
+    pub(in crate::upstream) async fn heard(&self) -> Result<(), h2::Error> {
+        loop {
+            if self.is_closed() {
+                return Err(self.fault().unwrap_or(Reason::CONNECT_ERROR.into()));
+            }
+            if self.is_heard.get() {
+                return Ok(());
+            }
+            self.word.notified().await;
+        }
     }
 
     /// Whether no further request can go over it.
@@ -232,6 +258,9 @@ struct Watched {
     shared: Weak<Shared>,
     room: Rc<Room>,
     bound: usize,
+    begun: Instant,
+    /// When something came last.
+    heard: Rc<Cell<Instant>>,
     is_leaving: bool,
 }
 
@@ -250,6 +279,10 @@ impl Watched {
                 self.room.freed();
             }
         }
+        if !shared.is_heard.get() && self.heard.get() > self.begun {
+            shared.is_heard.set(true);
+            shared.word.notify_one();
+        }
         // Who comes sees that the endpoint is leaving; who waits has to be told.
         if !self.is_leaving && self.room.is_waited_for() && shared.is_closed() {
             self.is_leaving = true;
@@ -263,6 +296,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.has_ended.set(true);
+            shared.word.notify_one();
         }
         self.room.lost();
     }

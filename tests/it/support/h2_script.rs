@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::frames::{Frame, PREFACE, block, flag, kind};
@@ -17,6 +18,7 @@ pub type Script = dyn Fn(&mut Line, usize) + Send + Sync;
 pub struct H2Script {
     pub address: SocketAddr,
     seen: Arc<Board<Seen>>,
+    is_full: Arc<AtomicBool>,
 }
 
 /// What came so far.
@@ -48,6 +50,8 @@ impl H2Script {
         let seen = Arc::<Board<Seen>>::default();
         let script: Arc<Script> = Arc::new(script);
         let board = Arc::clone(&seen);
+        let is_full = Arc::<AtomicBool>::default();
+        let closes = Arc::clone(&is_full);
         let mut payload = Vec::new();
         for (number, value) in settings {
             payload.extend(number.to_be_bytes());
@@ -56,11 +60,23 @@ impl H2Script {
         thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 board.change(|seen| seen.connections += 1);
+                if closes.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let (script, board, payload) = (script.clone(), board.clone(), payload.clone());
                 thread::spawn(move || serve(socket, &payload, &*script, &board));
             }
         });
-        Self { address, seen }
+        Self {
+            address,
+            seen,
+            is_full,
+        }
+    }
+
+    /// Closes every connection that comes from now on, or no more.
+    pub fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
     }
 
     pub fn url(&self) -> String {
