@@ -191,15 +191,11 @@ fn an_endpoint_that_closes_further_connections_is_not_asked_over_them() {
     let gateway = before(&backend.url(), "http2_connections: 2");
     assert_eq!(gateway.get("/").status, 200, "its settings are known now");
     let mut first = asks(&gateway, "/");
-    while backend.seen().requests < 2 {
-        pass(Duration::from_millis(5));
-    }
+    backend.wait_for("the first request", |seen| seen.requests == 2);
     backend.set_full(true);
     let mut waiting: Vec<_> = (0..5).map(|_| asks(&gateway, "/")).collect();
     wait_for_waiting(&gateway, 5);
-    while backend.seen().connections < 3 {
-        pass(Duration::from_millis(5));
-    }
+    backend.wait_for("two tries", |seen| seen.connections >= 3);
     let tried = backend.seen().connections;
     assert!(tried < 10, "{tried} connections");
 
@@ -229,9 +225,7 @@ fn who_waits_at_an_endpoint_that_leaves_goes_to_it_anew() {
     let gateway = before(&backend.url(), "http2_connections: 1");
     assert_eq!(gateway.get("/").status, 200, "its settings are known now");
     let _first = asks(&gateway, "/");
-    while backend.seen().requests < 2 {
-        pass(Duration::from_millis(5));
-    }
+    backend.wait_for("the first request", |seen| seen.requests == 2);
     let mut waits = asks(&gateway, "/");
     wait_for_waiting(&gateway, 1);
 

@@ -86,6 +86,11 @@ impl H2Script {
     pub fn seen(&self) -> Seen {
         self.seen.read(Clone::clone)
     }
+
+    /// Waits until so much has come.
+    pub fn wait_for(&self, what: &str, fact: impl Fn(&Seen) -> bool) {
+        self.seen.wait_until(what, |seen| fact(seen).then_some(()));
+    }
 }
 
 impl Line {
