@@ -1,6 +1,8 @@
 //! The one deadline of a call, and how far its request's body is.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -124,6 +126,16 @@ impl Pace {
             return Poll::Ready(());
         }
         self.deadline.poll_passed(cx)
+    }
+
+    /// What a future brings; `None` when the call has taken too long before that.
+    pub(super) async fn bound<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(brought) => Poll::Ready(Some(brought)),
+            Poll::Pending => self.poll_passed(cx).map(|()| None),
+        })
+        .await
     }
 
     /// The answer is over: nothing is waited for any more.
